@@ -1,0 +1,6 @@
+"""Policy only: short flows that say when and where the steps run."""
+
+import os
+
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -1,0 +1,81 @@
+"""``python -m tasks STEP``: what ``dvc.yaml`` runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tasks.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The steps of the pipeline, one a DVC stage.",
+)
+
+
+@app.command()
+def raw() -> None:
+    """Put the images that a package carries under data/raw."""
+    from tasks.steps import raw as step
+
+    typer.echo(f"{step()} packaged images under data/raw")
+
+
+@app.command()
+def prepare() -> None:
+    """Read, check, split and decode every image."""
+    from tasks.steps import prepare as step
+
+    for note in step():
+        typer.echo(note)
+
+
+@app.command()
+def backbone() -> None:
+    """Retrieve and verify the pretrained weights."""
+    from tasks.steps import backbone as step
+
+    record = step()
+    typer.echo(f"{record.name} {record.weights}: {record.source}")
+
+
+@app.command()
+def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
+    """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
+    from tasks.steps import finetune as step
+
+    step(strategy)
+
+
+@app.command()
+def compare() -> None:
+    """Read the test split once, order the strategies, write the verdict and its report."""
+    from tasks.comparison.table import show
+    from tasks.steps import compare as step
+
+    show(step())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of data/reports/comparison.json."""
+    import json
+
+    from tasks.comparison.schema import Comparison
+
+    typer.echo(json.dumps(Comparison.model_json_schema(), indent=2))
+
+
+def main() -> None:
+    """Run a step; a user's mistake is one sentence and exit status 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"thawline: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Pretrained networks: how each architecture is built, and where its weights come from."""

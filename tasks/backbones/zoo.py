@@ -1,0 +1,236 @@
+"""What each torchvision classification family calls its stem, its stages and its classifier."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torchvision
+from torch import nn
+from torchvision import models
+
+from tasks.errors import UserError, nearest
+
+LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet-1k, whose images are for non-commercial research"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The optimizer and peak learning rate that a family's ImageNet weights were trained with.
+
+    From torchvision's references/classification; families ported from elsewhere take their paper's values.
+    """
+
+    optimizer: str
+    lr: float
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """The names of a family's parts.
+
+    Attributes:
+        pattern: matches the model names of the family.
+        stem: prefixes of the modules and parameters that meet the image first.
+        trunk: the modules between stem and classifier, in order; a name that ends in ``.*`` stands for all children
+            of that module, which are joined to stages of one resolution unless ``blocks`` is set.
+        head: the classifier's last layer, which is replaced.
+        recipe: how its weights were trained.
+        blocks: every child named by ``.*`` is a stage of its own.
+        input_layer: the convolution that meets the image, relative to the model.
+        options: arguments of the builder.
+        mean, std: input statistics where they differ from ImageNet's.
+    """
+
+    pattern: str
+    stem: tuple[str, ...]
+    trunk: tuple[str, ...]
+    head: str
+    recipe: Recipe
+    input_layer: str
+    blocks: bool = False
+    options: tuple[tuple[str, bool], ...] = ()
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+_SGD = Recipe("sgd", 0.1, 256)
+_SGD_LOW = Recipe("sgd", 0.01, 256)
+_SGD_LARGE = Recipe("sgd", 0.5, 1024)
+_ADAMW = Recipe("adamw", 1e-3, 1024)
+_RMSPROP = Recipe("rmsprop", 0.064, 1024)
+_HALF = (0.5, 0.5, 0.5)
+
+FAMILIES = (
+    Family(r"alexnet", ("features.0",), ("features.*", "classifier.1", "classifier.4"), "classifier.6", _SGD_LOW,
+           "features.0"),
+    Family(r"convnext_\w+", ("features.0",), ("features.*",), "classifier.2", _ADAMW, "features.0.0"),
+    Family(r"densenet\d+", ("features.conv0", "features.norm0"), ("features.*",), "classifier", _SGD,
+           "features.conv0"),
+    Family(r"efficientnet_b\d", ("features.0",), ("features.*",), "classifier.1", Recipe("rmsprop", 0.256, 4096),
+           "features.0.0"),
+    Family(r"efficientnet_v2_\w", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0"),
+    Family(r"googlenet", ("conv1",), ("conv2", "conv3", "inception3a", "inception3b", "inception4a", "inception4b",
+           "inception4c", "inception4d", "inception4e", "inception5a", "inception5b"), "fc", Recipe("sgd", 0.01, 256),
+           "conv1.conv", options=(("aux_logits", False), ("init_weights", False)), mean=_HALF, std=_HALF),
+    Family(r"inception_v3", ("Conv2d_1a_3x3",), ("Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
+           "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a",
+           "Mixed_7b", "Mixed_7c"), "fc", Recipe("rmsprop", 0.045, 32), "Conv2d_1a_3x3.conv",
+           options=(("aux_logits", False), ("init_weights", False)), mean=_HALF, std=_HALF),
+    Family(r"maxvit_t", ("stem",), ("blocks.*",), "classifier.5", Recipe("adamw", 3e-3, 4096), "stem.0.0",
+           blocks=True),
+    Family(r"mnasnet\d_\d+", ("layers.0", "layers.1"), ("layers.*",), "classifier.1", Recipe("sgd", 0.5, 1024),
+           "layers.0"),
+    Family(r"mobilenet_v2", ("features.0",), ("features.*",), "classifier.1", Recipe("sgd", 0.045, 256),
+           "features.0.0"),
+    Family(r"mobilenet_v3_\w+", ("features.0",), ("features.*", "classifier.0"), "classifier.3", _RMSPROP,
+           "features.0.0"),
+    Family(r"regnet_[xy]_\w+", ("stem",), ("trunk_output.*",), "fc", Recipe("sgd", 0.8, 1024), "stem.0", blocks=True),
+    Family(r"(wide_)?resne(x)?t\d+\w*", ("conv1", "bn1"), ("layer1", "layer2", "layer3", "layer4"), "fc", _SGD,
+           "conv1"),
+    Family(r"shufflenet_v2_\w+", ("conv1",), ("stage2", "stage3", "stage4", "conv5"), "fc",
+           Recipe("sgd", 0.5, 1024), "conv1.0"),
+    Family(r"squeezenet1_\d", ("features.0",), ("features.*",), "classifier.1", Recipe("sgd", 0.04, 512),
+           "features.0"),
+    Family(r"swin(_v2)?_\w", ("features.0",), ("features.*", "norm"), "head", _ADAMW, "features.0.0"),
+    Family(r"vgg\d+(_bn)?", ("features.0",), ("features.*", "classifier.0", "classifier.3"), "classifier.6", _SGD_LOW,
+           "features.0"),
+    Family(r"vit_\w_\d+", ("conv_proj", "class_token", "encoder.pos_embedding"), ("encoder.layers.*", "encoder.ln"),
+           "heads.head", Recipe("adamw", 3e-3, 4096), "conv_proj", blocks=True),
+)  # fmt: skip
+
+
+def model_names() -> list[str]:
+    """Return the names of every torchvision classification model."""
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def family_of(name: str) -> Family:
+    """Return the family of a model.
+
+    Raises:
+        UserError: torchvision has no classification model of that name.
+    """
+    if name in model_names():
+        for family in FAMILIES:
+            if re.fullmatch(family.pattern, name):
+                return family
+    raise UserError(f"params.yaml: backbone.name '{name}' is not a torchvision classification model"
+                    f"{nearest(name, model_names())}")  # fmt: skip
+
+
+def build(name: str, size: int | None = None) -> nn.Module:
+    """Return the architecture with random weights and its 1000-class head.
+
+    Args:
+        name: a torchvision classification model.
+        size: working size in pixels, for architectures that are built for one size (ViT).
+    """
+    family = family_of(name)
+    options: dict[str, object] = dict(family.options)
+    if name.startswith("vit_") and size is not None:
+        options["image_size"] = size
+    model: nn.Module = models.get_model(name, weights=None, **options)
+    return model
+
+
+def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
+    """Return torchvision's entry for a model's weights by name.
+
+    Raises:
+        UserError: the model has no weights of that name.
+    """
+    family_of(name)
+    known = models.get_model_weights(name)
+    if weights not in known.__members__:
+        raise UserError(
+            f"params.yaml: backbone.weights '{weights}' is neither a file nor weights of {name}"
+            f"{nearest(weights, [*known.__members__, 'none'])}"
+        )
+    return known[weights]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named part of a network: the prefixes of the parameters, buffers and modules that belong to it."""
+
+    name: str
+    prefixes: tuple[str, ...]
+
+    def owns(self, name: str) -> bool:
+        """Return whether a parameter, buffer or module of that name is in this part."""
+        return any(name == prefix or name.startswith(prefix + ".") for prefix in self.prefixes)
+
+
+def parts(name: str, model: nn.Module) -> list[Part]:
+    """Return stem, ``stage1`` … ``stageN`` and head of a network, from the image to the logits.
+
+    Modules of a plain sequence are joined to a stage until the resolution falls. Whatever stands between the last
+    stage and the head (a norm, pooling, dropout) belongs to the last stage, or to the head if it has no parameters.
+    """
+    family = family_of(name)
+    stages = list(_stages(family, model))
+    owned = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
+    head = Part("head", (family.head,))
+    rest = [
+        child
+        for child, module in model.named_modules()
+        if child
+        and not list(module.children())
+        and not head.owns(child)
+        and not any(part.owns(child) for part in owned)
+    ]
+    with_state = tuple(child for child in rest if model.get_submodule(child).state_dict())
+    without = tuple(child for child in rest if child not in with_state and _precedes_head(child, family.head))
+    owned[-1] = Part(owned[-1].name, owned[-1].prefixes + with_state)
+    return [*owned, Part("head", (family.head, *without))]
+
+
+def _precedes_head(child: str, head: str) -> bool:
+    return "." in head and child.startswith(head.rsplit(".", 1)[0] + ".")
+
+
+def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:
+    stem = Part("stem", family.stem)
+    for entry in family.trunk:
+        if not entry.endswith(".*"):
+            yield (entry,)
+            continue
+        container = entry.removesuffix(".*")
+        children = {f"{container}.{name}": child for name, child in model.get_submodule(container).named_children()}
+        own = {name: child for name, child in children.items() if not stem.owns(name)}
+        if family.blocks:
+            yield from ((name,) for name in own)
+        else:
+            yield from _by_resolution(own)
+
+
+def _by_resolution(children: dict[str, nn.Module]) -> Iterator[tuple[str, ...]]:
+    stage: list[str] = []
+    for name, child in children.items():
+        if _downsamples(child) and any(_has_state(children[n]) for n in stage):
+            yield tuple(stage)
+            stage = []
+        stage.append(name)
+    yield tuple(stage)
+
+
+def _has_state(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def _downsamples(module: nn.Module) -> bool:
+    def strided(stride: int | tuple[int, ...]) -> bool:
+        return (stride if isinstance(stride, int) else math.prod(stride)) > 1
+
+    kinds: tuple[type[nn.Module], ...] = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+    merging: tuple[Callable[..., nn.Module], ...] = (
+        models.swin_transformer.PatchMerging,
+        models.swin_transformer.PatchMergingV2,
+    )
+    return any(
+        (isinstance(m, kinds) and strided(m.stride)) or isinstance(m, merging)  # type: ignore[arg-type]
+        for m in module.modules()
+    )

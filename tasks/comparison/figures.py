@@ -1,0 +1,190 @@
+"""The pictures of a comparison, drawn without a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from tasks.comparison.schema import Comparison, StrategyResult
+from tasks.comparison.verdict import METRIC_NAMES
+from tasks.evaluation.predictions import probabilities_of
+
+mpl.use("Agg")
+
+INK, MUTED, ACCENT, SECOND = "#1f2933", "#8a949e", "#0b6e99", "#d9822b"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#e4e7eb",
+    "axes.axisbelow": True,
+    "figure.dpi": 160,
+    "figure.constrained_layout.use": True,
+}
+THUMBNAIL = 150
+MISTAKES = 12
+
+
+def scores(found: Comparison) -> Figure:
+    """Return every strategy's metric with its interval on both held-out splits, the champion marked."""
+    ranked = list(found.strategies.values())
+    figure, axes = _figure(7.2, 0.42 * len(ranked) + 1.1)
+    for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
+        for row, result in enumerate(ranked):
+            of_split = getattr(result, split)
+            value, bounds = getattr(of_split, found.metric), of_split.intervals[found.metric]
+            if value is None or bounds is None:
+                continue
+            axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
+            axes.plot(value, row + offset, "o", color=colour, markersize=5, label=split if row == 0 else None)
+    axes.set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{METRIC_NAMES[found.metric]} with {found.confidence:.0%} bootstrap interval")
+    axes.legend(labels=["validation", "test"], loc="best", frameon=False)
+    return figure
+
+
+def curves(found: Comparison) -> Figure:
+    """Return the losses of every strategy by epoch, a panel each; a dot marks the epoch that was kept."""
+    ranked = list(found.strategies.values())
+    columns = min(4, len(ranked))
+    rows = -(-len(ranked) // columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.3 * columns, 1.9 * rows + 0.3))
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    top = max(max(row["val_loss"] for row in result.history[1:] or result.history) for result in ranked)
+    for axes, result in zip(panels, ranked, strict=False):
+        _loss_curves(axes, result.history, result.best_epoch)
+        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+        axes.set_ylim(0, top * 1.3)
+    for axes in panels[len(ranked) :]:
+        axes.set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def confusions(found: Comparison) -> Figure:
+    """Return the confusion matrix of every strategy on the test split."""
+    ranked = list(found.strategies.values())
+    classes = found.data.classes
+    side = max(1.9, 0.42 * len(classes) + 0.8)
+    columns = min(4 if len(classes) <= 4 else 2, len(ranked))
+    rows = -(-len(ranked) // columns)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(side * columns + 0.6, (side + 0.3) * rows))
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, (axes, result) in enumerate(zip(panels, ranked, strict=False)):
+        confusion(axes, result.test.confusion, classes, labelled=panel % columns == 0)
+        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+    for axes in panels[len(ranked) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def costs(found: Comparison) -> Figure:
+    """Return score against training seconds; the area of a dot grows with the share of trainable parameters."""
+    figure, axes = _figure(7.2, 3.4)
+    for result in found.strategies.values():
+        value = getattr(result.val, found.metric)
+        if value is None:
+            continue
+        share = result.trainable_parameters / result.parameters
+        colour = SECOND if result.name == found.champion else ACCENT
+        axes.scatter(max(result.train_seconds, 0.01), value, s=30 + 500 * share, color=colour, alpha=0.45, linewidth=0)
+        axes.annotate(
+            f"{result.name}  {share:.1%}", (max(result.train_seconds, 0.01), value), textcoords="offset points",
+            xytext=(6, 5), fontsize=8,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.margins(x=0.25, y=0.2)
+    axes.set_xlabel("training seconds (log)")
+    axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}")
+    return figure
+
+
+def mistakes(predictions: pd.DataFrame, classes: Sequence[str], root: Path) -> Figure | None:
+    """Return the images that were misclassified with the most confidence, or None if every image was right."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    if wrong.empty:
+        return None
+    confidence = pd.Series(probabilities_of(wrong, classes).max(axis=1), index=wrong.index)
+    worst = wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable")[:MISTAKES]
+    columns = min(6, len(worst))
+    rows = -(-len(worst) // columns)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(1.45 * columns, 1.85 * rows))
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
+        axes.imshow(_thumbnail(root / str(row["path"])), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(f"{row['predicted']} {row['confidence']:.2f}\nis {row['label']}", fontsize=7, loc="left")
+    return figure
+
+
+def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str], *, labelled: bool = True) -> None:
+    """Draw a confusion matrix: colours by share of the true class, figures by count."""
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.6 else INK
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+    short = [label if len(label) <= 14 else label[:13] + "…" for label in classes]
+    axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=7)
+    axes.set_yticks(range(len(classes)), short if labelled else [""] * len(classes), fontsize=7)
+    axes.set_xlabel("predicted", fontsize=7)
+    if labelled:
+        axes.set_ylabel("true", fontsize=7)
+
+
+def of_run(history: list[dict[str, float]], best_epoch: int, matrix: list[list[int]], classes: Sequence[str]) -> Figure:
+    """Return one strategy's losses and its confusion matrix on the validation split, side by side."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 3.0))
+        left, right = figure.subplots(1, 2)
+    _loss_curves(left, history, best_epoch)
+    left.legend(frameon=False)
+    left.set_xlabel("epoch")
+    left.set_ylabel("loss")
+    right.grid(visible=False)
+    confusion(right, matrix, classes)
+    return figure
+
+
+def _loss_curves(axes: Axes, history: list[dict[str, float]], best_epoch: int) -> None:
+    epochs = [row["epoch"] + 1 for row in history]
+    axes.plot(epochs, [row["train_loss"] for row in history], color=MUTED, label="training loss")
+    losses = [row["val_loss"] for row in history]
+    axes.plot(epochs, losses, color=ACCENT, label="validation loss")
+    axes.plot(best_epoch + 1, losses[best_epoch], "o", color=ACCENT, markersize=4)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height))
+        return figure, figure.subplots()
+
+
+def _starred(result: StrategyResult, champion: str) -> str:
+    return f"★ {result.name}" if result.name == champion else result.name
+
+
+def _thumbnail(path: Path) -> Any:
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        upright.thumbnail((THUMBNAIL, THUMBNAIL))
+        return np.asarray(upright.convert("L" if upright.mode in {"1", "L"} else "RGB"))

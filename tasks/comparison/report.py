@@ -1,0 +1,63 @@
+"""``comparison.html``: one self-contained page."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tasks.comparison import figures
+from tasks.comparison.schema import Comparison
+from tasks.comparison.verdict import METRIC_NAMES
+from tasks.files import replacing, write_bytes
+
+TEMPLATE = "report.html"
+
+
+def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path, folder: Path) -> list[Path]:
+    """Write the page, and its pictures as files of their own; return the pictures.
+
+    Args:
+        found: the comparison.
+        predictions: the champion's, on the test split.
+        root: the folder that the predictions' paths are relative to.
+        target: the page.
+        folder: where the pictures go.
+    """
+    drawn = {
+        "scores": figures.scores(found),
+        "costs": figures.costs(found),
+        "curves": figures.curves(found),
+        "confusions": figures.confusions(found),
+        "mistakes": figures.mistakes(predictions, found.data.classes, root),
+    }
+    files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure is not None}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template(TEMPLATE).render(
+        found=found,
+        metric=METRIC_NAMES[found.metric],
+        pictures={name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()},
+        groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
+    )
+    write_bytes(target, page.encode())
+    return list(files.values())
+
+
+def run_figures(
+    folder: Path, history: list[dict[str, float]], scores: dict[str, Any], classes: Sequence[str]
+) -> list[Path]:
+    """Draw the picture of one strategy and return its file."""
+    best = min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
+    return [save(figures.of_run(history, best, scores["confusion"], classes), folder / "run.png")]
+
+
+def save(figure: Figure, target: Path) -> Path:
+    """Write a figure as PNG, whole or not at all, and return its path."""
+    with replacing(target) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    return target

@@ -1,0 +1,43 @@
+"""The comparison as a table in the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from tasks.comparison.schema import Comparison, Scores
+from tasks.comparison.verdict import METRIC_NAMES
+
+PLAIN_WIDTH = 132
+
+
+def show(found: Comparison, console: Console | None = None) -> None:
+    """Print the strategies, best first, and the verdict."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PLAIN_WIDTH)
+    name = METRIC_NAMES[found.metric]
+    table = Table(title="★ champion, = tied with the best on validation", title_justify="left", title_style="dim")
+    table.add_column("strategy", no_wrap=True)
+    headings = (f"val {name}", f"test {name}", "test accuracy", "seconds", "peak MiB", "trainable parameters")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for result in found.strategies.values():
+        mark = "★" if result.name == found.champion else "=" if result.tied else " "
+        table.add_row(
+            f"{mark} {result.name}",
+            _cell(result.val, found.metric),
+            _cell(result.test, found.metric),
+            _cell(result.test, "accuracy"),
+            f"{result.train_seconds:.1f}",
+            f"{result.peak_memory_mib:.0f}",
+            f"{result.trainable_parameters:,}",
+            style="bold" if result.name == found.champion else None,
+        )
+    console.print(table)
+    console.print(found.verdict)
+
+
+def _cell(scores: Scores, metric: str) -> str:
+    value, bounds = getattr(scores, metric), scores.intervals[metric]
+    if value is None:
+        return "–"
+    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else f"{value:.3f}"

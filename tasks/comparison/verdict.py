@@ -1,0 +1,92 @@
+"""Which strategy wins, and the paragraph that says why."""
+
+from tasks.comparison.schema import StrategyResult
+
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+}
+
+
+def champion(ranked: list[StrategyResult]) -> StrategyResult:
+    """Return the cheapest strategy that ties with the best one; fewer trainable parameters, then seconds, are cheaper.
+
+    A tie is a paired difference within one standard error (the one-standard-error rule of Breiman et al.,
+    Classification and Regression Trees, 1984, on paired resamples).
+    """
+    tied = [result for result in ranked if result.tied]
+    return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
+
+
+def paragraph(ranked: list[StrategyResult], metric: str, confidence: float) -> str:
+    """Return the verdict on strategies ordered from best to worst."""
+    winner, best = champion(ranked), ranked[0]
+    name = METRIC_NAMES[metric]
+    sentences = [
+        f"{winner.name} wins: validation {name} {_with_interval(winner, 'val', metric)}, "
+        f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy {_figure(winner.test.accuracy)} "
+        f"(intervals at {confidence:.0%})."
+    ]
+    if winner is not best:
+        sentences.append(
+            f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "
+            f"standard error ({winner.versus_best.standard_error:.3f}); {winner.name} is preferred because it trains "
+            f"{_share(winner.trainable_parameters, best.trainable_parameters)} of the parameters in "
+            f"{_share(winner.train_seconds, best.train_seconds)} of the time."
+        )
+    else:
+        behind = [result for result in ranked[1:] if result.versus_best.high >= 0]
+        if behind:
+            names = _and([result.name for result in behind])
+            sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
+        elif len(ranked) > 1:
+            sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
+    sentences += _against_scratch(winner, ranked, metric)
+    return " ".join(sentences)
+
+
+def _against_scratch(winner: StrategyResult, ranked: list[StrategyResult], metric: str) -> list[str]:
+    scratch = next((result for result in ranked if result.params["start"] == "random"), None)
+    if scratch is None:
+        return []
+    if winner is scratch:
+        return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
+    gain = (getattr(winner.test, metric) or 0) - (getattr(scratch.test, metric) or 0)
+    name = METRIC_NAMES[metric]
+    if scratch.versus_best.high >= 0:
+        return [
+            f"Warning: training from scratch can't be told apart from the best ({_signed(-gain)} test {name} against "
+            f"{winner.name}): the pretrained weights help little."
+        ]
+    return [
+        f"Against training from scratch the pretrained weights are worth {_signed(gain)} test {name} "
+        f"({_with_interval(scratch, 'test', metric)} from scratch)."
+    ]
+
+
+def _with_interval(result: StrategyResult, split: str, metric: str) -> str:
+    scores = getattr(result, split)
+    bounds = scores.intervals.get(metric)
+    value = _figure(getattr(scores, metric))
+    return f"{value} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else value
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3f}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
+
+
+def _share(part: float, whole: float) -> str:
+    if part <= 0 or whole <= 0:
+        return "a part"
+    return f"1/{whole / part:.0f}" if whole / part >= 2 else f"{part / whole:.0%}"
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

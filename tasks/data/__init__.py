@@ -1,0 +1,1 @@
+"""Images: found, read in full, labelled, split, and decoded once."""

@@ -1,0 +1,20 @@
+"""The error that a person can act on."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake or a condition that the user can mend: one sentence that says what, where, and what to do.
+
+    The command line prints the sentence alone, without a traceback, and exits with status 2.
+    """
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the choice closest to ``word``, or the list of choices if none is close."""
+    options = sorted(choices)
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean '{close[0]}'?)"
+    return f" (choose from: {', '.join(options)})"

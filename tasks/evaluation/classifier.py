@@ -1,0 +1,33 @@
+"""A fine-tuned network as it is handed over: images in, probabilities out."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from tasks.strategies.surgery import Adapted
+
+
+class ImageClassifier(nn.Module):
+    """Resizes and normalises images, answers probabilities.
+
+    Attributes:
+        size: working size in pixels.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, adapted: Adapted, size: int) -> None:
+        super().__init__()
+        self.network = adapted.model
+        self.size = size
+        shape = (1, -1, 1, 1)
+        self.register_buffer("mean", torch.tensor(adapted.normalisation.mean).view(shape) * 255)
+        self.register_buffer("std", torch.tensor(adapted.normalisation.std).view(shape) * 255)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return probabilities, shape (batch, classes), for uint8 images, shape (batch, channels, height, width)."""
+        size = (self.size, self.size)
+        resized = F.interpolate(images.float(), size, mode="bilinear", antialias=True, align_corners=False)
+        logits: Tensor = self.network((resized.round() - self.mean) / self.std)
+        return logits.softmax(1)

@@ -1,0 +1,43 @@
+"""The table of predictions, checked by pandera at every door."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from tasks.evaluation.metrics import Floats
+
+PREDICTIONS = pa.DataFrameSchema(
+    {
+        "strategy": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "path": pa.Column(str),
+        "label": pa.Column(str),
+        "group": pa.Column(str),
+        "split": pa.Column(str, pa.Check.isin(("val", "test"))),
+        "predicted": pa.Column(str),
+        r"^p\[.*\]$": pa.Column(float, pa.Check.in_range(0, 1), regex=True),
+    },
+    checks=pa.Check(
+        lambda table: (table.filter(regex=r"^p\[").sum(axis=1) - 1).abs() < 1e-4,
+        error="probabilities that sum to one",
+    ),
+    unique=["strategy", "path"],
+    strict=True,
+)
+
+
+def table(strategy: str, rows: pd.DataFrame, probabilities: Floats, labels: Sequence[str]) -> pd.DataFrame:
+    """Return predictions for rows of the manifest; probabilities have shape (rows, labels)."""
+    predicted = np.asarray(labels, dtype=object)[probabilities.argmax(axis=1)]
+    columns = rows[["path", "label", "group", "split"]].reset_index(drop=True)
+    columns.insert(0, "strategy", pd.Series([strategy] * len(rows), dtype="str"))
+    columns["predicted"] = pd.Series(predicted, dtype="str")
+    for c, label in enumerate(labels):
+        columns[f"p[{label}]"] = probabilities[:, c]
+    return columns
+
+
+def probabilities_of(predictions: pd.DataFrame, labels: Sequence[str]) -> Floats:
+    """Return the probabilities of a table in the order of ``labels``, shape (rows, labels)."""
+    return predictions[[f"p[{label}]" for label in labels]].to_numpy(dtype=np.float64)

@@ -1,0 +1,81 @@
+"""Files that are whole or absent, and the digests that identify them."""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that replaces it when the block ends well.
+
+    The block writes a file or makes a folder at the temporary path. If it raises, the temporary path is removed and
+    ``target`` is untouched.
+
+    Raises:
+        UserError: the disk, or the user's quota of it, is full.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    temporary = scratch / target.name
+    try:
+        yield temporary
+        if temporary.is_dir() and target.is_dir():
+            target.rename(scratch / "replaced")
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(
+                f"no space left while writing {target}: free some disk space and run the same command again; "
+                "finished work was kept"
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write ``content`` to ``target``, whole or not at all."""
+    with replacing(target) as temporary, temporary.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON with a final newline; NaN is refused rather than written."""
+    write_bytes(target, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def read_json(source: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(source.read_text(encoding="utf-8"))
+
+
+def sha256_of(source: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with source.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of(content: Any) -> str:
+    """Return a SHA-256 over the canonical JSON of plain data, for identities of params and the like."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def digest_of_tree(folder: Path, pattern: str, keep: Callable[[Path], bool] = lambda _: True) -> str:
+    """Return a SHA-256 over the names and contents of the files below ``folder`` that match ``pattern``."""
+    files = sorted(path for path in folder.rglob(pattern) if keep(path))
+    return digest_of([(path.relative_to(folder).as_posix(), sha256_of(path)) for path in files])

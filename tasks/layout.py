@@ -1,0 +1,21 @@
+"""Where every file lies, relative to the root of the repository."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+RAW = Path("data/raw/elpv")
+MANIFEST = Path("data/manifest.parquet")
+QUARANTINE = Path("data/quarantine.parquet")
+PIXELS = Path("data/pixels.npy")
+WEIGHTS = Path("data/backbone/weights.safetensors")
+WEIGHTS_RECORD = Path("data/backbone/record.json")
+RUNS = Path("data/runs")
+WORK = Path("data/work")
+REPORT = Path("data/reports/comparison.html")
+COMPARISON = Path("data/reports/comparison.json")
+TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
+
+
+def run_file(strategy: str, name: str) -> Path:
+    """Return an output of a strategy: ``model.safetensors``, ``metrics.json``, ``history.csv``, …"""
+    return RUNS / strategy / name

@@ -1,0 +1,1 @@
+"""Ways of fine-tuning: what is replaced, what trains, when, and how fast."""

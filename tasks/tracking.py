@@ -1,0 +1,164 @@
+"""MLflow: what happened. The only importer of MLflow.
+
+Runs are always addressed by id: nothing here depends on an active run, so that it works from any thread and process.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import Schema, TensorSpec
+from torch import nn
+
+from tasks.errors import UserError
+
+EXPERIMENT = "thawline"
+EMBEDDED_STORE = "sqlite:///mlflow.db"
+PARAM_LENGTH = 500
+PARENT_TAG = "mlflow.parentRunId"
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """The images of a run as MLflow's dataset: a name, where they lie, and DVC's digest."""
+
+    name: str
+    path: str
+    digest: str
+
+
+def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataIdentity) -> str:
+    """Start a run, log its params, tags and data at once, and return its id."""
+    client, experiment = _client(), _experiment()
+    run = client.create_run(experiment, run_name=name, tags={**_source_tags(), **tags})
+    run_id: str = run.info.run_id
+    entries = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in params.items()]
+    client.log_batch(run_id, params=entries)
+    source = json.dumps({"path": data.path})
+    dataset = Dataset(data.name, data.digest or "unversioned", source_type="dvc", source=source)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    return run_id
+
+
+def log_epoch(run_id: str, row: Mapping[str, float]) -> None:
+    """Log a row of the history under ``epoch/``, at its epoch."""
+    now, step = int(time.time() * 1000), int(row["epoch"])
+    metrics = [Metric(f"epoch/{key}", value, now, step) for key, value in row.items() if key != "epoch"]
+    _client().log_batch(run_id, metrics=metrics)
+
+
+def log_metrics(run_id: str, metrics: Mapping[str, float | None]) -> None:
+    """Log final metrics; undefined ones are left out."""
+    now = int(time.time() * 1000)
+    entries = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
+    _client().log_batch(run_id, metrics=entries)
+
+
+def log_files(run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
+    """Log files as artifacts of a run."""
+    client = _client()
+    for file in files:
+        client.log_artifact(run_id, str(file), folder)
+
+
+def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], classes: list[str]) -> str:
+    """Log a classifier as an exported program and return its ``models:/`` URI.
+
+    Args:
+        run_id: the run it belongs to.
+        model: takes uint8 images of shape (batch, channels, height, width), of any height and width; answers
+            probabilities of shape (batch, classes).
+        example: a batch of at least two images.
+        classes: their names in the order of the answer.
+    """
+    images = TensorSpec(np.dtype(np.uint8), (-1, example.shape[1], -1, -1), name="images")
+    answer = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
+    _client()
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        info = mlflow.pytorch.log_model(
+            model,
+            name="model",
+            signature=ModelSignature(Schema([TensorSpec(images.type, images.shape)]), Schema([answer])),
+            input_example=example,
+            pip_requirements=[f"torch=={_version('torch')}", f"torchvision=={_version('torchvision')}"],
+            metadata={"classes": classes},
+        )
+    return str(info.model_uri)
+
+
+def finish(run_id: str, *, failed: bool = False) -> None:
+    """End a run."""
+    _client().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED if failed else RunStatus.FINISHED))
+
+
+def abandon(run_id: str) -> None:
+    """Mark a run FAILED whose process died, if it is still marked as running."""
+    client = _client()
+    try:
+        if client.get_run(run_id).info.status == "RUNNING":
+            finish(run_id, failed=True)
+    except MlflowException:
+        return
+
+
+def adopt(parent: str, children: Iterable[str]) -> None:
+    """Make runs the children of ``parent``; a run reused by a later comparison moves under the later one.
+
+    Raises:
+        UserError: a run is unknown to the tracking store.
+    """
+    client = _client()
+    for child in children:
+        try:
+            client.set_tag(child, PARENT_TAG, parent)
+        except MlflowException as error:
+            raise UserError(
+                f"the MLflow run {child} is not in the tracking store {mlflow.get_tracking_uri()}: set "
+                "MLFLOW_TRACKING_URI to the store that the strategies were tracked in, or remove data/runs"
+            ) from error
+
+
+def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a run."""
+    _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def experiment_id() -> str:
+    """Return the id of the experiment that runs go to."""
+    _client()
+    return _experiment()
+
+
+def _client() -> mlflow.MlflowClient:
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+    if mlflow.get_tracking_uri() != uri:
+        mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def _experiment() -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    client = _client()
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name))
+
+
+def _source_tags() -> dict[str, str]:
+    return {"mlflow.source.type": "LOCAL", "mlflow.source.name": "thawline"}
+
+
+def _version(package: str) -> str:
+    from importlib.metadata import version
+
+    return version(package)

@@ -1,0 +1,65 @@
+"""The features of a frozen network, computed once and shared by all epochs in which only the head trains."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.surgery import Adapted
+from tasks.training.batches import Split, inference_batches, split_order
+from tasks.training.device import Hardware
+
+
+def only_head_trains(plan: FreezePlan, epoch: int) -> bool:
+    """Return whether everything but the head is frozen in an epoch."""
+    return set(plan.rates(epoch)) == {"head"}
+
+
+@dataclass(frozen=True)
+class Activations:
+    """What the head is given for every training and validation image, in float32 on the training device.
+
+    Training images are taken without augmentation: one view each.
+    """
+
+    train: Tensor
+    targets: Tensor
+    val: Tensor
+
+    @classmethod
+    def compute(cls, adapted: Adapted, train: Split, val: Split, hardware: Hardware) -> "Activations":
+        """Run the frozen network once over both splits."""
+        return cls(features(adapted, train, hardware), train.targets, features(adapted, val, hardware))
+
+    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features and targets of one epoch in a drawn order."""
+        order = torch.randperm(len(self.train), generator=generator).numpy()
+        for chosen in split_order(order, batch_size):
+            yield self.train[chosen], self.targets[chosen]
+
+    def validation_logits(self, head: nn.Module) -> Tensor:
+        """Return the logits of the validation split in float32."""
+        head.eval()
+        with torch.inference_mode():
+            logits: Tensor = head(self.val)
+        return logits.float().flatten(1).cpu()
+
+
+def features(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
+    """Return what reaches the head's first layer for every image of a split, in evaluation mode."""
+    model = adapted.model.to(hardware.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    seen: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float())
+
+    handle = model.get_submodule(adapted.head).register_forward_pre_hook(catch)
+    try:
+        for images in inference_batches(split):
+            with torch.inference_mode(), hardware.autocast():
+                model(adapted.normalisation(images.to(hardware.device)))
+    finally:
+        handle.remove()
+    return torch.cat(seen).clone()

@@ -1,0 +1,65 @@
+"""Batches of images from the store: seeded order, augmentation on whole batches, no worker processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tasks.data.augmentation import Augmentation
+from tasks.data.pixels import Pixels
+
+Rows = npt.NDArray[np.int64]
+INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split: rows of the store, and their classes as integers."""
+
+    store: Pixels
+    rows: Rows
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def images(self, chosen: Rows) -> Tensor:
+        """Return images as uint8 of shape (batch, channels, size, size) in channels-last memory format."""
+        return torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
+
+
+def generator_for(seed: int, epoch: int) -> torch.Generator:
+    """Return the random generator of an epoch, so that an epoch can be repeated without those before it."""
+    return torch.Generator().manual_seed(
+        int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
+    )
+
+
+def training_batches(
+    split: Split, batch_size: int, augment: Augmentation | None, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield augmented images and targets of one epoch in a drawn order.
+
+    A last batch of a single image is joined to the one before it, since BatchNorm can't normalise one value.
+    """
+    order = torch.randperm(len(split), generator=generator).numpy()
+    for chosen in split_order(order, batch_size):
+        images = split.images(chosen)
+        yield (images if augment is None else augment(images, generator)), split.targets[chosen]
+
+
+def inference_batches(split: Split) -> Iterator[Tensor]:
+    """Yield the images of a split in their order."""
+    for start in range(0, len(split), INFERENCE_BATCH):
+        yield split.images(np.arange(start, min(start + INFERENCE_BATCH, len(split))))
+
+
+def split_order(order: Rows, batch_size: int) -> list[Rows]:
+    """Cut an order into batches, the last of which has more than one element wherever that is possible."""
+    cuts = list(range(batch_size, len(order), batch_size))
+    if cuts and len(order) - cuts[-1] == 1:
+        cuts.pop()
+    return np.split(order, cuts)

@@ -1,0 +1,55 @@
+"""The optimizer with all its groups from the start, and the rate of every step."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn, optim
+
+from tasks.params import StrategyParams
+from tasks.strategies.freezing import FreezePlan
+
+
+def build(model: nn.Module, plan: FreezePlan, settings: StrategyParams) -> optim.Optimizer:
+    """Return an optimizer over every parameter, frozen ones included, in two groups a part: with and without decay.
+
+    Biases and norm parameters (one dimension) have no weight decay.
+    """
+    groups = []
+    for group in plan.groups:
+        parameters = [model.get_parameter(name) for name in group.parameters]
+        for decays in (True, False):
+            chosen = [parameter for parameter in parameters if (parameter.dim() > 1) is decays]
+            if chosen:
+                decay = settings.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "name": group.name, "weight_decay": decay})
+    if settings.optimizer == "sgd":
+        return optim.SGD(groups, lr=0.0, momentum=settings.momentum, foreach=True)
+    return optim.AdamW(groups, lr=0.0, foreach=True)
+
+
+def warmup_cosine(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the peak rate at ``step`` (from 0) of ``steps``.
+
+    Linear over the first ``warmup`` share of the steps, then half a cosine towards zero (Loshchilov and Hutter, SGDR,
+    2017, without restarts).
+    """
+    rising = math.ceil(warmup * steps)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def set_rates(optimizer: optim.Optimizer, plan: FreezePlan, epoch: int, step: int, steps: int, warmup: float) -> None:
+    """Set every group's rate for ``step`` (from 0) of an epoch of ``steps``; a frozen group's is 0."""
+    index, first = plan.phase(epoch)
+    phase = plan.phases[index]
+    share = warmup_cosine((epoch - first) * steps + step, phase.epochs * steps, warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = phase.rates.get(group["name"], 0.0) * share
+
+
+def all_finite(parameters: Iterable[nn.Parameter]) -> bool:
+    """Return whether every gradient is finite."""
+    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+    return bool(torch.stack([norm.float() for norm in norms]).isfinite().all())

@@ -1,0 +1,59 @@
+"""Progress that a person sees: a bar in a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 5.0
+Item = TypeVar("Item")
+
+
+class Reporter:
+    """Shows epochs and steps of one fine-tuning."""
+
+    def __init__(self, title: str, console: Console | None = None) -> None:
+        self._title = title
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._last_line = 0.0
+
+    @contextmanager
+    def epochs(self) -> Iterator[None]:
+        """Show a bar for as long as the block runs, where there is a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as self._bar:
+            yield
+        self._bar = None
+
+    def steps(self, batches: Iterable[Item], count: int, epoch: int, epochs: int) -> Iterator[Item]:
+        """Yield ``batches`` and move the bar along."""
+        if self._bar is None:
+            yield from batches
+            return
+        task = self._bar.add_task(f"{self._title} epoch {epoch + 1}/{epochs}", total=count)
+        for batch in batches:
+            yield batch
+            self._bar.advance(task)
+        self._bar.remove_task(task)
+
+    def epoch_done(self, row: dict[str, float], epochs: int) -> None:
+        """Say how an epoch went; very short epochs are said now and then only."""
+        epoch, now = int(row["epoch"]) + 1, time.monotonic()
+        if epoch < epochs and now - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        self._console.print(
+            f"{self._title}: epoch {epoch}/{epochs}, train loss {row['train_loss']:.4f}, "
+            f"validation loss {row['val_loss']:.4f}, validation accuracy {row['val_accuracy']:.4f}"
+        )
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(f"{self._title}: {text}")
