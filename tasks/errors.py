@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class UnavailableError(UserError):
+    """Something outside, such as a download, failed; another try may succeed."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the choice closest to ``word``, or the list of choices if none is close."""
     options = sorted(choices)

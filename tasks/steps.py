@@ -196,6 +196,11 @@ def compare() -> Comparison:
     return found
 
 
+def last_comparison() -> Comparison:
+    """Return the comparison that was written last."""
+    return Comparison.model_validate_json(layout.COMPARISON.read_text(encoding="utf-8"))
+
+
 @dataclass(frozen=True)
 class _Data:
     """The prepared images and the backbone that strategies start from."""

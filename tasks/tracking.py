@@ -6,6 +6,7 @@ Runs are always addressed by id: nothing here depends on an active run, so that 
 import json
 import os
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from tasks.errors import UserError
 
 EXPERIMENT = "thawline"
 EMBEDDED_STORE = "sqlite:///mlflow.db"
+EMBEDDED_UI = "http://127.0.0.1:5000"
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
 
@@ -80,14 +82,15 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
         example: a batch of at least two images.
         classes: their names in the order of the answer.
     """
-    images = TensorSpec(np.dtype(np.uint8), (-1, example.shape[1], -1, -1), name="images")
+    images = TensorSpec(np.dtype(np.uint8), (-1, example.shape[1], -1, -1))
     answer = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
     _client()
-    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.export speaks of its own internals
         info = mlflow.pytorch.log_model(
             model,
             name="model",
-            signature=ModelSignature(Schema([TensorSpec(images.type, images.shape)]), Schema([answer])),
+            signature=ModelSignature(Schema([images]), Schema([answer])),
             input_example=example,
             pip_requirements=[f"torch=={_version('torch')}", f"torchvision=={_version('torchvision')}"],
             metadata={"classes": classes},
@@ -136,6 +139,13 @@ def experiment_id() -> str:
     """Return the id of the experiment that runs go to."""
     _client()
     return _experiment()
+
+
+def run_address(experiment: str, run_id: str) -> str:
+    """Return the address of a run in MLflow's UI; for an embedded store, where ``mlflow ui`` would serve it."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+    server = uri if uri.startswith(("http://", "https://")) else EMBEDDED_UI
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
 
 def _client() -> mlflow.MlflowClient:

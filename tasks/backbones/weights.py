@@ -20,7 +20,7 @@ from torchvision.models import WeightsEnum
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from tasks.backbones import zoo
-from tasks.errors import UserError
+from tasks.errors import UnavailableError, UserError
 from tasks.files import read_json, replacing, sha256_of, write_bytes, write_json
 from tasks.params import BackboneParams
 
@@ -93,7 +93,8 @@ def retrieve(params: BackboneParams, size: int) -> tuple[dict[str, Tensor], Weig
         size: working size in pixels, to which position embeddings are interpolated.
 
     Raises:
-        UserError: an unknown network, no source that has the weights, a wrong digest, or a file that doesn't fit.
+        UserError: an unknown network, a wrong digest, or a file that doesn't fit.
+        UnavailableError: no source has the weights; lists what was tried.
     """
     family = zoo.family_of(params.name)
     if params.weights == "none":
@@ -171,7 +172,7 @@ def _first_source(entry: WeightsEnum, sha256: str) -> tuple[Path, str]:
             tried.append(f"{label}: {_reason(error)}")
         else:
             return cached, f"{entry} from {label}"
-    raise UserError(
+    raise UnavailableError(
         f"the weights {entry} are not to be had; tried " + "; ".join(tried) + f"; or put {name} into {hub.parent}"
     )
 

@@ -1,0 +1,159 @@
+"""The links of the chain as Prefect tasks: each asks DVC whether its stage is current, and records what it ran.
+
+Only names, paths and small frozen dataclasses pass between tasks. A user's mistake ends a task as Failed with its
+sentence, without a traceback.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+
+from tasks.errors import UnavailableError, UserError
+from tasks.versioning import Stages
+
+P = ParamSpec("P")
+
+
+def link(name: str, task_run_name: str | None = None, **options: Any) -> Callable[[Callable[P, Any]], Any]:
+    """Return a decorator that makes a function a Prefect task whose user errors are one sentence."""
+
+    def decorate(function: Callable[P, Any]) -> Any:
+        @wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except UnavailableError:
+                raise
+            except UserError as error:
+                return Failed(message=str(error))
+
+        chained: Any = task(name=name, task_run_name=task_run_name, **options)(guarded)
+        return chained
+
+    return decorate
+
+
+def _outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
+    """Retry only what something outside can mend."""
+    return isinstance(state.data, UnavailableError) or isinstance(getattr(state.data, "exception", None), Exception)
+
+
+def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
+    """Run a step unless DVC calls its stage current, record it, and return whether it ran."""
+    logger = get_run_logger()
+    if not force and Stages().is_current(stage):
+        logger.info("skipped %s: up to date", stage)
+        return False
+    logger.info("running %s", stage)
+    step()
+    Stages().record(stage)
+    return True
+
+
+@link("version data")
+def version_data(force: bool) -> State[Any]:
+    """Put the images in place, check, split and decode them, and record their digest."""
+    from tasks import steps
+
+    ran = [run_if_stale("raw", steps.raw, force=force), run_if_stale("prepare", _prepare, force=force)]
+    return _done(any(ran))
+
+
+@link("retrieve backbone", retries=2, retry_delay_seconds=10, retry_condition_fn=_outside_failed)
+def retrieve_backbone(force: bool) -> State[Any]:
+    """Fetch and verify the pretrained weights."""
+    from tasks import steps
+
+    return _done(run_if_stale("backbone", steps.backbone, force=force))
+
+
+@link("adapt (freeze, replace head)", task_run_name="adapt {strategy} (freeze, replace head)")
+def adapt(strategy: str, force: bool) -> Any:
+    """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
+    from tasks import steps
+
+    stage = f"finetune@{strategy}"
+    if not force and Stages().is_current(stage):
+        get_run_logger().info("skipped %s: up to date", stage)
+        return None
+    return steps.adapt(strategy)
+
+
+@link("fine-tune", task_run_name="fine-tune {strategy}")
+def fine_tune(strategy: str, attempt: Any) -> Any:
+    """Train by the plan."""
+    from tasks import steps
+
+    if attempt is None:
+        return _done(False, data=None)
+    steps.train(attempt)
+    return attempt
+
+
+@link("evaluate", task_run_name="evaluate {strategy}")
+def evaluate(strategy: str, attempt: Any) -> State[Any]:
+    """Evaluate on the validation split, hand the model over, and record the stage."""
+    from tasks import steps
+
+    if attempt is None:
+        return _done(False)
+    steps.evaluate(attempt)
+    Stages().record(f"finetune@{strategy}")
+    return _done(True)
+
+
+@link("compare")
+def compare_strategies(force: bool) -> State[Any]:
+    """Read the test split, order the strategies, and show the result."""
+    from tasks import steps
+    from tasks.comparison.table import show
+
+    found = []
+    ran = run_if_stale("compare", lambda: found.append(steps.compare()), force=force)
+    comparison = found[0] if found else steps.last_comparison()
+    show(comparison)
+    publish(comparison)
+    return _done(ran)
+
+
+def publish(comparison: Any) -> None:
+    """Put the comparison, its verdict and the link to MLflow on the flow run's page."""
+    from tasks import tracking
+
+    rows = [
+        {
+            "strategy": ("★ " if name == comparison.champion else "") + name,
+            f"validation {comparison.metric}": _rounded(getattr(result.val, comparison.metric)),
+            f"test {comparison.metric}": _rounded(getattr(result.test, comparison.metric)),
+            "test accuracy": _rounded(result.test.accuracy),
+            "seconds": round(result.train_seconds, 1),
+            "peak MiB": round(result.peak_memory_mib),
+            "trainable parameters": result.trainable_parameters,
+        }
+        for name, result in comparison.strategies.items()
+    ]
+    create_table_artifact(rows, key="comparison", description=comparison.verdict)
+    create_markdown_artifact(f"# {comparison.champion}\n\n{comparison.verdict}", key="verdict")
+    address = tracking.run_address(comparison.mlflow_experiment_id, comparison.mlflow_run_id)
+    create_link_artifact(address, key="mlflow-run", link_text="the comparison in MLflow", description=address)
+
+
+def _prepare() -> None:
+    from tasks import steps
+
+    for note in steps.prepare():
+        get_run_logger().info(note)
+
+
+def _done(ran: bool, **data: Any) -> State[Any]:
+    return Completed(message="ran") if ran else Completed(name="Skipped", message="up to date", **data)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

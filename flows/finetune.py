@@ -1,0 +1,45 @@
+"""One strategy, end to end: version data → retrieve backbone → adapt → fine-tune → evaluate."""
+
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+
+from flows.chain import adapt, evaluate, fine_tune, retrieve_backbone, version_data
+from flows.running import one_at_a_time, outcome, run
+from tasks.errors import UserError
+from tasks.params import load_params
+
+
+@flow(name="finetune", task_runner=one_at_a_time())
+def finetune(strategy: str, force: bool = False) -> State[Any]:
+    """Fine-tune by one strategy of params.yaml.
+
+    Args:
+        strategy: its name.
+        force: run every stage, also those that are up to date.
+    """
+    try:
+        load_params().strategy(strategy)
+    except UserError as error:
+        return Failed(message=str(error))
+    data = version_data.submit(force)
+    backbone = retrieve_backbone.submit(force, wait_for=[data])
+    adapted = adapt.submit(strategy, force, wait_for=[backbone])
+    trained = fine_tune.submit(strategy, adapted)
+    evaluated = evaluate.submit(strategy, trained)
+    return outcome([data, backbone, evaluated])
+
+
+def main(
+    strategy: Annotated[str, typer.Argument(help="A strategy of params.yaml.")],
+    force: Annotated[bool, typer.Option(help="Run every stage, also those that are up to date.")] = False,
+) -> None:
+    """Fine-tune by one strategy; what DVC calls current is skipped."""
+    run(finetune, strategy=strategy, force=force)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,50 @@
+"""From a flow's tasks to its final state, and from that to the exit status of a command."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from prefect import Flow
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from tasks.errors import UserError
+from tasks.params import load_params
+
+
+def one_at_a_time() -> TaskRunner[Any]:
+    """Return a runner that works off tasks in the order of their submission: one machine trains one network."""
+    runner: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
+    return runner
+
+
+def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
+    """Wait for tasks and return Completed, or Failed with the message of every task that failed by itself."""
+    for future in futures:
+        future.wait()
+    states = [future.state for future in futures]
+    failed = [str(state.message) for state in states if state.is_failed() or state.is_crashed()]
+    if failed:
+        return Failed(message="; ".join(dict.fromkeys(failed)))
+    unfinished = [state.message or state.name for state in states if not state.is_completed()]
+    if unfinished:
+        return Failed(message=unfinished[0])
+    skipped = all(state.name == "Skipped" for state in states)
+    return Completed(message="everything was up to date" if skipped else "done")
+
+
+def run(flow: Flow[Any, Any], **parameters: Any) -> None:
+    """Run a flow in this process; exit with status 2 and one sentence if it fails."""
+    try:
+        load_params()
+        returned: Any = flow(**parameters, return_state=True)
+        state: State[Any] = returned
+    except UserError as error:
+        typer.echo(f"thawline: {error}", err=True)
+        raise typer.Exit(2) from error
+    if not state.is_completed():
+        typer.echo(f"thawline: {state.message}", err=True)
+        raise typer.Exit(2)
+    typer.echo(f"thawline: {state.message}")
