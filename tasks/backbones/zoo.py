@@ -70,7 +70,9 @@ FAMILIES = (
            "features.conv0"),
     Family(r"efficientnet_b\d", ("features.0",), ("features.*",), "classifier.1", Recipe("rmsprop", 0.256, 4096),
            "features.0.0"),
-    Family(r"efficientnet_v2_\w", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0"),
+    Family(r"efficientnet_v2_[sm]", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0"),
+    Family(r"efficientnet_v2_l", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0",
+           mean=_HALF, std=_HALF),
     Family(r"googlenet", ("conv1",), ("conv2", "conv3", "inception3a", "inception3b", "inception4a", "inception4b",
            "inception4c", "inception4d", "inception4e", "inception5a", "inception5b"), "fc", Recipe("sgd", 0.01, 256),
            "conv1.conv", options=(("aux_logits", False), ("init_weights", False)), mean=_HALF, std=_HALF),
@@ -127,13 +129,25 @@ def build(name: str, size: int | None = None) -> nn.Module:
     Args:
         name: a torchvision classification model.
         size: working size in pixels, for architectures that are built for one size (ViT).
+
+    Raises:
+        UserError: no such model, or one whose patches don't fill an image of that size.
     """
     family = family_of(name)
     options: dict[str, object] = dict(family.options)
     if name.startswith("vit_") and size is not None:
+        if size % patch_size(name):
+            raise UserError(
+                f"params.yaml: data.size {size} is not a multiple of {patch_size(name)}, the side of {name}'s patches"
+            )
         options["image_size"] = size
     model: nn.Module = models.get_model(name, weights=None, **options)
     return model
+
+
+def patch_size(name: str) -> int:
+    """Return the height and width in pixels of the patches that a ViT cuts an image into."""
+    return int(name.rpartition("_")[2])
 
 
 def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
@@ -143,11 +157,12 @@ def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
         UserError: the model has no weights of that name.
     """
     family_of(name)
-    known = models.get_model_weights(name)
-    if weights not in known.__members__:
+    # An entry without categories lacks the classifier and has input statistics of its own (VGG16's features).
+    known = {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
+    if weights not in known:
         raise UserError(
             f"params.yaml: backbone.weights '{weights}' is neither a file nor weights of {name}"
-            f"{nearest(weights, [*known.__members__, 'none'])}"
+            f"{nearest(weights, [*known, 'none'])}"
         )
     return known[weights]
 
@@ -167,28 +182,32 @@ class Part:
 def parts(name: str, model: nn.Module) -> list[Part]:
     """Return stem, ``stage1`` … ``stageN`` and head of a network, from the image to the logits.
 
-    Modules of a plain sequence are joined to a stage until the resolution falls. Whatever stands between the last
-    stage and the head (a norm, pooling, dropout) belongs to the last stage, or to the head if it has no parameters.
+    Modules of a plain sequence are joined to a stage until the resolution falls. A layer that stands between the last
+    stage and the head and has weights (a norm) belongs to the last stage. Modules beside the head that have none
+    (pooling, dropout) belong to the layer with weights that they feed, or to the head.
     """
     family = family_of(name)
     stages = list(_stages(family, model))
-    owned = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
-    head = Part("head", (family.head,))
-    rest = [
-        child
-        for child, module in model.named_modules()
-        if child
-        and not list(module.children())
-        and not head.owns(child)
-        and not any(part.owns(child) for part in owned)
-    ]
-    with_state = tuple(child for child in rest if model.get_submodule(child).state_dict())
-    without = tuple(child for child in rest if child not in with_state and _precedes_head(child, family.head))
-    owned[-1] = Part(owned[-1].name, owned[-1].prefixes + with_state)
-    return [*owned, Part("head", (family.head, *without))]
+    found = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
+    found.append(Part("head", (family.head,)))
+    feeding: tuple[str, ...] = ()
+    for child, module in model.named_modules():
+        if not child or list(module.children()):
+            continue
+        owner = next((index for index, part in enumerate(found) if part.owns(child)), None)
+        if owner is not None:
+            found[owner] = Part(found[owner].name, found[owner].prefixes + feeding)
+            feeding = ()
+        elif module.state_dict():
+            found[-2] = Part(found[-2].name, (*found[-2].prefixes, *feeding, child))
+            feeding = ()
+        elif _beside_head(child, family.head):
+            feeding += (child,)
+    found[-1] = Part("head", found[-1].prefixes + feeding)
+    return found
 
 
-def _precedes_head(child: str, head: str) -> bool:
+def _beside_head(child: str, head: str) -> bool:
     return "." in head and child.startswith(head.rsplit(".", 1)[0] + ".")
 
 
@@ -208,13 +227,14 @@ def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:
 
 
 def _by_resolution(children: dict[str, nn.Module]) -> Iterator[tuple[str, ...]]:
-    stage: list[str] = []
+    stages: list[tuple[str, ...]] = [()]
     for name, child in children.items():
-        if _downsamples(child) and any(_has_state(children[n]) for n in stage):
-            yield tuple(stage)
-            stage = []
-        stage.append(name)
-    yield tuple(stage)
+        if _downsamples(child) and any(_has_state(children[n]) for n in stages[-1]):
+            stages.append(())
+        stages[-1] += (name,)
+    if not any(_has_state(children[n]) for n in stages[-1]):  # a last pooling layer is no stage of its own
+        stages[-2:] = [stages[-2] + stages[-1]]
+    yield from stages
 
 
 def _has_state(module: nn.Module) -> bool:

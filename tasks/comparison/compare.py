@@ -36,7 +36,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     val = _Resampled([entrant.val for entrant in entrants], classes, params)
     test = _Resampled([entrant.test for entrant in entrants], classes, params)
     values = [val.score(i, params.metric) for i in range(len(entrants))]
-    order = sorted(range(len(entrants)), key=lambda i: (-values[i], entrants[i].run["trainable_parameters"]))
+    costs = [(entrant.run["trainable_parameters"], entrant.run["train_seconds"]) for entrant in entrants]
+    order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
     best = order[0]
     results = []
     for position, i in enumerate(order, 1):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image, ImageOps
 
 from tasks.comparison.schema import Comparison, StrategyResult
@@ -47,12 +48,13 @@ def scores(found: Comparison) -> Figure:
             if value is None or bounds is None:
                 continue
             axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
-            axes.plot(value, row + offset, "o", color=colour, markersize=5, label=split if row == 0 else None)
+            axes.plot(value, row + offset, "o", color=colour, markersize=5)
     axes.set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{METRIC_NAMES[found.metric]} with {found.confidence:.0%} bootstrap interval")
-    axes.legend(labels=["validation", "test"], loc="best", frameon=False)
+    handles = [Line2D([], [], color=colour, marker="o", markersize=5) for colour in (ACCENT, SECOND)]
+    axes.legend(handles, ["validation", "test"], loc="best", frameon=False)
     return figure
 
 
@@ -131,7 +133,8 @@ def mistakes(predictions: pd.DataFrame, classes: Sequence[str], root: Path) -> F
         axes.set_axis_off()
     for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
         axes.imshow(_thumbnail(root / str(row["path"])), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{row['predicted']} {row['confidence']:.2f}\nis {row['label']}", fontsize=7, loc="left")
+        words = f"{row['predicted']} {row['confidence']:.2f}\nis {row['label']}"
+        axes.set_title(_literal(words), fontsize=7, loc="left")
     return figure
 
 
@@ -143,7 +146,7 @@ def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str], *, la
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    short = [label if len(label) <= 14 else label[:13] + "…" for label in classes]
+    short = [_literal(label if len(label) <= 14 else label[:13] + "…") for label in classes]
     axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=7)
     axes.set_yticks(range(len(classes)), short if labelled else [""] * len(classes), fontsize=7)
     axes.set_xlabel("predicted", fontsize=7)
@@ -181,6 +184,11 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _starred(result: StrategyResult, champion: str) -> str:
     return f"★ {result.name}" if result.name == champion else result.name
+
+
+def _literal(text: str) -> str:
+    """Return text that is drawn as it stands; a pair of dollar signs would be read as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _thumbnail(path: Path) -> Any:

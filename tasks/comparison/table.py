@@ -1,19 +1,19 @@
 """The comparison as a table in the terminal."""
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from tasks.comparison.schema import Comparison, Scores
 from tasks.comparison.verdict import METRIC_NAMES
 
 PLAIN_WIDTH = 132
+WIDEST = 1000
 
 
 def show(found: Comparison, console: Console | None = None) -> None:
     """Print the strategies, best first, and the verdict."""
     console = console or Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, PLAIN_WIDTH)
     name = METRIC_NAMES[found.metric]
     table = Table(title="★ champion, = tied with the best on validation", title_justify="left", title_style="dim")
     table.add_column("strategy", no_wrap=True)
@@ -32,6 +32,9 @@ def show(found: Comparison, console: Console | None = None) -> None:
             f"{result.trainable_parameters:,}",
             style="bold" if result.name == found.champion else None,
         )
+    if not console.is_terminal:
+        needed = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+        console.width = max(console.width, PLAIN_WIDTH, needed)
     console.print(table)
     console.print(found.verdict)
 

@@ -79,7 +79,7 @@ def _figure(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}"
+    return f"{value:+z.3f}"
 
 
 def _share(part: float, whole: float) -> str:

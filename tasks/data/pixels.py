@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,14 +72,14 @@ def fill_store(
     """
     with replacing(target) as temporary:
         shape = (len(paths), size, size, channels)
-        store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        store = _allocate(temporary, shape)
         read = partial(_read_into, root, store, size, channels, max_pixels)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             seen = list(pool.map(read, range(len(paths)), paths, chunksize=16))
         usable = [row for row, image in enumerate(seen) if not image.problem]
         if len(usable) < len(paths):
             kept = temporary.with_suffix(".kept")
-            compact = np.lib.format.open_memmap(kept, mode="w+", dtype=np.uint8, shape=(len(usable), *shape[1:]))
+            compact = _allocate(kept, (len(usable), *shape[1:]))
             for new, old in enumerate(usable):
                 compact[new] = store[old]
             compact.flush()
@@ -93,11 +94,24 @@ def open_store(source: Path) -> Pixels:
     return store
 
 
+def _allocate(target: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """Make a store whose every byte is on the disk: writing to a hole in a mapped file kills the process if it's full.
+
+    Raises:
+        OSError: there is no space for it.
+    """
+    store = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with target.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, target.stat().st_size)
+    return store
+
+
 def _read_into(root: Path, store: Pixels, size: int, channels: int, max_pixels: int, row: int, name: str) -> ReadImage:
     path = root / name
-    if not path.resolve().is_relative_to(root.resolve()):
-        return ReadImage(problem="a link that leaves the data folder")
     try:
+        if not path.resolve().is_relative_to(root.resolve()):
+            return ReadImage(problem="a link that leaves the data folder")
         content = path.read_bytes()
         with path.open("rb") as stream, Image.open(stream) as image:
             width, height, mode = *image.size, image.mode

@@ -72,13 +72,16 @@ def list_files(params: DataParams) -> list[LabelledFile]:
     """List the labelled files of a source, sorted by path.
 
     Raises:
-        UserError: the folder is missing, a class is empty, or there are fewer than two classes.
+        UserError: the folder is missing, a class is empty, there are fewer than two classes, or a name isn't Unicode.
     """
     root = Path(params.path)
     if not root.is_dir():
         raise UserError(f"the data folder {root} does not exist: correct data.path in params.yaml")
     files = list(_elpv(root, params.defective_over) if params.source == "elpv" else _folder(root))
     files.sort(key=lambda file: file.path)
+    odd = next((file.path for file in files if not _is_unicode(file.path)), None)
+    if odd is not None:
+        raise UserError(f"the name of the file {odd!a} in {root} is not valid Unicode: rename it")
     labels = sorted({file.label for file in files})
     if len(labels) < 2:
         found = f"only the class '{labels[0]}'" if labels else "no class folders"
@@ -86,7 +89,19 @@ def list_files(params: DataParams) -> list[LabelledFile]:
     return files
 
 
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _elpv(root: Path, defective_over: float) -> Iterator[LabelledFile]:
+    if not (root / "labels.csv").is_file():
+        raise UserError(
+            f"{root} has no labels.csv: run 'dvc repro' to put the packaged images there, or set data.source to folder"
+        )
     table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
     for path, probability, cell in table.itertuples(index=False):
         yield LabelledFile(path, "defective" if probability > defective_over else "functional", group=cell)
@@ -100,6 +115,9 @@ def _folder(root: Path) -> Iterator[LabelledFile]:
             raise UserError(f"{root} has the splits {', '.join(f.name for f in folders)} but no train folder: add one")
         for folder, split in splits.items():
             yield from _classes(root, folder, split)
+    elif any(split and _subfolders(folder) for folder, split in splits.items()):
+        other = next(folder for folder, split in splits.items() if not split)
+        raise UserError(f"{root} has folders of splits beside the folder {other.name}: move it into a split or away")
     else:
         yield from _classes(root, root, "")
 

@@ -32,6 +32,8 @@ def assign(digests: Sequence[str], labels: Sequence[str], given: Sequence[str], 
     val_share = 0.0 if "val" in present else params.validation
     if "test" in present:
         val_share /= 1 - params.test
+    if "val" in present:
+        test_share /= 1 - params.validation
     splits = []
     for digest, label, split in zip(digests, labels, given, strict=True):
         drawn = position(digest, label, params.seed)

@@ -8,7 +8,7 @@ from tasks.errors import UserError
 from tasks.params import PRETRAINING_RATE, PhaseParams, StrategyParams
 from tasks.strategies.freezing import FreezePlan, Group, Phase
 
-SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?P<colon>:)?(?P<stop>-?\d+)?\]")
+SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?:(?P<colon>:)(?P<stop>-?\d+)?)?\]")
 
 
 def plan(strategy: StrategyParams, groups: tuple[Group, ...], record: WeightsRecord) -> FreezePlan:

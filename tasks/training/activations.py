@@ -17,6 +17,12 @@ def only_head_trains(plan: FreezePlan, epoch: int) -> bool:
     return set(plan.rates(epoch)) == {"head"}
 
 
+def answers_logits(adapted: Adapted) -> bool:
+    """Return whether the head's answers are the network's; a convolution's, as in SqueezeNet, are pooled after it."""
+    head = adapted.model.get_submodule(adapted.head)
+    return not any(isinstance(module, nn.Conv2d) for module in head.modules())
+
+
 @dataclass(frozen=True)
 class Activations:
     """What the head is given for every training and validation image, in float32 on the training device.

@@ -17,10 +17,11 @@ from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training import checkpoints
-from tasks.training.activations import Activations, only_head_trains
+from tasks.training.activations import Activations, answers_logits, only_head_trains
 from tasks.training.batches import Split, generator_for, inference_batches, training_batches
 from tasks.training.checkpoints import Progress
 from tasks.training.device import Hardware, watch_memory
+from tasks.training.folding import folded
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
 
@@ -77,7 +78,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
     if found:
         reporter.say(f"goes on after epoch {progress.epoch} of {job.plan.epochs}")
     last_save = time.monotonic()
-    with watch_memory(job.hardware.device) as peak, reporter.epochs():
+    with watch_memory(job.hardware.device) as peak, reporter.epochs(), folded(model):
         epochs = _Epochs(adapted, model, optimizer, job, reporter)
         while progress.epoch < job.plan.epochs and not _stops_early(progress, job):
             started = time.monotonic()
@@ -96,6 +97,10 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
                 last_save = time.monotonic()
     progress.peak_memory_mib = max(progress.peak_memory_mib, peak.mib)
     checkpoints.save(job.checkpoint, progress, model, names, optimizer, best)
+    reporter.say(
+        f"kept epoch {progress.best_epoch + 1} of {progress.epoch}, validation loss {progress.best_loss:.4f}, "
+        f"{progress.seconds:.1f} s"
+    )
     for name, tensor in _named(model, names).items():
         tensor.data.copy_(best[name])
     model.to("cpu").eval()
@@ -105,10 +110,15 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
 def predict(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
     """Return the logits of a split in float32, shape (images, classes)."""
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    with folded(model):
+        return _logits(adapted, split, hardware)
+
+
+def _logits(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
     answers = []
     for images in inference_batches(split):
         with torch.inference_mode(), hardware.autocast():
-            answers.append(model(adapted.normalisation(images.to(hardware.device))).float().cpu())
+            answers.append(adapted.model(adapted.normalisation(images.to(hardware.device))).float().cpu())
     return torch.cat(answers)
 
 
@@ -122,15 +132,15 @@ class _Epochs:
             adapted, model, optimizer, job, reporter,
         )  # fmt: skip
         self._features: Activations | None = None
-        self._class_weights = _class_weights(job.train) if job.settings.class_weights else None
+        self._class_weights = _class_weights(job.train).to(job.hardware.device) if job.settings.class_weights else None
 
     def run(self, epoch: int) -> dict[str, float]:
         """Train one epoch and return its row of the history."""
         settings, plan = self._job.settings, self._job.plan
-        freezing.apply(plan, self._model, epoch, update_statistics=settings.batchnorm == "train")
+        freezing.apply(plan, self._model, epoch, update_statistics=settings.updates_statistics)
         generator = generator_for(settings.seed, epoch)
         torch.manual_seed(int(generator.initial_seed() % 2**63))
-        if only_head_trains(plan, epoch):
+        if only_head_trains(plan, epoch) and answers_logits(self._adapted):
             if self._features is None:
                 self._features = Activations.compute(self._adapted, self._job.train, self._job.val, self._job.hardware)
             network = self._model.get_submodule(self._adapted.head)
@@ -151,6 +161,8 @@ class _Epochs:
         ]
         train_loss = _mean_of_finite(losses, epoch)
         val_loss, val_accuracy = self._validate()
+        if not math.isfinite(val_loss):
+            raise DivergedError(f"the validation loss became non-finite in epoch {epoch + 1}")
         return {
             "epoch": float(epoch),
             "train_loss": train_loss,
@@ -187,7 +199,8 @@ class _Epochs:
 
     def _validate(self) -> tuple[float, float]:
         if self._features is None:
-            logits = predict(self._adapted, self._job.val, self._job.hardware)
+            self._model.eval()
+            logits = _logits(self._adapted, self._job.val, self._job.hardware)
         else:
             logits = self._features.validation_logits(self._model.get_submodule(self._adapted.head))
         targets = self._job.val.targets
@@ -211,7 +224,7 @@ def _stops_early(progress: Progress, job: Fitting) -> bool:
 
 
 def _names_that_change(model: nn.Module, job: Fitting) -> list[str]:
-    frozen = set(job.plan.never_moved(update_statistics=job.settings.batchnorm == "train"))
+    frozen = set(job.plan.never_moved(update_statistics=job.settings.updates_statistics))
     return [name for name in model.state_dict() if name not in frozen]
 
 

@@ -1,0 +1,106 @@
+"""The strategies held against each other: the only step that reads the test split."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks import layout, tracking, versioning
+from tasks.comparison import compare as comparing
+from tasks.comparison import report, verdict
+from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
+from tasks.data import manifest, splits
+from tasks.evaluation import predictions
+from tasks.files import read_json, write_bytes
+from tasks.params import Params, StrategyParams, load_params
+from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
+from tasks.steps.records import data_identity, final_metrics, shared_params, tags
+
+
+def compare() -> Comparison:
+    """Read the test split, order the strategies, and write the verdict, the report and their MLflow run."""
+    params = load_params(layout.PARAMS)
+    data = PreparedData.read()
+    read_at = datetime.now(UTC).isoformat(timespec="seconds")
+    entrants = [_entrant(name, settings, data) for name, settings in params.strategies.items()]
+    ranked = comparing.rank(entrants, data.classes, params.compare)
+    parent = tracking.start_run(
+        "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params)
+    )
+    try:
+        found = _comparison(params, data, ranked, read_at, parent)
+        tests = pd.concat([entrant.test for entrant in entrants], ignore_index=True)
+        manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
+        winner = next(entrant.test for entrant in entrants if entrant.name == found.champion)
+        figures = report.write(found, winner, Path(params.data.path), layout.REPORT, layout.WORK / "figures")
+        write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
+        _track_comparison(found, figures)
+    except BaseException:
+        tracking.finish(parent, failed=True)
+        raise
+    tracking.finish(parent)
+    return found
+
+
+def last_comparison() -> Comparison:
+    """Return the comparison that was written last."""
+    return Comparison.model_validate_json(layout.COMPARISON.read_text(encoding="utf-8"))
+
+
+def _entrant(name: str, settings: StrategyParams, data: PreparedData) -> comparing.Entrant:
+    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
+    tested = probabilities_of(adapted, data.split("test"), settings)
+    history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
+    return comparing.Entrant(
+        name,
+        read_json(layout.run_file(name, "run.json")),
+        history,
+        manifest.read_table(layout.run_file(name, "predictions.parquet"), predictions.PREDICTIONS),
+        predictions.table(name, data.rows("test"), tested, data.classes),
+    )
+
+
+def _comparison(
+    params: Params, data: PreparedData, ranked: list[StrategyResult], read_at: str, parent: str
+) -> Comparison:  # fmt: skip
+    quarantine = manifest.read_table(layout.QUARANTINE, manifest.QUARANTINE)
+    facts = DataFacts(
+        source=params.data.source,
+        path=params.data.path,
+        digest=versioning.data_digest(params.data.path),
+        classes=data.classes,
+        channels=data.channels,
+        size=data.size,
+        images={split: len(data.rows(split)) for split in splits.SPLITS},
+        unusable=len(quarantine),
+    )
+    return Comparison(
+        champion=verdict.champion(ranked).name,
+        verdict=verdict.paragraph(ranked, params.compare.metric, params.compare.confidence),
+        metric=params.compare.metric,
+        confidence=params.compare.confidence,
+        test_read_at=read_at,
+        data=facts,
+        backbone=asdict(data.record),
+        mlflow_run_id=parent,
+        mlflow_experiment_id=tracking.experiment_id(),
+        strategies={result.name: result for result in ranked},
+    )
+
+
+def _track_comparison(found: Comparison, figures: list[Path]) -> None:
+    tracking.adopt(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
+    for name, result in found.strategies.items():
+        tracking.log_metrics(result.mlflow_run_id, final_metrics("test", result.test.model_dump()))
+        tracking.set_tags(
+            result.mlflow_run_id,
+            {"thawline.rank": str(result.rank), "thawline.champion": str(name == found.champion).lower()},
+        )
+    champion = found.strategies[found.champion]
+    tracking.log_metrics(found.mlflow_run_id, final_metrics("val", champion.val.model_dump()))
+    tracking.log_metrics(found.mlflow_run_id, final_metrics("test", champion.test.model_dump()))
+    tracking.set_tags(found.mlflow_run_id, {"thawline.champion": found.champion, "mlflow.note.content": found.verdict})
+    tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS])
+    tracking.log_files(found.mlflow_run_id, figures, "figures")

@@ -1,0 +1,200 @@
+"""One strategy: adapt the network, train it, evaluate it on the validation split."""
+
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tasks import layout, tracking
+from tasks.backbones import weights
+from tasks.comparison import report
+from tasks.data import manifest
+from tasks.data.augmentation import Augmentation
+from tasks.errors import UserError
+from tasks.evaluation import metrics, predictions
+from tasks.evaluation.classifier import ImageClassifier
+from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
+from tasks.params import Params, StrategyParams, load_params
+from tasks.steps.prepared import PreparedData, adapted_network, is_upright, probabilities_of, with_weights
+from tasks.steps.records import data_identity, final_metrics, flat_params, tags
+from tasks.strategies import freezing
+from tasks.strategies.freezing import FreezePlan
+from tasks.training import device
+from tasks.training.loop import DivergedError, Fitting, fit
+from tasks.training.progress import Reporter
+
+EXAMPLE_SIDE = 32
+
+
+def finetune(strategy: str) -> None:
+    """Run one strategy end to end: adapt the network, train it, evaluate it on the validation split."""
+    attempt = adapt(strategy)
+    train(attempt)
+    evaluate(attempt)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One go at one strategy.
+
+    Attributes:
+        work: the folder of its intermediate files; named after everything the result depends on.
+        run_id: its MLflow run.
+    """
+
+    strategy: str
+    work: Path
+    run_id: str
+
+
+def adapt(strategy: str) -> Attempt:
+    """Make the network fit the data, plan what freezes, and start the strategy's MLflow run.
+
+    An attempt whose process died is marked as failed; what it had trained is taken over.
+    """
+    params = load_params(layout.PARAMS)
+    settings = params.strategy(strategy)
+    data = PreparedData.read()
+    identity = _identity(settings, params, data)
+    work = layout.WORK / f"{strategy}-{identity[:12]}"
+    adapted, plan = adapted_network(settings, data)
+    trainable, total = plan.trainable(), sum(group.size for group in plan.groups)
+    record = {
+        "strategy": strategy,
+        "identity": identity,
+        "parts": _parts_of(plan),
+        "parameters": total,
+        "trainable_parameters": trainable,
+        "frozen": freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics)),
+    }
+    started = work / "run.json"
+    if started.is_file():
+        tracking.abandon(read_json(started)["run_id"])
+    run_id = tracking.start_run(
+        strategy, flat_params(settings, params, data), tags(strategy, identity, data), data_identity(params)
+    )
+    write_json(started, {"run_id": run_id})
+    write_json(work / "plan.json", record)
+    tracking.log_metrics(run_id, {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total})
+    for line in plan.lines():
+        Reporter(strategy).say(line)
+    return Attempt(strategy, work, run_id)
+
+
+def train(attempt: Attempt) -> None:
+    """Fine-tune the network of an attempt and keep its best weights in the attempt's folder."""
+    with _failing(attempt):
+        params = load_params(layout.PARAMS)
+        settings = params.strategy(attempt.strategy)
+        data = PreparedData.read()
+        adapted, plan = adapted_network(settings, data)
+        before = read_json(attempt.work / "plan.json")["frozen"]
+        augment = Augmentation(params.augment, is_upright(params))
+        job = Fitting(
+            settings, plan, data.split("train"), data.split("val"), augment, device.choose(settings),
+            attempt.work / "checkpoint.safetensors",
+        )  # fmt: skip
+        device.keep_freed_memory()
+        progress = fit(adapted, job, Reporter(attempt.strategy), lambda row: tracking.log_epoch(attempt.run_id, row))
+        freezing.prove_frozen(before, freezing.digests(adapted.model, list(before)))
+        weights.save(adapted.model.state_dict(), attempt.work / "model.safetensors")
+        write_json(attempt.work / "progress.json", asdict(progress))
+
+
+def evaluate(attempt: Attempt) -> dict[str, Any]:
+    """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
+    with _failing(attempt):
+        params = load_params(layout.PARAMS)
+        settings = params.strategy(attempt.strategy)
+        data = PreparedData.read()
+        adapted = with_weights(settings, data, attempt.work / "model.safetensors")
+        probabilities = probabilities_of(adapted, data.split("val"), settings)
+        rows = data.rows("val")
+        report_ = metrics.report(data.split("val").targets.numpy(), probabilities, data.classes, rows["group"].tolist())
+        progress, plan = read_json(attempt.work / "progress.json"), read_json(attempt.work / "plan.json")
+        facts = {"params": settings.model_dump(mode="json")}
+        costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}
+        _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
+        tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
+        tracking.log_files(
+            attempt.run_id,
+            [layout.run_file(attempt.strategy, name) for name in ("metrics.json", "history.csv", "model.safetensors")],
+        )
+        tracking.log_files(attempt.run_id, report.run_figures(attempt.work, progress["history"], report_, data.classes))
+        example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
+        example[1] = 255
+        tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
+        tracking.finish(attempt.run_id)
+    shutil.rmtree(attempt.work, ignore_errors=True)
+    return report_
+
+
+def _write_outputs(
+    attempt: Attempt,
+    data: PreparedData,
+    scores: dict[str, Any],
+    probabilities: metrics.Floats,
+    progress: dict[str, Any],
+    facts: dict[str, Any],
+) -> None:
+    def output(name: str) -> Path:
+        return layout.run_file(attempt.strategy, name)
+
+    table = predictions.table(attempt.strategy, data.rows("val"), probabilities, data.classes)
+    manifest.write_table(table, predictions.PREDICTIONS, output("predictions.parquet"))
+    history = pd.DataFrame(progress["history"]).astype({"epoch": int})
+    write_bytes(output("history.csv"), history.to_csv(index=False).encode())
+    flat = {key: value for key, value in scores.items() if isinstance(value, float)}
+    costs = {key: facts[key] for key in ("train_seconds", "peak_memory_mib", "trainable_parameters")}
+    write_json(output("metrics.json"), {"val": flat, **costs})
+    with replacing(output("model.safetensors")) as temporary:
+        shutil.copyfile(attempt.work / "model.safetensors", temporary)
+    finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
+    write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
+
+
+@contextmanager
+def _failing(attempt: Attempt) -> Iterator[None]:
+    """Mark the attempt's run as failed when the block raises."""
+    try:
+        yield
+    except DivergedError as error:
+        tracking.finish(attempt.run_id, failed=True)
+        shutil.rmtree(attempt.work, ignore_errors=True)
+        raise UserError(
+            f"{attempt.strategy}: {error}; lower strategies.{attempt.strategy}.lr in params.yaml"
+        ) from error
+    except BaseException:
+        tracking.finish(attempt.run_id, failed=True)
+        raise
+
+
+def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> str:
+    """Return a digest of everything that a strategy's result depends on."""
+    return digest_of(
+        {
+            "settings": settings.model_dump(),
+            "augment": params.augment.model_dump(),
+            "upright": is_upright(params),
+            "manifest": sha256_of(layout.MANIFEST),
+            "pixels": [data.size, data.channels],
+            "weights": sha256_of(layout.WEIGHTS),
+            "code": digest_of_tree(Path(__file__).parent, "*.py"),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+        }
+    )
+
+
+def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:
+    return [
+        {"name": group.name, "parameters": group.size, "thaws_at": plan.thaws_at(group.name)} for group in plan.groups
+    ]

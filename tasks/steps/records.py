@@ -1,0 +1,68 @@
+"""What MLflow is told of a run: params, tags, data and metrics under the same names everywhere."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tasks import layout, tracking, versioning
+from tasks.files import digest_of
+from tasks.params import Params, StrategyParams, load_params
+from tasks.steps.prepared import PreparedData
+
+
+def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
+    return {
+        "data.source": params.data.source,
+        "data.path": params.data.path,
+        "data.size": data.size,
+        "data.channels": data.channels,
+        "backbone.name": data.record.name,
+        "backbone.weights": data.record.weights,
+        **{f"split.{key}": value for key, value in params.split.model_dump().items()},
+        **{f"augment.{key}": value for key, value in params.augment.model_dump().items()},
+    }
+
+
+def flat_params(settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:
+    phases = settings.schedule()
+    own = settings.model_dump(exclude={"head", "train", "phases", "epochs", "lr"})
+    described = {
+        "train": " > ".join("+".join(phase.train) for phase in phases),
+        "lr": " > ".join(str(phase.lr) for phase in phases),
+        "epochs": sum(phase.epochs or 0 for phase in phases),
+        "phases": len(phases),
+        **{f"head.{key}": value for key, value in settings.head.model_dump().items()},
+    }
+    return {**own, **described, **shared_params(params, data)}
+
+
+def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
+    tags = {
+        "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
+        "thawline.params_digest": digest_of(load_params(layout.PARAMS).model_dump(mode="json"))[:16],
+        "thawline.weights_sha256": data.record.sha256,
+        "thawline.data_digest": versioning.data_digest(load_params(layout.PARAMS).data.path),
+        "thawline.identity": identity,
+        "thawline.strategy": stage if identity else "",
+        "mlflow.source.git.commit": versioning.git_revision(),
+    }
+    return {key: value for key, value in tags.items() if value}
+
+
+def data_identity(params: Params) -> tracking.DataIdentity:
+    digest = versioning.data_digest(params.data.path)
+    return tracking.DataIdentity(Path(params.data.path).name, params.data.path, digest)
+
+
+def final_metrics(split: str, scores: dict[str, Any]) -> dict[str, float | None]:
+    flat: dict[str, float | None] = {
+        f"{split}/{key}": value for key, value in scores.items() if isinstance(value, float)
+    }
+    for group, own in scores["groups"].items():
+        flat |= {f"{split}_{_safe(group)}/{key}": value for key, value in own.items() if isinstance(value, float)}
+    return flat
+
+
+def _safe(name: str) -> str:
+    """Return a group's name in the characters that MLflow takes in metric names."""
+    return "".join(c if c.isalnum() or c in "_-. " else "_" for c in name)

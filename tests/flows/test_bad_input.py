@@ -1,0 +1,139 @@
+"""A user's mistake: one clear sentence, a non-zero exit, no traceback, nothing half-written."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.project import Project, make_project
+
+# The operating system refuses files over 64 KiB while the network trains, as it would on a full disk.
+FULL_DISK = """
+import resource
+from tasks import __main__
+from tasks.steps import finetune
+
+train = finetune.train
+
+def on_a_full_disk(attempt):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    try:
+        train(attempt)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+finetune.train = on_a_full_disk
+__main__.main()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, cells: Path) -> Project:
+    """A project in which nothing has run, over images of its own."""
+    shutil.copytree(cells, tmp_path / "photos")
+    return make_project(tmp_path / "clone", tmp_path / "photos")
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the error's sentence, after checking that it is all that a user sees of the failure."""
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    sentences = re.findall(r"^thawline: (.+)$", done.stderr, re.M)
+    assert len(sentences) == 1, done.stderr
+    return str(sentences[0])
+
+
+def step(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as a DVC stage does."""
+    return project.run(sys.executable, "-m", "tasks", *arguments)
+
+
+def test_missing_data_folder(project: Project, tmp_path: Path) -> None:
+    """By either door the sentence names the folder."""
+    shutil.rmtree(tmp_path / "photos")
+    assert str(tmp_path / "photos") in one_sentence(step(project, "prepare"))
+    by_dvc = project.run("dvc", "repro", "prepare")
+    assert by_dvc.returncode != 0
+    assert str(tmp_path / "photos") in by_dvc.stderr
+    assert project.files() == set()
+
+
+def test_empty_class_and_single_class(project: Project, tmp_path: Path) -> None:
+    """An empty class is named; a single class is not enough."""
+    (tmp_path / "photos/nothing").mkdir()
+    assert "photos/nothing is empty" in one_sentence(step(project, "prepare"))
+    (tmp_path / "photos/nothing").rmdir()
+    shutil.rmtree(tmp_path / "photos/broken")
+    assert "only the class 'intact'" in one_sentence(step(project, "prepare"))
+    assert project.files() == set()
+
+
+def test_unreadable_images_are_left_out_until_they_are_too_many(project: Project, tmp_path: Path) -> None:
+    """Of 80 images 4 may be unreadable, and are listed; a fifth stops the run and leaves nothing behind."""
+    images = sorted((tmp_path / "photos/intact").iterdir())
+    for image in images[:4]:
+        image.write_bytes(image.read_bytes()[:200])
+    done = step(project, "prepare")
+    assert done.returncode == 0, done.stderr
+    assert all(f"left out intact/{image.name}" in done.stdout for image in images[:4])
+    assert "76 images of 2 classes" in done.stdout
+    for file in project.files():
+        (project.root / file).unlink()
+    images[4].write_bytes(b"no image at all")
+    assert "5 of 80 files" in one_sentence(step(project, "prepare"))
+    assert project.files() == set()
+
+
+@pytest.mark.parametrize(
+    ("where", "wrong", "nearest"),
+    [
+        (("data", "sise"), 64, "did you mean 'size'"),
+        (("strategies", "head_only", "lrr"), 0.1, "did you mean 'lr'"),
+        (("backbone", "name"), "mobilnet_v2", "did you mean 'mobilenet_v2'"),
+    ],
+)
+def test_misspelt_params_name_the_nearest(
+    project: Project, where: tuple[str, ...], wrong: object, nearest: str
+) -> None:
+    """A misspelt key or backbone is named together with what was probably meant."""
+    params = project.params()
+    section = params
+    for key in where[:-1]:
+        section = section[key]
+    section[where[-1]] = wrong
+    project.write_params(params)
+    assert nearest in one_sentence(step(project, "backbone"))
+    assert project.files() == set()
+
+
+def test_unknown_strategy_by_both_doors(project: Project) -> None:
+    """The sentence names the nearest strategy."""
+    assert "did you mean 'head_only'" in one_sentence(step(project, "finetune", "--strategy", "head_onyl"))
+    by_flow = project.run(sys.executable, "-m", "flows.finetune", "head_onyl")
+    assert "did you mean 'head_only'" in one_sentence(by_flow)
+
+
+def test_weights_file_with_another_digest(project: Project) -> None:
+    """A weights file is not read when its digest differs."""
+    weights = project.root / "weights.pth"
+    weights.write_bytes(b"not what was expected")
+    params = project.params()
+    params["backbone"] = {"name": "mobilenet_v2", "weights": str(weights), "sha256": "0" * 64}
+    project.write_params(params)
+    assert "has SHA-256" in one_sentence(step(project, "backbone"))
+    assert project.files() == set()
+
+
+def test_full_disk_while_writing_a_checkpoint(project: Project) -> None:
+    """The run ends with one sentence, is tracked as failed, and leaves no half-written file; the next try succeeds."""
+    for name in ("raw", "prepare", "backbone"):
+        assert step(project, name).returncode == 0
+    before = project.files()
+    limited = project.run(sys.executable, "-c", FULL_DISK, "finetune", "--strategy", "scratch")
+    assert "no space left" in one_sentence(limited)
+    assert not any("checkpoint" in file or "runs/" in file for file in project.files() - before)
+    again = step(project, "finetune", "--strategy", "scratch")
+    assert again.returncode == 0, again.stderr

@@ -1,0 +1,148 @@
+"""Both doors, run as a user runs them: ``dvc repro`` and ``python -m flows.compare`` take each other's work as done."""
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.comparison.schema import Comparison
+from tests.flows.project import STRATEGIES, Project
+
+
+def stages_run_by_dvc(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the stages whose command ``dvc repro`` executed."""
+    return re.findall(r"Running stage '([^']+)'", done.stdout)
+
+
+def stages_run_by_flow(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the links of the chain that a flow executed, by the name of their task run."""
+    found = re.findall(r"Task run '(.+?)' - Finished in state Completed\('ran'\)", done.stdout + done.stderr)
+    return [re.sub(r"-[0-9a-f]{3}$", "", name) for name in found]
+
+
+def tracked_runs(project: Project) -> dict[str, tuple[str, str, str]]:
+    """Return name, status and parent of every MLflow run by its id."""
+    with sqlite3.connect(project.root / "mlflow.db") as database:
+        runs = database.execute("SELECT run_uuid, name, status FROM runs").fetchall()
+        parents = dict(database.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.parentRunId'").fetchall())
+    return {run: (name, status, parents.get(run, "")) for run, name, status in runs}
+
+
+def read_comparison(project: Project) -> Comparison:
+    """Return the comparison that the project wrote last, checked by its schema."""
+    return Comparison.model_validate_json((project.root / "data/reports/comparison.json").read_text())
+
+
+def test_repro_leaves_everything_up_to_date(reproduced: Project) -> None:
+    """After ``dvc repro`` nothing is stale."""
+    assert "up to date" in reproduced.run("dvc", "status").stdout
+
+
+def test_comparison_names_every_strategy_and_its_costs(reproduced: Project) -> None:
+    """The JSON holds both splits' metrics of all strategies, best validation score first."""
+    found = read_comparison(reproduced)
+    assert set(found.strategies) == set(STRATEGIES)
+    scores = [result.val.auroc for result in found.strategies.values()]
+    assert scores == sorted(scores, reverse=True)
+    assert found.strategies["head_only"].trainable_parameters < found.strategies["scratch"].trainable_parameters
+    assert found.data.channels == 1
+    for result in found.strategies.values():
+        assert result.test.images == found.data.images["test"] == sum(map(sum, result.test.confusion))
+
+
+def test_one_parent_and_a_child_a_strategy_are_finished(reproduced: Project) -> None:
+    """MLflow shows one comparison with its strategies below it."""
+    found = read_comparison(reproduced)
+    runs = tracked_runs(reproduced)
+    children = {name for name, status, parent in runs.values() if parent == found.mlflow_run_id}
+    assert children == set(STRATEGIES)
+    assert {status for _, status, _ in runs.values()} == {"FINISHED"}
+    assert len(runs) == len(STRATEGIES) + 1
+
+
+def test_metrics_and_plots_are_shown_by_dvc(reproduced: Project) -> None:
+    """``dvc metrics show`` and ``dvc plots show`` know every strategy."""
+    shown = json.loads(reproduced.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    assert {f"data/runs/{name}/metrics.json" for name in STRATEGIES} == set(shown)
+    plots = reproduced.run("dvc", "plots", "show")
+    assert plots.returncode == 0, plots.stderr
+    page = (reproduced.root / "dvc_plots/index.html").read_text()
+    assert all(f"data/runs/{name}/history.csv" in page for name in STRATEGIES)
+
+
+def test_logged_model_answers_raw_images_in_a_clean_process(reproduced: Project, tmp_path: Path) -> None:
+    """``models:/`` loads without the project's code, on images of a size it was not trained on."""
+    program = """
+import json, sys, mlflow, numpy as np
+run = mlflow.MlflowClient().get_run(sys.argv[1])
+uri = f"models:/{run.outputs.model_outputs[0].model_id}"
+images = np.random.default_rng(0).integers(0, 256, (3, 1, 60, 75), dtype=np.uint8)
+print(json.dumps(mlflow.pyfunc.load_model(uri).predict(images).tolist()), "tasks" in sys.modules)
+"""
+    champion = read_comparison(reproduced).strategies["scratch"]
+    store = f"sqlite:///{reproduced.root / 'mlflow.db'}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, champion.mlflow_run_id], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={"MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer, imported = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+    assert imported == "False"
+    assert np.array(json.loads(answer)).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+
+
+def test_flow_skips_what_repro_did(reproduced: Project) -> None:
+    """Right after ``dvc repro`` the flow trains nothing and says what it skipped."""
+    before = tracked_runs(reproduced)
+    done = reproduced.run(sys.executable, "-m", "flows.compare")
+    assert done.returncode == 0, done.stderr
+    assert stages_run_by_flow(done) == []
+    output = done.stdout + done.stderr
+    for stage in ("raw", "prepare", "backbone", "finetune@scratch", "finetune@head_only", "compare"):
+        assert f"skipped {stage}: up to date" in output
+    assert tracked_runs(reproduced) == before
+
+
+def test_flow_repeats_what_was_removed_and_what_was_edited(reproduced: Project) -> None:
+    """Removed outputs of one strategy: the flow runs that one and the comparison, to the same result; DVC agrees."""
+    before = read_comparison(reproduced)
+    shutil.rmtree(reproduced.root / "data/runs/scratch")
+    done = reproduced.run(sys.executable, "-m", "flows.compare")
+    assert stages_run_by_flow(done) == ["evaluate scratch", "compare"], done.stdout + done.stderr
+    assert "up to date" in reproduced.run("dvc", "status").stdout
+    after = read_comparison(reproduced)
+    assert after.strategies["scratch"].val == before.strategies["scratch"].val
+    assert after.strategies["scratch"].test == before.strategies["scratch"].test
+
+
+def test_repro_runs_the_edited_strategy_alone(reproduced: Project) -> None:
+    """Another learning rate: DVC runs that strategy and the comparison; the flow then skips everything."""
+    params = reproduced.params()
+    params["strategies"]["head_only"]["lr"] = 0.002
+    reproduced.write_params(params)
+    done = reproduced.run("dvc", "repro")
+    assert stages_run_by_dvc(done) == ["finetune@head_only", "compare"], done.stdout + done.stderr
+    runs, found = tracked_runs(reproduced), read_comparison(reproduced)
+    assert {name for name, _, parent in runs.values() if parent == found.mlflow_run_id} == set(STRATEGIES)
+
+
+def test_repro_repeats_what_was_removed(reproduced: Project) -> None:
+    """Removed outputs of one strategy: DVC runs that one and the comparison."""
+    shutil.rmtree(reproduced.root / "data/runs/head_only")
+    assert stages_run_by_dvc(reproduced.run("dvc", "repro")) == ["finetune@head_only", "compare"]
+
+
+def test_flow_runs_the_edited_strategy_alone(reproduced: Project) -> None:
+    """Another learning rate: ``flows.finetune`` runs that strategy, and DVC has only the comparison left to do."""
+    params = reproduced.params()
+    params["strategies"]["head_only"]["lr"] = 0.003
+    reproduced.write_params(params)
+    done = reproduced.run(sys.executable, "-m", "flows.finetune", "head_only")
+    assert stages_run_by_flow(done) == ["evaluate head_only"], done.stdout + done.stderr
+    assert stages_run_by_dvc(reproduced.run("dvc", "repro")) == ["compare"]

@@ -1,0 +1,120 @@
+"""Planted strategies, and comparisons of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tasks.comparison import verdict
+from tasks.comparison.compare import Entrant, rank
+from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
+from tasks.evaluation import predictions
+from tasks.params import CompareParams
+
+PARAMS = CompareParams(metric="auroc", resamples=300)
+TOTAL = 1000
+MakeEntrant = Callable[..., Entrant]
+MakeComparison = Callable[..., Comparison]
+
+
+def rows_of(paths: Sequence[str], labels: Sequence[str], split: str) -> pd.DataFrame:
+    """Return rows of a manifest."""
+    groups = ["mono" if i % 3 else "poly" for i in range(len(paths))]
+    return pd.DataFrame({"path": paths, "label": labels, "group": groups, "split": split}).astype("str")
+
+
+def answers(labels: Sequence[str], classes: Sequence[str], skill: float, seed: Sequence[int]) -> np.ndarray:
+    """Return probabilities that know the more of the labels the larger the skill is."""
+    rng = np.random.default_rng(seed)
+    truth = np.eye(len(classes))[[classes.index(label) for label in labels]]
+    odds = np.exp(skill * truth + 2 * rng.normal(size=truth.shape))
+    found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    return found
+
+
+@pytest.fixture(scope="session")
+def entrant(cells: Path) -> MakeEntrant:
+    """Make a strategy that ran on real images."""
+    folders = ["intact", "broken"]
+    paths = [path.relative_to(cells).as_posix() for name in folders for path in sorted((cells / name).iterdir())]
+
+    def make(
+        name: str,
+        skill: float = 1.0,
+        trainable: int = 100,
+        seconds: float = 10.0,
+        start: str = "pretrained",
+        seed: int = 0,
+        classes: Sequence[str] = folders,
+    ) -> Entrant:
+        labels = [classes[folders.index(path.split("/")[0])] for path in paths]
+        halves = {"val": slice(0, None, 2), "test": slice(1, None, 2)}
+        tables = {
+            split: predictions.table(
+                name,
+                rows_of(paths[half], labels[half], split),
+                answers(labels[half], list(classes), skill, [seed, i]),
+                list(classes),
+            )
+            for i, (split, half) in enumerate(halves.items())
+        }
+        history = [
+            {
+                "epoch": float(e),
+                "train_loss": 1 / (e + 1),
+                "val_loss": 1.1 / (e + 1),
+                "val_accuracy": 0.5,
+                "learning_rate": 0.1,
+            }
+            for e in range(3)
+        ]
+        run: dict[str, Any] = {
+            "params": {"start": start, "lr": 0.1},
+            "train_seconds": seconds,
+            "peak_memory_mib": 321.0,
+            "trainable_parameters": trainable,
+            "parameters": TOTAL,
+            "parts": [
+                {"name": "stem", "parameters": TOTAL - 100, "thaws_at": None},
+                {"name": "head", "parameters": 100, "thaws_at": 0},
+            ],
+            "epochs": 3,
+            "best_epoch": 2,
+            "mlflow_run_id": f"run-of-{name}",
+        }
+        return Entrant(name, run, history, tables["val"], tables["test"])
+
+    return make
+
+
+def ranked_of(entrants: Sequence[Entrant], classes: Sequence[str] = ("intact", "broken")) -> list[StrategyResult]:
+    """Return results in their order."""
+    return rank(entrants, list(classes), PARAMS)
+
+
+def comparison_of(ranked: list[StrategyResult], classes: Sequence[str] = ("intact", "broken")) -> Comparison:
+    """Return a whole comparison of results."""
+    return Comparison(
+        champion=verdict.champion(ranked).name,
+        verdict=verdict.paragraph(ranked, PARAMS.metric, PARAMS.confidence),
+        metric=PARAMS.metric,
+        confidence=PARAMS.confidence,
+        test_read_at="2024-01-02T03:04:05+00:00",
+        data=DataFacts(
+            source="folder",
+            path="photos",
+            digest="abc.dir",
+            classes=list(classes),
+            channels=1,
+            size=32,
+            images={"train": 0, "val": 40, "test": 40},
+            unusable=1,
+        ),
+        backbone={"name": "mobilenet_v2", "weights": "none", "source": "random", "sha256": "", "licence": "none"},
+        mlflow_run_id="parent",
+        mlflow_experiment_id="1",
+        strategies={result.name: result for result in ranked},
+    )

@@ -1,0 +1,106 @@
+"""Strategies come out in the right order, with their scores and their costs."""
+
+import numpy as np
+import pytest
+
+from tasks.comparison.compare import rank
+from tasks.comparison.schema import StrategyResult
+from tasks.evaluation import metrics
+from tasks.evaluation.predictions import probabilities_of
+from tasks.params import CompareParams
+from tests.tasks.comparison.conftest import MakeEntrant, ranked_of
+
+CLASSES = ["intact", "broken"]
+
+
+def test_the_best_on_validation_is_first(entrant: MakeEntrant) -> None:
+    """The order follows the validation metric, whatever the order the strategies were given in."""
+    entrants = [entrant("middling", 1.0), entrant("good", 4.0), entrant("poor", 0.1)]
+    for given in (entrants, entrants[::-1]):
+        ranked = ranked_of(given)
+        assert [result.name for result in ranked] == ["good", "middling", "poor"]
+        assert [result.rank for result in ranked] == [1, 2, 3]
+
+
+def test_results_are_those_of_the_predictions(entrant: MakeEntrant) -> None:
+    """Scores, intervals and costs belong to the strategy that they stand beside, on the split that they name."""
+    entrants = {one.name: one for one in (entrant("a", 1.0, 7, 3.0), entrant("b", 2.0, 8, 4.0, seed=1))}
+    for result in ranked_of(list(entrants.values())):
+        own = entrants[result.name]
+        for scores, table in ((result.val, own.val), (result.test, own.test)):
+            targets = table["label"].map(CLASSES.index).to_numpy()
+            found = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["group"].tolist())
+            assert scores.model_dump(exclude={"intervals"}) == found
+            for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
+                bounds = scores.intervals[name]
+                assert bounds is not None
+                assert bounds[0] <= getattr(scores, name) <= bounds[1]
+                assert bounds[0] < bounds[1]
+        assert result.trainable_parameters == own.run["trainable_parameters"]
+        assert result.train_seconds == own.run["train_seconds"]
+        assert result.mlflow_run_id == own.run["mlflow_run_id"]
+        assert result.history == own.history
+
+
+def test_everyone_is_measured_against_the_best(entrant: MakeEntrant) -> None:
+    """The best differs from itself by nothing; the others are behind it, and far behind is no tie."""
+    best, near, far = ranked_of([entrant("near", 3.0, seed=1), entrant("far", 0.0), entrant("best", 3.5)])
+    assert (best.versus_best.difference, best.versus_best.p_value, best.tied) == (0, 1, True)
+    for result in (near, far):
+        assert result.val.auroc is not None
+        assert best.val.auroc is not None
+        assert result.versus_best.difference == pytest.approx(result.val.auroc - best.val.auroc)
+        assert result.tied == (-result.versus_best.difference <= result.versus_best.standard_error)
+    assert not far.tied
+    assert far.versus_best.high < 0
+    assert far.versus_best.p_value < 0.05
+
+
+def order(ranked: list[StrategyResult]) -> list[str]:
+    """Return the names in their order."""
+    return [result.name for result in ranked]
+
+
+def test_equal_strategies_are_ordered_by_cost(entrant: MakeEntrant) -> None:
+    """With the same predictions fewer trainable parameters come first, then fewer seconds; all are ties."""
+    ranked = ranked_of([entrant("large", 2.0, 500, 1.0), entrant("slow", 2.0, 50, 9.0), entrant("cheap", 2.0, 50, 2.0)])
+    assert order(ranked) == ["cheap", "slow", "large"]
+    assert all(result.tied for result in ranked)
+
+
+def test_the_metric_that_is_asked_for_decides(entrant: MakeEntrant) -> None:
+    """A strategy that ranks well but answers the wrong way round wins by AUROC and loses by accuracy."""
+    ranks, guesses = entrant("ranks", 4.0), entrant("guesses", 2.0)
+    for table in (ranks.val, ranks.test):  # the same ranking, all answers "intact"
+        broken = table["p[broken]"] * 0.4
+        table["p[broken]"], table["p[intact]"] = broken, 1 - broken
+    by = {
+        metric: order(rank([ranks, guesses], CLASSES, CompareParams(metric=metric, resamples=100)))[0]
+        for metric in ("auroc", "average_precision", "accuracy", "balanced_accuracy", "macro_f1")
+    }
+    assert by["auroc"] == by["average_precision"] == "ranks"
+    assert by["accuracy"] == by["balanced_accuracy"] == by["macro_f1"] == "guesses"
+
+
+def test_the_test_split_does_not_choose(entrant: MakeEntrant) -> None:
+    """What happens on the test split changes neither order nor ties."""
+    entrants = [entrant("a", 2.0), entrant("b", 1.0, seed=1)]
+    before = ranked_of(entrants)
+    entrants[0].test[["p[intact]", "p[broken]"]] = entrants[0].test[["p[broken]", "p[intact]"]].to_numpy()
+    after = ranked_of(entrants)
+    assert order(after) == order(before)
+    assert [result.versus_best for result in after] == [result.versus_best for result in before]
+    assert after[0].test != before[0].test
+
+
+def test_the_seed_decides_the_resamples(entrant: MakeEntrant) -> None:
+    """The same seed gives the same intervals, another one nearly the same."""
+    entrants = [entrant("a", 1.0)]
+    first, again, other = (
+        rank(entrants, CLASSES, CompareParams(resamples=400, seed=seed))[0].val.intervals["auroc"] for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert first != other
+    assert first is not None
+    assert other is not None
+    np.testing.assert_allclose(first, other, atol=0.05)

@@ -1,0 +1,184 @@
+"""The page is whole in itself, shows every strategy, and runs nothing that a class name says."""
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tasks.comparison import figures, report
+from tasks.comparison.schema import Comparison
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+
+EVIL = "<script>alert('x')</script>"
+CLASSES = [EVIL, "b\"&'$_$ <b>"]
+LOADING = {"src", "href", "data", "poster", "srcset", "action", "background"}
+
+
+class Page(HTMLParser):
+    """Collects what a browser would see."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.rows: list[list[str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the tag and what it loads."""
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in LOADING]
+        assert not any(name.startswith("on") for name, _ in attrs)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in {"td", "th"}:
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        """Note the text, and which cell it is in."""
+        self.text += data
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+class Written(NamedTuple):
+    """A report on disk."""
+
+    found: Comparison
+    raw: str
+    page: Page
+    pictures: list[Path]
+
+
+@pytest.fixture(scope="module")
+def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """A report on three strategies and classes with hostile names."""
+    entrants = [
+        entrant("full", 2.0, 900, 30.0, classes=CLASSES),
+        entrant("head_only", 1.9, 90, 3.0, classes=CLASSES, seed=1),
+        entrant("scratch", 0.1, 1000, 40.0, "random", classes=CLASSES),
+    ]
+    found = comparison_of(ranked_of(entrants, CLASSES), CLASSES)
+    folder = tmp_path_factory.mktemp("report")
+    champion = next(one.test for one in entrants if one.name == found.champion)
+    assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
+    pictures = report.write(found, champion, cells, folder / "page.html", folder / "figures")
+    raw = (folder / "page.html").read_text(encoding="utf-8")
+    return Written(found, raw, Page(raw), pictures)
+
+
+def test_the_page_loads_nothing_from_elsewhere(written: Written) -> None:
+    """Every picture is inside the page; there is no address to fetch, in tags or in styles."""
+    assert written.page.loads
+    assert all(address.startswith("data:image/png;base64,") for address in written.page.loads)
+    assert not re.search(r"url\(|@import", written.raw)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(written.page.tags)
+
+
+def test_every_picture_is_embedded(written: Written) -> None:
+    """The embedded pictures are those on disk, each a readable image with something on it."""
+    embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
+    assert sorted(embedded) == sorted(file.read_bytes() for file in written.pictures)
+    assert {file.stem for file in written.pictures} == {"scores", "costs", "curves", "confusions", "mistakes"}
+    for content in embedded:
+        with Image.open(io.BytesIO(content)) as image:
+            assert min(image.size) > 200
+            assert len(image.convert("L").getcolors() or []) > 10
+
+
+def test_class_names_are_text(written: Written) -> None:
+    """A class called like a tag is shown as it is written, and never becomes one."""
+    assert "script" not in written.page.tags
+    assert "<script" not in written.raw.lower()
+    assert "b" not in written.page.tags
+    cells = [row[0].strip() for row in written.page.rows if row]
+    for name in CLASSES:
+        assert name in cells
+
+
+def test_every_strategy_has_its_row(written: Written) -> None:
+    """Scores, costs and what trains are in the tables, best first; the champion has a star."""
+    header = next(i for i, row in enumerate(written.page.rows) if row and row[0] == "strategy")
+    strategies = list(written.found.strategies.values())
+    rows = written.page.rows[header + 1 : header + 1 + len(strategies)]
+    for row, result in zip(rows, strategies, strict=True):
+        star = "★ " if result.name == written.found.champion else ""
+        assert row[0].strip() == f"{star}{result.name}"
+        assert f"{result.val.auroc:.3f}" in row[1]
+        assert f"{result.test.auroc:.3f}" in row[3]
+        assert f"{result.test.accuracy:.3f}" in row[4]
+        assert f"{result.trainable_parameters:,}" in row[-1]
+    what_trains = [row for row in written.page.rows if row and row[0].strip() in written.found.strategies]
+    assert sum("frozen" in row[1] and "from epoch 1" in row[2] for row in what_trains) == len(strategies)
+
+
+def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
+    """A reader finds what won, on which data, and how it can be made again."""
+    text = " ".join(written.page.text.split())
+    found = written.found
+    assert found.verdict in text
+    for fact in (found.data.path, found.data.digest, found.test_read_at, found.mlflow_run_id, "dvc repro"):
+        assert fact in text
+    for group in ("mono", "poly"):
+        assert any(row and row[0] == group for row in written.page.rows)
+
+
+def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
+    """A champion that was always right has no picture of mistakes, and the page no heading for them."""
+    perfect = entrant("perfect", 60.0)
+    found = comparison_of(ranked_of([perfect]))
+    assert (perfect.test["label"] == perfect.test["predicted"]).all()
+    pictures = report.write(found, perfect.test, cells, tmp_path / "page.html", tmp_path)
+    assert "mistakes" not in {file.stem for file in pictures}
+    assert "mistakes" not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_the_legend_has_the_colours_of_the_points(written: Written) -> None:
+    """Validation and test scores are drawn in the colours that the legend gives them."""
+    (axes,) = figures.scores(written.found).axes
+    legend = axes.get_legend()
+    assert legend is not None
+    colours = {
+        text.get_text(): to_hex(handle.get_color())  # type: ignore[union-attr]
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }
+    drawn = {}
+    for line in axes.lines:
+        xs, ys = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        if len(xs) == 1:
+            drawn[round(ys[0]), float(xs[0])] = to_hex(line.get_color())
+    for row, result in enumerate(written.found.strategies.values()):
+        for label, value in (("validation", result.val.auroc), ("test", result.test.auroc)):
+            assert value is not None
+            assert drawn[row, value] == colours[label]
+    assert len(set(colours.values())) == 2
+
+
+def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
+    """Misclassified images only, the surest first, each with its answer and its label as they are written."""
+    table = entrant("full", 0.5, classes=CLASSES).test
+    figure = figures.mistakes(table, CLASSES, cells)
+    assert isinstance(figure, Figure)
+    wrong = table[table["label"] != table["predicted"]]
+    sure = wrong[[f"p[{name}]" for name in CLASSES]].max(axis=1).sort_values(ascending=False)
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.images]
+    assert len(titles) == min(len(wrong), figures.MISTAKES)
+    assert [title.splitlines()[0].split()[-1] for title in titles] == [f"{p:.2f}" for p in sure[: len(titles)]]
+    figure.savefig(io.BytesIO())
+
+
+def test_a_run_has_its_picture(tmp_path: Path) -> None:
+    """One strategy's curves and confusion are drawn, with class names that look like mathematics, too."""
+    history = [{"epoch": float(e), "train_loss": 1.0, "val_loss": 1.0 - e / 10} for e in range(3)]
+    (file,) = report.run_figures(tmp_path, history, {"confusion": [[3, 1], [0, 4]]}, ["$_$", r"$\frac$"])
+    with Image.open(file) as image:
+        assert min(image.size) > 200

@@ -1,0 +1,33 @@
+"""The table in the terminal has every strategy and the verdict."""
+
+import io
+
+from rich.console import Console
+
+from tasks.comparison.table import show
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+
+
+def test_the_table(entrant: MakeEntrant) -> None:
+    """In a narrow log no figure is cut off: every strategy has a line with its figures, the champion a star."""
+    ranked = ranked_of(
+        [
+            entrant("a_rather_long_name_of_a_strategy", 3.0, 900, 12.5),
+            entrant("poor", 0.1, 1, 2.5),
+            entrant("b", 2.9, 90),
+        ]
+    )
+    ranked[-1].test.auroc, ranked[-1].test.intervals["auroc"] = None, None
+    found = comparison_of(ranked)
+    written = io.StringIO()
+    show(found, Console(file=written, width=60, highlight=False))
+    lines = written.getvalue().splitlines()
+    for result in ranked:
+        (line,) = [line for line in lines if f" {result.name} " in line and "│" in line]
+        assert (f"★ {result.name} " in line) == (result.name == found.champion)
+        assert (f"= {result.name} " in line) == (result.tied and result.name != found.champion)
+        assert f"{result.val.auroc:.3f} [" in line
+        assert (f"{result.test.auroc:.3f} [" if result.test.auroc is not None else "–") in line
+        assert f"{result.train_seconds:.1f}" in line
+        assert f" {result.trainable_parameters:,} " in line
+    assert found.verdict in " ".join(written.getvalue().split())

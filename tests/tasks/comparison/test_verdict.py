@@ -1,0 +1,141 @@
+"""The verdict names the right strategy and warns where a warning is due."""
+
+from typing import Any
+
+import pytest
+
+from tasks.comparison import verdict
+from tasks.comparison.schema import StrategyResult, Versus
+from tests.tasks.comparison.conftest import MakeEntrant, ranked_of
+
+
+def planted(
+    base: StrategyResult, name: str, difference: float = 0.0, error: float = 0.01, **changes: Any
+) -> StrategyResult:
+    """Return a result that lies a difference behind the best, with an interval of two standard errors."""
+    versus = Versus(
+        difference=difference,
+        low=difference - 2 * error,
+        high=difference + 2 * error,
+        standard_error=error,
+        p_value=0.5,
+    )
+    tied = difference == 0 or -difference <= error
+    return base.model_copy(update={"name": name, "versus_best": versus, "tied": tied, **changes})
+
+
+@pytest.fixture
+def base(entrant: MakeEntrant) -> StrategyResult:
+    """A result to plant others from."""
+    return ranked_of([entrant("base", 2.0)])[0]
+
+
+def paragraph(ranked: list[StrategyResult]) -> str:
+    """Return the verdict by AUROC."""
+    return verdict.paragraph(ranked, "auroc", 0.95)
+
+
+def test_without_a_tie_the_best_wins(base: StrategyResult) -> None:
+    """Cheapness is no merit of a strategy that is clearly worse."""
+    ranked = [
+        planted(base, "full", trainable_parameters=900),
+        planted(base, "head_only", -0.2, trainable_parameters=1, train_seconds=0.1),
+    ]
+    assert verdict.champion(ranked).name == "full"
+    text = paragraph(ranked)
+    assert text.startswith("full wins")
+    assert "ahead of every other strategy" in text
+    assert "head_only" not in text
+
+
+def test_a_tie_goes_to_the_cheaper(base: StrategyResult) -> None:
+    """Within one standard error fewer trainable parameters win, then fewer seconds; what was given up is said."""
+    ranked = [
+        planted(base, "full", trainable_parameters=900, train_seconds=40.0),
+        planted(base, "partial", -0.004, trainable_parameters=90, train_seconds=30.0),
+        planted(base, "quick", -0.005, trainable_parameters=90, train_seconds=10.0),
+        planted(base, "worse", -0.3, trainable_parameters=1, train_seconds=1.0),
+    ]
+    assert verdict.champion(ranked).name == "quick"
+    text = paragraph(ranked)
+    assert text.startswith("quick wins")
+    assert "full scored +0.005 higher" in text
+    assert "1/10 of the parameters in 1/4 of the time" in text
+
+
+def test_the_verdict_gives_the_winners_figures(base: StrategyResult) -> None:
+    """Scores on both splits with their intervals, and the confidence they are at."""
+    text = paragraph([base])
+    for split in (base.val, base.test):
+        bounds = split.intervals["auroc"]
+        assert bounds is not None
+        assert f"{split.auroc:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]" in text
+    assert f"test accuracy {base.test.accuracy:.3f}" in text
+    assert "95%" in text
+    assert "AUROC" in text
+
+
+def test_the_verdict_says_who_is_not_told_apart(base: StrategyResult) -> None:
+    """Strategies whose interval reaches the winner's are named, those behind it are not."""
+    ranked = [
+        planted(base, "winner", trainable_parameters=1),
+        planted(base, "near", -0.015),
+        planted(base, "nearer", -0.012),
+        planted(base, "behind", -0.3),
+    ]
+    text = paragraph(ranked)
+    assert "can't be told apart from near and nearer." in text
+    assert "behind" not in text
+
+
+SCRATCH = {"start": "random"}
+
+
+def test_without_scratch_nothing_is_said_of_it(base: StrategyResult) -> None:
+    """The worth of pretraining is claimed only where it was measured."""
+    text = paragraph([planted(base, "full"), planted(base, "head_only", -0.2)])
+    assert "scratch" not in text
+    assert "pretrained" not in text
+
+
+def test_what_pretraining_is_worth(base: StrategyResult, entrant: MakeEntrant) -> None:
+    """A clear lead over scratch is given as a gain on the test split."""
+    poor = ranked_of([entrant("scratch", 0.2)])[0]
+    ranked = [planted(base, "full"), planted(poor, "scratch", -0.3, params=SCRATCH)]
+    assert base.test.auroc is not None
+    assert poor.test.auroc is not None
+    text = paragraph(ranked)
+    assert f"worth {base.test.auroc - poor.test.auroc:+.3f} test AUROC" in text
+    assert "Warning" not in text
+
+
+def test_a_warning_when_scratch_is_as_good(base: StrategyResult) -> None:
+    """Scratch within the noise of the best is a warning, and never a gain of minus nothing."""
+    text = paragraph([planted(base, "full", trainable_parameters=1), planted(base, "scratch", -0.015, params=SCRATCH)])
+    assert text.startswith("full wins")
+    assert "Warning: training from scratch can't be told apart" in text
+    assert "-0.000" not in text
+
+
+def test_a_warning_when_scratch_wins(base: StrategyResult) -> None:
+    """Pretrained weights that don't help are called what they are."""
+    text = paragraph([planted(base, "scratch", params=SCRATCH), planted(base, "full", -0.3)])
+    assert text.startswith("scratch wins")
+    assert "Warning: training from scratch is as good as any fine-tuning" in text
+
+
+def test_equal_strategies_are_not_called_higher(entrant: MakeEntrant) -> None:
+    """Where two strategies predict the same, the cheaper wins and nobody scored higher."""
+    ranked = ranked_of([entrant("slow", 2.0, 100, 20.0), entrant("fast", 2.0, 100, 5.0)])
+    text = paragraph(ranked)
+    assert text.startswith("fast wins")
+    assert "higher" not in text
+    assert "can't be told apart from slow" in text
+
+
+@pytest.mark.parametrize("metric", verdict.METRIC_NAMES)
+def test_every_metric_has_a_verdict(entrant: MakeEntrant, metric: str) -> None:
+    """Whatever metric is asked for, the paragraph names it in words."""
+    text = verdict.paragraph(ranked_of([entrant("a", 2.0), entrant("b", 1.0)]), metric, 0.9)
+    assert f"validation {verdict.METRIC_NAMES[metric]} " in text
+    assert "_" not in text

@@ -1,0 +1,55 @@
+"""Small networks with random weights, and splits of real images, for the tests of the rooms."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasks.backbones import zoo
+from tasks.backbones.weights import WeightsRecord
+from tasks.data.pixels import fill_store, open_store
+from tasks.params import StrategyParams
+from tasks.strategies import freezing, library, surgery
+from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.surgery import Adapted
+from tasks.training.batches import Split
+
+SIZE = 32
+
+
+def record_of(name: str, size: int = SIZE) -> WeightsRecord:
+    """Return the record of random weights."""
+    family = zoo.family_of(name)
+    recipe = family.recipe
+    return WeightsRecord(
+        name, "none", "random", "", "none", family.mean, family.std, size, recipe.optimizer, recipe.lr,
+        recipe.batch_size,
+    )  # fmt: skip
+
+
+def strategy(**settings: Any) -> StrategyParams:
+    """Return a strategy that trains in float32 on the CPU."""
+    shared = {"device": "cpu", "precision": "float32", "batch_size": 8}
+    return StrategyParams.model_validate(shared | settings)
+
+
+def network(name: str, settings: StrategyParams, channels: int = 1, classes: int = 2) -> tuple[Adapted, FreezePlan]:
+    """Return a network with random weights, adapted as a strategy asks for, and the strategy's plan."""
+    record = record_of(name)
+    adapted = surgery.adapt(None, record, classes, channels, settings.head, settings.seed)
+    groups = freezing.group_by_part(adapted.model, adapted.parts)
+    return adapted, library.plan(settings, groups, record)
+
+
+def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:
+    """Decode the images of both classes; the first ``train`` of each are trained on, the others validate."""
+    paths = [path.relative_to(cells).as_posix() for path in sorted(cells.rglob("*.png"))]
+    fill_store(cells, paths, store, SIZE, 1, 10**8)
+    targets = np.array([path.startswith("intact") for path in paths], dtype=np.int64)
+    first = [np.flatnonzero(targets == c)[:train] for c in (0, 1)]
+    rest = [np.flatnonzero(targets == c)[train:] for c in (0, 1)]
+    pixels = open_store(store)
+    rows = [np.concatenate(chosen) for chosen in (first, rest)]
+    training, validation = (Split(pixels, chosen, torch.from_numpy(targets[chosen])) for chosen in rows)
+    return training, validation

@@ -1,0 +1,82 @@
+"""The device and precision that were asked for, and the memory that was taken."""
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from tasks.errors import UserError
+from tasks.training import device
+from tests.tasks.networks import strategy
+
+
+@pytest.fixture
+def no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a CUDA device."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("no_cuda")
+def test_cuda_where_there_is_none_is_one_sentence() -> None:
+    """The message says which setting is wrong and what to write instead."""
+    with pytest.raises(UserError) as error:
+        device.choose(strategy(train="all", device="cuda"))
+    message = str(error.value)
+    assert "train.device" in message
+    assert "auto or cpu" in message
+    assert "\n" not in message
+
+
+@pytest.mark.usefixtures("no_cuda")
+@pytest.mark.parametrize("asked", ["auto", "cpu"])
+def test_the_cpu_serves_where_there_is_nothing_else(asked: str) -> None:
+    """``auto`` falls back to the CPU."""
+    assert device.choose(strategy(train="all", device=asked)).device.type == "cpu"
+
+
+def test_cpu_is_honoured_beside_a_cuda_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``cpu`` means the CPU even where there is CUDA; ``auto`` takes CUDA."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.choose(strategy(train="all", device="cpu")).device.type == "cpu"
+    assert device.choose(strategy(train="all", device="auto")).device.type == "cuda"
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_precision_is_honoured(precision: str, dtype: torch.dtype) -> None:
+    """Forward passes run in the precision that params ask for."""
+    hardware = device.choose(strategy(train="all", precision=precision))
+    with hardware.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize("gains", [True, False])
+def test_auto_takes_the_precision_that_the_machine_gains_from(monkeypatch: pytest.MonkeyPatch, gains: bool) -> None:
+    """``auto`` is bfloat16 on a processor with instructions for it, else float32."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: gains)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert device.choose(strategy(train="all", device="cpu", precision="auto")).bfloat16 is gains
+
+
+def test_the_peak_memory_of_a_block_is_seen() -> None:
+    """What is allocated and freed again inside the block counts."""
+    before = psutil.Process().memory_info().rss / device.MIB
+    with device.watch_memory(torch.device("cpu")) as peak:
+        taken = np.ones(200 * device.MIB, dtype=np.uint8)
+        while peak.mib < before + 150 and taken[0]:
+            pass
+        del taken
+    assert before + 150 <= peak.mib <= before + 400
+
+
+def test_watching_ends_with_an_error() -> None:
+    """An error inside the block passes through, and the figure is there all the same."""
+    seen = []
+
+    def fail() -> None:
+        with device.watch_memory(torch.device("cpu")) as peak:
+            seen.append(peak)
+            raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        fail()
+    assert seen[0].mib > 0

@@ -1,0 +1,313 @@
+"""Fine-tuning learns, goes on where it was interrupted, and keeps its best epoch."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tasks.strategies import freezing
+from tasks.training import loop
+from tasks.training.batches import Split
+from tasks.training.loop import DivergedError, predict
+from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
+
+NEVER, ALWAYS = 1e9, -1.0
+HEAD_THEN_ALL: dict[str, Any] = {
+    "phases": [{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[2:]", "head"], "epochs": 2, "lr": 0.003}]
+}
+
+
+class InterruptedByTestError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    """Return whether two states are equal to the bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def moved(left: dict[str, Tensor], right: dict[str, Tensor]) -> set[str]:
+    """Return the names of the tensors that differ."""
+    return {name for name, tensor in left.items() if not torch.equal(tensor, right[name])}
+
+
+def validation_loss(made: Job, val: Split) -> float:
+    """Return the loss of the network as it is."""
+    return F.cross_entropy(predict(made.adapted, val, CPU), val.targets).item()
+
+
+def test_training_learns(job: MakeJob) -> None:
+    """The training loss falls on real images, and every epoch has its row."""
+    made = job("mobilenet_v3_small", train="all", lr=0.003, epochs=8, batchnorm="train", patience=8)
+    rows: list[dict[str, float]] = []
+    progress = made.fit(rows.append)
+    losses = [row["train_loss"] for row in progress.history]
+    assert np.mean(losses[-3:]) < 0.75 * losses[0]
+    assert [row["epoch"] for row in progress.history] == list(range(8))
+    assert rows == progress.history
+    assert progress.epoch == 8
+    assert progress.seconds > 0
+    assert progress.peak_memory_mib > 0
+    for row in rows:
+        assert 0 <= row["val_accuracy"] <= 1
+        assert row["learning_rate"] == 0.003
+
+
+def interrupt_after(epochs: int) -> Any:
+    """Return a callback that ends the training while it reports the epoch after ``epochs`` kept ones."""
+
+    def on_epoch(row: dict[str, float]) -> None:
+        if row["epoch"] == epochs:
+            raise InterruptedByTestError
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """Stopped in either phase or between them, resumed weights and history are the same, to the bit."""
+    settings = {"network_name": "mobilenet_v3_small", "optimizer": optimizer, "batchnorm": "train", **HEAD_THEN_ALL}
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", NEVER)
+    whole = job(place="whole", **settings)
+    start = whole.state()
+    expected = whole.fit()
+    assert moved(start, whole.state())
+
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
+    for kept in (1, 2, 3):
+        stopped = job(place=f"after-{kept}", **settings)
+        with pytest.raises(InterruptedByTestError):
+            stopped.fit(interrupt_after(kept))
+        resumed = job(place=f"after-{kept}", **settings)
+        rows: list[dict[str, float]] = []
+        found = resumed.fit(rows.append)
+        assert [row["epoch"] for row in rows] == list(range(kept, 4)), "kept epochs are not trained again"
+        assert found.history == expected.history
+        assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
+        assert same(resumed.state(), whole.state())
+
+
+def test_a_training_that_was_finished_is_not_repeated(job: MakeJob) -> None:
+    """A process that died after the last epoch finds the best weights; no epoch is trained again."""
+    first = job(train="all", epochs=2, lr=0.003)
+    expected = first.fit()
+    again = job(train="all", epochs=2, lr=0.003)
+    rows: list[dict[str, float]] = []
+    assert again.fit(rows.append).history == expected.history
+    assert rows == []
+    assert same(again.state(), first.state())
+
+
+def test_a_damaged_checkpoint_starts_anew(job: MakeJob) -> None:
+    """A checkpoint that was cut short costs time, not the result."""
+    first = job(place="first", train="all", epochs=2)
+    expected = first.fit()
+    second = job(place="second", train="all", epochs=2)
+    content = first.fitting.checkpoint.read_bytes()
+    second.fitting.checkpoint.parent.mkdir()
+    second.fitting.checkpoint.write_bytes(content[: len(content) // 2])
+    assert second.fit().history == expected.history
+    assert same(second.state(), first.state())
+
+
+def test_the_seed_decides_everything(job: MakeJob) -> None:
+    """The same seed gives the same weights and history, to the bit; another seed gives others."""
+    runs = []
+    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
+        made = job("mobilenet_v3_small", place=place, train="all", epochs=1, batchnorm="train", seed=seed)
+        runs.append((made.fit().history, made.state()))
+    (history, state), (same_history, same_state), (other_history, other_state) = runs
+    assert same_history == history
+    assert same(same_state, state)
+    assert other_history != history
+    assert not same(other_state, state)
+
+
+@pytest.mark.parametrize("batchnorm", ["frozen", "train"])
+def test_what_the_plan_freezes_does_not_move(job: MakeJob, batchnorm: str) -> None:
+    """Weight decay, momentum and BatchNorm leave frozen tensors alone; what trains does move."""
+    made = job(
+        "mobilenet_v3_small",
+        phases=[{"train": ["stages[2]", "head"]}, {"train": ["stages[3:]", "head"]}],
+        epochs=1,
+        lr=0.01,
+        optimizer="sgd",
+        weight_decay=0.1,
+        batchnorm=batchnorm,
+    )
+    plan = made.fitting.plan
+    names = plan.never_moved(update_statistics=batchnorm == "train")
+    before, states = freezing.digests(made.adapted.model, names), [made.state()]
+    made.fit(lambda _: states.append(made.state()))
+    freezing.prove_frozen(before, freezing.digests(made.adapted.model, names))
+    assert any(name.endswith("running_var") for name in names)
+    for epoch, (earlier, later) in enumerate(pairwise(states)):
+        changed = moved(earlier, later)
+        for group in plan.groups:
+            weights = {name for name in group.parameters if earlier[name].dim() > 1}
+            if group.name in plan.rates(epoch):
+                assert changed >= weights
+                statistics = any(name.endswith("running_mean") for name in group.buffers)
+                assert bool(changed & set(group.buffers)) == (statistics and batchnorm == "train")
+            else:
+                assert changed.isdisjoint({*group.parameters, *group.buffers})
+
+
+def test_the_best_epoch_is_kept(job: MakeJob, relabelled: Split) -> None:
+    """The network ends with the weights of its lowest validation loss, not with the last ones."""
+    made = job(val=relabelled, train="all", lr=0.003, epochs=8, patience=8, batchnorm="train")
+    progress = made.fit()
+    losses = [row["val_loss"] for row in progress.history]
+    assert progress.best_epoch == int(np.argmin(losses))
+    assert progress.best_loss == min(losses)
+    assert losses[-1] > 1.1 * min(losses), "the last epoch is not the best one here"
+    assert validation_loss(made, relabelled) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_training_stops_when_nothing_gets_better(job: MakeJob, relabelled: Split) -> None:
+    """After ``patience`` epochs without a better validation loss it ends; with more patience it goes on."""
+    settings = {"val": relabelled, "train": "all", "lr": 0.003, "epochs": 8, "batchnorm": "train"}
+    impatient = job(place="impatient", patience=2, **settings).fit()
+    assert impatient.epoch < 8
+    assert impatient.epoch == impatient.best_epoch + 1 + 2
+    patient = job(place="patient", patience=8, **settings).fit()
+    assert patient.epoch == 8
+    assert patient.history[: impatient.epoch] == impatient.history
+
+
+def test_earlier_phases_are_not_cut_short(job: MakeJob, relabelled: Split) -> None:
+    """Only the last phase stops early: what an earlier one did to the loss is no reason to skip it."""
+    phases = [{"train": "all", "epochs": 7}, {"train": "all", "epochs": 6}]
+    progress = job(val=relabelled, phases=phases, lr=0.003, patience=2, batchnorm="train").fit()
+    assert progress.best_epoch + 1 + 2 < 7, "the loss rises from early on"
+    assert progress.epoch == 7 + 1 + 2
+
+
+@pytest.mark.parametrize("batchnorm", ["frozen", "train"])
+@pytest.mark.parametrize("lr", [10.0, 100.0])
+def test_a_training_that_explodes_is_an_error(job: MakeJob, lr: float, batchnorm: str) -> None:
+    """At an absurd rate training ends with an error that names the epoch, and leaves no ruined weights behind."""
+    settings = {"optimizer": "adamw" if batchnorm == "frozen" else "sgd", "lr": lr, "epochs": 3, "warmup": 0}
+    made = job(train="all", batchnorm=batchnorm, **settings)
+    with pytest.raises(DivergedError, match=r"non-finite.*epoch [123]"):
+        made.fit()
+    assert finite_checkpoint(made)
+
+
+def finite_checkpoint(made: Job) -> bool:
+    """Return whether there is no checkpoint, or one of finite tensors only."""
+    file = made.fitting.checkpoint
+    return not file.exists() or all(t.isfinite().all() for t in load_file(file).values() if t.is_floating_point())
+
+
+class BrokenLoss:
+    """Makes the training loss non-finite in chosen steps; counts the steps."""
+
+    def __init__(self, broken: range, value: float) -> None:
+        self.plain, self.broken, self.value, self.step = F.cross_entropy, broken, value, -1
+
+    def __call__(self, logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
+        """Return the loss, or a non-finite one."""
+        loss = self.plain(logits, targets, **options)
+        if not logits.requires_grad:
+            return loss
+        self.step += 1
+        return loss * self.value if self.step in self.broken else loss
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_single_bad_step_is_skipped(job: MakeJob, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """One non-finite loss moves nothing and spoils neither the weights nor the reported loss."""
+    broken = BrokenLoss(range(2, 3), value)
+    monkeypatch.setattr(loop.F, "cross_entropy", broken)
+    made = job(train="all", epochs=1)
+    before = made.state()
+    progress = made.fit()
+    assert broken.step > 2
+    assert moved(before, made.state())
+    assert all(tensor.isfinite().all() for tensor in made.state().values())
+    assert math.isfinite(progress.history[0]["train_loss"])
+
+
+def test_non_finite_losses_end_the_training(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss that stays non-finite is an error; the checkpoint of the epoch before is finite and still loads."""
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
+    monkeypatch.setattr(loop.F, "cross_entropy", BrokenLoss(range(6, 1000), math.nan))
+    made = job(train="all", epochs=3)
+    with pytest.raises(DivergedError, match="epoch 2"):
+        made.fit()
+    assert made.fitting.checkpoint.is_file()
+    assert finite_checkpoint(made)
+    monkeypatch.undo()
+    rows: list[dict[str, float]] = []
+    job(train="all", epochs=3).fit(rows.append)
+    assert [row["epoch"] for row in rows] == [1, 2]
+
+
+@pytest.mark.parametrize("head", [{"kind": "linear"}, {"kind": "on_top", "hidden": 16}])
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "squeezenet1_1"])
+def test_training_the_head_alone(job: MakeJob, splits: Splits, name: str, head: dict[str, Any]) -> None:
+    """The reported validation loss is that of the whole network on the images; nothing but the head has moved."""
+    made = job(name, train="head", head=head, lr=0.01, epochs=4)
+    before = made.state()
+    progress = made.fit()
+    assert validation_loss(made, splits.val) == pytest.approx(progress.best_loss, rel=1e-4)
+    changed = moved(before, made.state())
+    assert changed
+    assert all(name.startswith(f"{made.adapted.head}.") for name in changed)
+
+
+def one_step(job: MakeJob, images: Split, place: str, **settings: Any) -> tuple[float, Tensor]:
+    """Return the training loss of the head's first and only step, and the logits that it was taken from."""
+    made = job(place=place, images=images, train="head", batch_size=200, epochs=1, **settings)
+    for parameter in made.adapted.model.get_submodule(made.adapted.head).parameters():
+        parameter.data *= 30
+    logits = predict(made.adapted, images, CPU)
+    return made.fit().history[0]["train_loss"], logits
+
+
+def test_the_loss_of_a_step(job: MakeJob, unbalanced: Split) -> None:
+    """Plain cross-entropy; with smoothing a share of the target goes to all classes; with weights both count alike."""
+    targets = unbalanced.targets
+    counts = torch.bincount(targets).float()
+    assert counts[0] == 4 * counts[1]
+
+    def expected(logits: Tensor, weights: Tensor, smoothing: float) -> float:
+        logs = logits.log_softmax(1)
+        own = -logs[torch.arange(len(targets)), targets] * weights[targets]
+        spread = -(logs * weights).mean(1)
+        return float(((1 - smoothing) * own + smoothing * spread).sum() / weights[targets].sum())
+
+    settings: list[dict[str, Any]] = [{}, {"label_smoothing": 0.3}, {"class_weights": True}]
+    settings.append({"label_smoothing": 0.3, "class_weights": True})
+    losses = []
+    for i, own in enumerate(settings):
+        loss, logits = one_step(job, unbalanced, f"place-{i}", **own)
+        weights = len(targets) / (2 * counts) if own.get("class_weights") else torch.ones(2)
+        assert loss == pytest.approx(expected(logits, weights, own.get("label_smoothing", 0.0)), rel=1e-4)
+        losses.append(loss)
+    assert len({round(loss, 5) for loss in losses}) == len(losses), "each setting changes the loss"
+
+
+def test_gradients_are_clipped(job: MakeJob) -> None:
+    """With ``clip_norm`` a step of plain SGD is at most the rate times the norm long; without it is longer."""
+    lengths = []
+    for clip in (0.0, 1e-3):
+        made = job(
+            place=f"clip-{clip}", train="all", optimizer="sgd", lr=0.1, momentum=0.0, weight_decay=0.0, warmup=0.0,
+            batch_size=200, epochs=1, clip_norm=clip,
+        )  # fmt: skip
+        before = made.state()
+        made.fit()
+        after = made.state()
+        lengths.append(math.sqrt(sum(float((after[name] - before[name]).square().sum()) for name in before)))
+    assert lengths[0] > 2 * 0.1 * 1e-3
+    assert lengths[1] == pytest.approx(0.1 * 1e-3, rel=0.01)
