@@ -87,14 +87,17 @@ def test_layers_on_top_keep_every_old_weight(name: str, state: dict[str, Tensor]
     assert shapes == [(8, 1000), (5, 8)]
 
 
-def test_what_precedes_the_new_layers_is_frozen_with_the_last_stage(name: str, state: dict[str, Tensor]) -> None:
-    """With layers on top, dropout in front of the old classifier is off while only the head trains."""
+@pytest.mark.parametrize("stage_trains", [False, True])
+def test_what_precedes_the_old_classifier_follows_the_last_stage(
+    name: str, state: dict[str, Tensor], stage_trains: bool
+) -> None:
+    """With layers on top, dropout in front of the old classifier is on if and only if the last stage trains."""
     adapted = adapt(state, name, kind="on_top")
     groups = freezing.group_by_part(adapted.model, adapted.parts)
-    freezing.apply(
-        freezing.FreezePlan(groups, (freezing.Phase(1, {"head": 0.1}),)), adapted.model, 0, update_statistics=True
-    )
-    assert not any(m.training for m in adapted.model.modules() if isinstance(m, nn.Dropout))
+    trains = ["head", groups[-2].name] if stage_trains else ["head"]
+    plan = freezing.FreezePlan(groups, (freezing.Phase(1, dict.fromkeys(trains, 0.1)),))
+    freezing.apply(plan, adapted.model, 0, update_statistics=True)
+    assert all(m.training == stage_trains for m in adapted.model.modules() if isinstance(m, nn.Dropout))
 
 
 def first_answer(adapted: Adapted, name: str, images: Tensor) -> Tensor:
