@@ -1,0 +1,106 @@
+"""What is written in several places agrees: dvc.yaml, the steps, params.yaml, prefect.yaml, the pins, the README."""
+
+import importlib
+import inspect
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from ruamel.yaml import YAML
+
+from tasks import layout
+from tasks.__main__ import app
+from tasks.params import Params, load_params
+from tests.conftest import ROOT
+
+
+def read_yaml(name: str) -> Any:
+    """Return a YAML file of the repository's root."""
+    return YAML(typ="safe").load(ROOT / name)
+
+
+def stages() -> dict[str, dict[str, Any]]:
+    """Return the stages of dvc.yaml; of a foreach, what is done for each."""
+    return {name: stage.get("do", stage) for name, stage in read_yaml("dvc.yaml")["stages"].items()}
+
+
+def paths(entries: list[Any]) -> list[str]:
+    """Return the paths of a list of outputs, with or without options."""
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_every_stage_runs_a_step(stage: str) -> None:
+    """The command of a stage is ``python -m tasks STEP`` with a step of that name."""
+    steps = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
+    command = stages()[stage]["cmd"].split()
+    assert command[:3] == ["python", "-m", "tasks"]
+    assert command[3] == stage
+    assert command[3] in steps
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_params_and_code_of_every_stage_exist(stage: str) -> None:
+    """A stage names sections that params.yaml may have, and code that is there."""
+    content = stages()[stage]
+    for param in content.get("params", []):
+        assert param.split(".")[0] in Params.model_fields
+    for dependency in content.get("deps", []):
+        assert not dependency.startswith("tasks") or (ROOT / dependency).exists()
+
+
+def test_outputs_lie_where_the_steps_write() -> None:
+    """dvc.yaml and the layout agree on every file."""
+    declared = {path for stage in stages().values() for key in ("outs", "metrics", "plots") for path in
+                paths(stage.get(key, []))}  # fmt: skip
+    single = [layout.RAW, layout.MANIFEST, layout.QUARANTINE, layout.PIXELS, layout.WEIGHTS, layout.WEIGHTS_RECORD,
+              layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS]  # fmt: skip
+    runs = ("model.safetensors", "predictions.parquet", "run.json", "metrics.json", "history.csv")
+    assert declared == {path.as_posix() for path in single} | {
+        layout.run_file("${key}", name).as_posix() for name in runs
+    }
+
+
+def test_shipped_params_have_the_sections_that_stages_name() -> None:
+    """DVC refuses a stage whose params are missing, so the shipped file has them all."""
+    shipped = read_yaml("params.yaml")
+    for stage in stages().values():
+        for param in stage.get("params", []):
+            value = shipped
+            for key in param.replace("${key}", next(iter(shipped["strategies"]))).split("."):
+                value = value[key]
+
+
+def test_work_pool_deployment_fits_the_flow() -> None:
+    """prefect.yaml names a flow that is there, with its parameters, and a cron schedule."""
+    for deployment in read_yaml("prefect.yaml")["deployments"]:
+        file, name = deployment["entrypoint"].split(":")
+        flow = getattr(importlib.import_module(file.removesuffix(".py").replace("/", ".")), name)
+        assert set(deployment["parameters"]) == set(inspect.signature(flow.fn).parameters)
+        assert all(len(schedule["cron"].split()) == 5 for schedule in deployment["schedules"])
+
+
+def test_every_dependency_is_pinned() -> None:
+    """constraints.txt pins what pyproject.toml asks for, and within its bounds."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_readme_starts_with_the_two_commands() -> None:
+    """The first shell block does the main job, the second the tests; each makes the environment."""
+    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert all("python3 -m venv .venv" in block and "-c constraints.txt" in block for block in blocks[:2])
+    assert [block.split()[-1] for block in blocks[:2]] == ["repro", "pytest"]
+
+
+def test_readme_lists_the_shipped_strategies() -> None:
+    """The table of strategies is the one that params.yaml has."""
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(), re.M)
+    assert table == list(load_params(ROOT / "params.yaml").strategies)
