@@ -18,6 +18,7 @@ from tasks.errors import UnavailableError, UserError
 from tasks.versioning import Stages
 
 P = ParamSpec("P")
+OUTSIDE = "Unavailable"
 
 
 def link(name: str, task_run_name: str | None = None, **options: Any) -> Callable[[Callable[P, Any]], Any]:
@@ -28,10 +29,8 @@ def link(name: str, task_run_name: str | None = None, **options: Any) -> Callabl
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
                 return function(*args, **kwargs)
-            except UnavailableError:
-                raise
             except UserError as error:
-                return Failed(message=str(error))
+                return Failed(message=str(error), name=OUTSIDE if isinstance(error, UnavailableError) else "Failed")
 
         chained: Any = task(name=name, task_run_name=task_run_name, **options)(guarded)
         return chained
@@ -41,7 +40,7 @@ def link(name: str, task_run_name: str | None = None, **options: Any) -> Callabl
 
 def _outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
     """Retry only what something outside can mend."""
-    return isinstance(state.data, UnavailableError) or isinstance(getattr(state.data, "exception", None), Exception)
+    return state.name == OUTSIDE
 
 
 def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:

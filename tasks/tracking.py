@@ -25,6 +25,7 @@ from tasks.errors import UserError
 EXPERIMENT = "thawline"
 EMBEDDED_STORE = "sqlite:///mlflow.db"
 EMBEDDED_UI = "http://127.0.0.1:5000"
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
 
@@ -161,7 +162,7 @@ def _experiment() -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    return str(client.create_experiment(name))
+    return str(client.create_experiment(name, tags=EXPERIMENT_TAGS))
 
 
 def _source_tags() -> dict[str, str]:

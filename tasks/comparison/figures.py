@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
 from tasks.comparison.schema import Comparison, StrategyResult
@@ -174,6 +175,7 @@ def _loss_curves(axes: Axes, history: list[dict[str, float]], best_epoch: int) -
     losses = [row["val_loss"] for row in history]
     axes.plot(epochs, losses, color=ACCENT, label="validation loss")
     axes.plot(best_epoch + 1, losses[best_epoch], "o", color=ACCENT, markersize=4)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -31,6 +31,7 @@ from tasks.training.loop import DivergedError, Fitting, fit
 from tasks.training.progress import Reporter
 
 EXAMPLE_SIDE = 32
+TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
 
 
 def finetune(strategy: str) -> None:
@@ -123,11 +124,9 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}
         _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
-        tracking.log_files(
-            attempt.run_id,
-            [layout.run_file(attempt.strategy, name) for name in ("metrics.json", "history.csv", "model.safetensors")],
-        )
-        tracking.log_files(attempt.run_id, report.run_figures(attempt.work, progress["history"], report_, data.classes))
+        tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
+        figures = report.run_figures(attempt.work, progress["history"], report_, data.classes)
+        tracking.log_files(attempt.run_id, figures, "figures")
         example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
         example[1] = 255
         tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
@@ -186,7 +185,7 @@ def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> s
             "manifest": sha256_of(layout.MANIFEST),
             "pixels": [data.size, data.channels],
             "weights": sha256_of(layout.WEIGHTS),
-            "code": digest_of_tree(Path(__file__).parent, "*.py"),
+            "code": digest_of_tree(Path(__file__).parents[1], "*.py"),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
             "machine": platform.machine(),

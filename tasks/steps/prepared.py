@@ -11,7 +11,7 @@ from tasks import layout
 from tasks.backbones import weights
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
-from tasks.data.pixels import open_store
+from tasks.data.pixels import Pixels, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.params import Params, StrategyParams
@@ -25,42 +25,63 @@ from tasks.training.loop import predict
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The prepared images and the backbone that strategies start from."""
+    """The prepared images and the backbone that strategies start from.
+
+    Attributes:
+        table: the manifest.
+        store: the decoded images, row for row with the manifest.
+        classes: names of the classes, sorted; a class's number is its place.
+        record: where the backbone's weights came from.
+    """
 
     table: pd.DataFrame
+    store: Pixels
     classes: list[str]
     record: WeightsRecord
 
     @classmethod
     def read(cls) -> "PreparedData":
+        """Open what the stages before left.
+
+        Raises:
+            UserError: something of it is missing, or the store and the manifest don't belong together.
+        """
         table = manifest.read_table(layout.MANIFEST, manifest.MANIFEST)
-        if not layout.WEIGHTS_RECORD.is_file():
-            raise UserError(f"{layout.WEIGHTS_RECORD} does not exist: run 'dvc repro' to make it")
-        record = WeightsRecord.read(layout.WEIGHTS_RECORD)
-        return cls(table, sorted(table["label"].unique()), record)
+        for file in (layout.PIXELS, layout.WEIGHTS_RECORD):
+            if not file.is_file():
+                raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
+        store = open_store(layout.PIXELS)
+        if len(store) != len(table):
+            raise UserError(f"{layout.PIXELS} does not belong to {layout.MANIFEST}: remove it and run 'dvc repro'")
+        return cls(table, store, sorted(table["label"].unique()), WeightsRecord.read(layout.WEIGHTS_RECORD))
 
     @property
     def channels(self) -> int:
-        return int(open_store(layout.PIXELS).shape[3])
+        """Channels of the decoded images: 1 or 3."""
+        return int(self.store.shape[3])
 
     @property
     def size(self) -> int:
-        return int(open_store(layout.PIXELS).shape[1])
+        """Height and width of the decoded images in pixels."""
+        return int(self.store.shape[1])
 
     def rows(self, split: str) -> pd.DataFrame:
+        """Return the manifest's rows of a split."""
         return self.table[self.table["split"] == split]
 
     def split(self, name: str) -> Split:
+        """Return the images and classes of a split, in the order of the manifest."""
         rows = self.rows(name)
         codes = {label: code for code, label in enumerate(self.classes)}
         return Split(
-            open_store(layout.PIXELS),
+            self.store,
             rows.index.to_numpy(dtype=np.int64),
             torch.tensor(rows["label"].map(codes).tolist(), dtype=torch.int64),
         )
 
 
 def adapted_network(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, FreezePlan]:
+    """Return a strategy's network before training, made for the data, and its freeze plan."""
     state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
     adapted = surgery.adapt(
         state, data.record, classes=len(data.classes), channels=data.channels, head=settings.head, seed=settings.seed
@@ -70,16 +91,19 @@ def adapted_network(settings: StrategyParams, data: PreparedData) -> tuple[Adapt
 
 
 def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:
+    """Return a strategy's network with the weights of a file."""
     adapted, _ = adapted_network(settings, data)
     adapted.model.load_state_dict(weights.load(file))
     return adapted
 
 
 def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams) -> metrics.Floats:
+    """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings))
     return logits.double().softmax(1).numpy()
 
 
 def is_upright(params: Params) -> bool:
+    """Return whether the images have an up; what a source doesn't say is taken for yes."""
     return params.data.source != "elpv" if params.data.upright == "auto" else params.data.upright

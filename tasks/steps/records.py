@@ -11,6 +11,7 @@ from tasks.steps.prepared import PreparedData
 
 
 def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
+    """Return the params that every run of a comparison shares."""
     return {
         "data.source": params.data.source,
         "data.path": params.data.path,
@@ -24,6 +25,7 @@ def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
 
 
 def flat_params(settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:
+    """Return a strategy's params, one level deep; the values of several phases are joined by ``>``."""
     phases = settings.schedule()
     own = settings.model_dump(exclude={"head", "train", "phases", "epochs", "lr"})
     described = {
@@ -37,24 +39,34 @@ def flat_params(settings: StrategyParams, params: Params, data: PreparedData) ->
 
 
 def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
-    tags = {
+    """Return what identifies a run.
+
+    Args:
+        stage: a strategy, or the stage itself where there is no identity.
+        identity: digest of everything that a strategy's result depends on, or empty.
+        data: the prepared images.
+    """
+    params = load_params(layout.PARAMS)
+    found = {
         "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
-        "thawline.params_digest": digest_of(load_params(layout.PARAMS).model_dump(mode="json"))[:16],
+        "thawline.params_digest": digest_of(params.model_dump(mode="json"))[:16],
         "thawline.weights_sha256": data.record.sha256,
-        "thawline.data_digest": versioning.data_digest(load_params(layout.PARAMS).data.path),
+        "thawline.data_digest": versioning.data_digest(params.data.path),
         "thawline.identity": identity,
         "thawline.strategy": stage if identity else "",
         "mlflow.source.git.commit": versioning.git_revision(),
     }
-    return {key: value for key, value in tags.items() if value}
+    return {key: value for key, value in found.items() if value}
 
 
 def data_identity(params: Params) -> tracking.DataIdentity:
+    """Return the images of a run, with the digest that DVC recorded of them."""
     digest = versioning.data_digest(params.data.path)
     return tracking.DataIdentity(Path(params.data.path).name, params.data.path, digest)
 
 
 def final_metrics(split: str, scores: dict[str, Any]) -> dict[str, float | None]:
+    """Return final metrics under MLflow's names: ``val/auroc``, and ``val_GROUP/auroc`` for a group of images."""
     flat: dict[str, float | None] = {
         f"{split}/{key}": value for key, value in scores.items() if isinstance(value, float)
     }

@@ -116,6 +116,18 @@ def test_unknown_strategy_by_both_doors(project: Project) -> None:
     assert "did you mean 'head_only'" in one_sentence(by_flow)
 
 
+def test_weights_that_no_source_has(project: Project, tmp_path: Path) -> None:
+    """Without any source the flow tries again, then names what was tried, and makes no random weights."""
+    params = project.params()
+    params["backbone"] = {"name": "resnet18", "weights": "IMAGENET1K_V1"}
+    project.write_params(params)
+    unreachable = {"TORCH_HOME": str(tmp_path), "THAWLINE_CACHE": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    done = project.run(sys.executable, "-m", "flows.compare", **unreachable)
+    assert "tried the local cache" in one_sentence(done)
+    assert "Retry 2/2" in done.stdout + done.stderr
+    assert not any("backbone" in file or "runs" in file for file in project.files())
+
+
 def test_weights_file_with_another_digest(project: Project) -> None:
     """A weights file is not read when its digest differs."""
     weights = project.root / "weights.pth"
