@@ -64,7 +64,7 @@ def version_data(force: bool) -> State[Any]:
     return _done(any(ran))
 
 
-@link("retrieve backbone", retries=2, retry_delay_seconds=10, retry_condition_fn=_outside_failed)
+@link("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=_outside_failed)
 def retrieve_backbone(force: bool) -> State[Any]:
     """Fetch and verify the pretrained weights."""
     from tasks.steps.backbone import backbone

@@ -35,10 +35,13 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
     return Completed(message="everything was up to date" if skipped else "done")
 
 
-def run(flow: Flow[Any, Any], **parameters: Any) -> None:
-    """Run a flow in this process; exit with status 2 and one sentence if it fails."""
+def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
+    """Run a flow in this process, for one strategy or for all; exit with status 2 and one sentence if it fails."""
     try:
-        load_params()
+        params = load_params()
+        if strategy is not None:
+            params.strategy(strategy)
+            parameters["strategy"] = strategy
         returned: Any = flow(**parameters, return_state=True)
         state: State[Any] = returned
     except UserError as error:

@@ -4,13 +4,17 @@ Runs are always addressed by id: nothing here depends on an active run, so that 
 """
 
 import json
+import logging
 import os
+import re
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import mlflow
 import numpy as np
@@ -18,6 +22,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunS
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from tasks.errors import UserError
@@ -29,6 +34,29 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
 
+# MLflow logs a failing database with its traceback; the sentence that says so is raised here.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+def _stored(function: Callable[P, Answer]) -> Callable[P, Answer]:
+    """Turn a failure of the tracking store (a full disk, a server that is gone) into one sentence."""
+
+    @wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> Answer:
+        try:
+            return function(*args, **kwargs)
+        except (MlflowException, SQLAlchemyError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(
+                f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
+                "command again; finished work was kept"
+            ) from error
+
+    return guarded
+
 
 @dataclass(frozen=True)
 class DataIdentity:
@@ -39,6 +67,7 @@ class DataIdentity:
     digest: str
 
 
+@_stored
 def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataIdentity) -> str:
     """Start a run, log its params, tags and data at once, and return its id."""
     client, experiment = _client(), _experiment()
@@ -52,6 +81,7 @@ def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], dat
     return run_id
 
 
+@_stored
 def log_epoch(run_id: str, row: Mapping[str, float]) -> None:
     """Log a row of the history under ``epoch/``, at its epoch."""
     now, step = int(time.time() * 1000), int(row["epoch"])
@@ -59,6 +89,7 @@ def log_epoch(run_id: str, row: Mapping[str, float]) -> None:
     _client().log_batch(run_id, metrics=metrics)
 
 
+@_stored
 def log_metrics(run_id: str, metrics: Mapping[str, float | None]) -> None:
     """Log final metrics; undefined ones are left out."""
     now = int(time.time() * 1000)
@@ -66,6 +97,7 @@ def log_metrics(run_id: str, metrics: Mapping[str, float | None]) -> None:
     _client().log_batch(run_id, metrics=entries)
 
 
+@_stored
 def log_files(run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
     """Log files as artifacts of a run."""
     client = _client()
@@ -73,6 +105,7 @@ def log_files(run_id: str, files: Iterable[Path], folder: str | None = None) -> 
         client.log_artifact(run_id, str(file), folder)
 
 
+@_stored
 def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], classes: list[str]) -> str:
     """Log a classifier as an exported program and return its ``models:/`` URI.
 
@@ -99,21 +132,20 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
     return str(info.model_uri)
 
 
+@_stored
 def finish(run_id: str, *, failed: bool = False) -> None:
     """End a run."""
     _client().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED if failed else RunStatus.FINISHED))
 
 
 def abandon(run_id: str) -> None:
-    """Mark a run FAILED whose process died, if it is still marked as running."""
-    client = _client()
-    try:
-        if client.get_run(run_id).info.status == "RUNNING":
+    """Mark a run FAILED that died or is about to, if it is still marked as running and the store can be reached."""
+    with suppress(MlflowException, SQLAlchemyError, UserError):
+        if _client().get_run(run_id).info.status == "RUNNING":
             finish(run_id, failed=True)
-    except MlflowException:
-        return
 
 
+@_stored
 def adopt(parent: str, children: Iterable[str]) -> None:
     """Make runs the children of ``parent``; a run reused by a later comparison moves under the later one.
 
@@ -126,16 +158,18 @@ def adopt(parent: str, children: Iterable[str]) -> None:
             client.set_tag(child, PARENT_TAG, parent)
         except MlflowException as error:
             raise UserError(
-                f"the MLflow run {child} is not in the tracking store {mlflow.get_tracking_uri()}: set "
+                f"the MLflow run {child} is not in the tracking store {shown_uri()}: set "
                 "MLFLOW_TRACKING_URI to the store that the strategies were tracked in, or remove data/runs"
             ) from error
 
 
+@_stored
 def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run."""
     _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
+@_stored
 def experiment_id() -> str:
     """Return the id of the experiment that runs go to."""
     _client()
@@ -144,15 +178,23 @@ def experiment_id() -> str:
 
 def run_address(experiment: str, run_id: str) -> str:
     """Return the address of a run in MLflow's UI; for an embedded store, where ``mlflow ui`` would serve it."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+    uri = _uri()
     server = uri if uri.startswith(("http://", "https://")) else EMBEDDED_UI
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
 
 
+def shown_uri() -> str:
+    """Return the store's address without a user's name and password."""
+    return re.sub(r"//[^@/]*@", "//", _uri())
+
+
+def _uri() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+
+
 def _client() -> mlflow.MlflowClient:
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
-    if mlflow.get_tracking_uri() != uri:
-        mlflow.set_tracking_uri(uri)
+    if mlflow.get_tracking_uri() != _uri():
+        mlflow.set_tracking_uri(_uri())
     return mlflow.MlflowClient()
 
 

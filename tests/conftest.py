@@ -1,11 +1,15 @@
 """Small real data for every test: a slice of the packaged solar-cell images, sorted into a folder a class."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+# Tests run side by side: one thread each, here and in the processes they start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parent.parent
 

@@ -38,7 +38,7 @@ def compare() -> Comparison:
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
     except BaseException:
-        tracking.finish(parent, failed=True)
+        tracking.abandon(parent)
         raise
     tracking.finish(parent)
     return found

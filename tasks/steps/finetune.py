@@ -165,13 +165,13 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     try:
         yield
     except DivergedError as error:
-        tracking.finish(attempt.run_id, failed=True)
+        tracking.abandon(attempt.run_id)
         shutil.rmtree(attempt.work, ignore_errors=True)
         raise UserError(
             f"{attempt.strategy}: {error}; lower strategies.{attempt.strategy}.lr in params.yaml"
         ) from error
     except BaseException:
-        tracking.finish(attempt.run_id, failed=True)
+        tracking.abandon(attempt.run_id)
         raise
 
 

@@ -10,16 +10,16 @@ import pytest
 
 from tests.flows.project import Project, make_project
 
-# The operating system refuses files over 64 KiB while the network trains, as it would on a full disk.
+# The operating system refuses files over some size while the network trains, as it would on a full disk.
 FULL_DISK = """
-import resource
+import resource, sys
 from tasks import __main__
 from tasks.steps import finetune
 
-train = finetune.train
+train, largest = finetune.train, int(sys.argv.pop())
 
 def on_a_full_disk(attempt):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
     try:
         train(attempt)
     finally:
@@ -139,13 +139,14 @@ def test_weights_file_with_another_digest(project: Project) -> None:
     assert project.files() == set()
 
 
-def test_full_disk_while_writing_a_checkpoint(project: Project) -> None:
-    """The run ends with one sentence, is tracked as failed, and leaves no half-written file; the next try succeeds."""
+def test_full_disk_while_training(project: Project) -> None:
+    """Whether MLflow's store or a checkpoint hits it: one sentence, nothing half-written; the next try succeeds."""
     for name in ("raw", "prepare", "backbone"):
         assert step(project, name).returncode == 0
     before = project.files()
-    limited = project.run(sys.executable, "-c", FULL_DISK, "finetune", "--strategy", "scratch")
-    assert "no space left" in one_sentence(limited)
-    assert not any("checkpoint" in file or "runs/" in file for file in project.files() - before)
+    for largest, sentence in ((1 << 16, "MLflow's store"), (1 << 22, "no space left")):
+        limited = project.run(sys.executable, "-c", FULL_DISK, "finetune", "--strategy", "scratch", str(largest))
+        assert sentence in one_sentence(limited)
+        assert not any("checkpoint" in file or "runs/" in file for file in project.files() - before)
     again = step(project, "finetune", "--strategy", "scratch")
     assert again.returncode == 0, again.stderr
