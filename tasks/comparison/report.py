@@ -48,12 +48,10 @@ def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path
     return list(files.values())
 
 
-def run_figures(
-    folder: Path, history: list[dict[str, float]], scores: dict[str, Any], classes: Sequence[str]
-) -> list[Path]:
+def run_figures(folder: Path, progress: dict[str, Any], scores: dict[str, Any], classes: Sequence[str]) -> list[Path]:
     """Draw the picture of one strategy and return its file."""
-    best = min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
-    return [save(figures.of_run(history, best, scores["confusion"], classes), folder / "run.png")]
+    drawn = figures.of_run(progress["history"], progress["best_epoch"], scores["confusion"], classes)
+    return [save(drawn, folder / "run.png")]
 
 
 def save(figure: Figure, target: Path) -> Path:

@@ -125,7 +125,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
         tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
-        figures = report.run_figures(attempt.work, progress["history"], report_, data.classes)
+        figures = report.run_figures(attempt.work, progress, report_, data.classes)
         tracking.log_files(attempt.run_id, figures, "figures")
         example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
         example[1] = 255

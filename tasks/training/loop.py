@@ -58,8 +58,8 @@ class Fitting:
 def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[dict[str, float]], None]) -> Progress:
     """Fine-tune a network by a plan and leave it with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss. Epochs that a checkpoint has are not repeated; every
-    random draw depends on the seed and the epoch alone, so that the result is the same.
+    The best epoch is the one with the lowest validation loss in the last phase. Epochs that a checkpoint has are not
+    repeated; every random draw depends on the seed and the epoch alone, so that the result is the same.
 
     Args:
         adapted: the network, on the CPU; trained in place.
@@ -84,7 +84,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
             started = time.monotonic()
             row = epochs.run(progress.epoch)
             progress.seconds += time.monotonic() - started
-            if row["val_loss"] < progress.best_loss:
+            if progress.epoch >= _last_phase(job) and row["val_loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
                 best = {name: tensor.detach().cpu().clone() for name, tensor in _named(model, names).items()}
             progress.history.append(row)
@@ -218,9 +218,14 @@ def _mean_of_finite(losses: list[float], epoch: int) -> float:
 
 
 def _stops_early(progress: Progress, job: Fitting) -> bool:
-    last_phase = job.plan.epochs - job.plan.phases[-1].epochs
+    last_phase = _last_phase(job)
     since = progress.epoch - 1 - max(progress.best_epoch, last_phase)
     return progress.epoch > last_phase and since >= job.settings.patience
+
+
+def _last_phase(job: Fitting) -> int:
+    """Return the first epoch of the last phase."""
+    return job.plan.epochs - job.plan.phases[-1].epochs
 
 
 def _names_that_change(model: nn.Module, job: Fitting) -> list[str]:

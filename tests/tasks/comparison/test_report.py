@@ -179,6 +179,7 @@ def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, ce
 def test_a_run_has_its_picture(tmp_path: Path) -> None:
     """One strategy's curves and confusion are drawn, with class names that look like mathematics, too."""
     history = [{"epoch": float(e), "train_loss": 1.0, "val_loss": 1.0 - e / 10} for e in range(3)]
-    (file,) = report.run_figures(tmp_path, history, {"confusion": [[3, 1], [0, 4]]}, ["$_$", r"$\frac$"])
+    progress = {"history": history, "best_epoch": 2}
+    (file,) = report.run_figures(tmp_path, progress, {"confusion": [[3, 1], [0, 4]]}, ["$_$", r"$\frac$"])
     with Image.open(file) as image:
         assert min(image.size) > 200
