@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
+from flows.running import RAN
 from tasks.errors import UnavailableError, UserError
 from tasks.versioning import Stages
 
@@ -151,7 +152,7 @@ def _prepare() -> None:
 
 
 def _done(ran: bool, **data: Any) -> State[Any]:
-    return Completed(message="ran") if ran else Completed(name="Skipped", message="up to date", **data)
+    return Completed(message=RAN) if ran else Completed(name="Skipped", message="up to date", **data)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -21,13 +21,14 @@ def compare(force: bool = False) -> State[Any]:
     strategies = list(load_params().strategies)
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
-    evaluated = []
+    tuned, evaluated = [], []
     for strategy in strategies:
         adapted = adapt.submit(strategy, force, wait_for=[backbone])
         trained = fine_tune.submit(strategy, adapted)
+        tuned += [adapted, trained]
         evaluated.append(evaluate.submit(strategy, trained))
     compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, *evaluated, compared])
+    return outcome([data, backbone, *tuned, *evaluated, compared])
 
 
 def main(

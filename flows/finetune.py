@@ -30,7 +30,7 @@ def finetune(strategy: str, force: bool = False) -> State[Any]:
     adapted = adapt.submit(strategy, force, wait_for=[backbone])
     trained = fine_tune.submit(strategy, adapted)
     evaluated = evaluate.submit(strategy, trained)
-    return outcome([data, backbone, evaluated])
+    return outcome([data, backbone, adapted, trained, evaluated])
 
 
 def main(

@@ -13,6 +13,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from tasks.errors import UserError
 from tasks.params import load_params
 
+RAN = "ran"
+
 
 def one_at_a_time() -> TaskRunner[Any]:
     """Return a runner that works off tasks in the order of their submission: one machine trains one network."""
@@ -31,8 +33,8 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
     unfinished = [state.message or state.name for state in states if not state.is_completed()]
     if unfinished:
         return Failed(message=unfinished[0])
-    skipped = all(state.name == "Skipped" for state in states)
-    return Completed(message="everything was up to date" if skipped else "done")
+    ran = any(state.message == RAN for state in states)
+    return Completed(message="done" if ran else "everything was up to date")
 
 
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:

@@ -36,10 +36,6 @@ class Stages:
         with self._one_sentence(stage):
             self._repo.commit(stage, force=True)
 
-    def reload(self) -> None:
-        """Forget what was read of ``dvc.yaml`` and ``dvc.lock``, after files changed."""
-        self._repo.reset()
-
     @contextmanager
     def _one_sentence(self, stage: str) -> Iterator[None]:
         try:

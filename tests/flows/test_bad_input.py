@@ -128,6 +128,16 @@ def test_weights_that_no_source_has(project: Project, tmp_path: Path) -> None:
     assert not any("backbone" in file or "runs" in file for file in project.files())
 
 
+def test_a_training_that_explodes(project: Project) -> None:
+    """The flow says which strategy diverged and what to lower, not merely that something before it failed."""
+    params = project.params()
+    params["strategies"] = {"scratch": {"start": "random", "train": "all", "optimizer": "sgd", "lr": 100, "epochs": 3}}
+    project.write_params(params)
+    sentence = one_sentence(project.run(sys.executable, "-m", "flows.finetune", "scratch"))
+    assert "non-finite" in sentence
+    assert "lower strategies.scratch.lr" in sentence
+
+
 def test_weights_file_with_another_digest(project: Project) -> None:
     """A weights file is not read when its digest differs."""
     weights = project.root / "weights.pth"

@@ -1,5 +1,7 @@
 """Both doors, run as a user runs them: ``dvc repro`` and ``python -m flows.compare`` take each other's work as done."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -146,3 +148,23 @@ def test_flow_runs_the_edited_strategy_alone(reproduced: Project) -> None:
     done = reproduced.run(sys.executable, "-m", "flows.finetune", "head_only")
     assert stages_run_by_flow(done) == ["evaluate head_only"], done.stdout + done.stderr
     assert stages_run_by_dvc(reproduced.run("dvc", "repro")) == ["compare"]
+
+
+def test_an_experiment_tries_a_value(reproduced: Project) -> None:
+    """``dvc exp run -S`` runs the strategy with another value, and ``dvc exp show`` has its metrics."""
+    identity = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+    assert reproduced.run("git", "add", "-A").returncode == 0
+    assert reproduced.run("git", "commit", "-q", "-m", "results", **identity).returncode == 0
+    done = reproduced.run("dvc", "exp", "run", "-n", "faster", "-S", "strategies.head_only.lr=0.005", **identity)
+    assert done.returncode == 0, done.stderr
+    assert stages_run_by_dvc(done) == ["finetune@head_only", "compare"]
+    shown = reproduced.run("dvc", "exp", "show", "--csv")
+    row = next(row for row in csv.DictReader(io.StringIO(shown.stdout)) if row["Experiment"] == "faster")
+    assert float(row["strategies.head_only.lr"]) == 0.005
+    metrics = json.loads((reproduced.root / "data/runs/head_only/metrics.json").read_text())
+    assert float(row["data/runs/head_only/metrics.json:val.auroc"]) == pytest.approx(metrics["val"]["auroc"], abs=1e-4)
