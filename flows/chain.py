@@ -44,13 +44,17 @@ def _outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
     return state.name == OUTSIDE
 
 
+def must_run(stage: str, *, force: bool) -> bool:
+    """Return whether a stage has to run, and say so: it is forced, or DVC doesn't call it current."""
+    runs = force or not Stages().is_current(stage)
+    get_run_logger().info("running %s" if runs else "skipped %s: up to date", stage)
+    return runs
+
+
 def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
     """Run a step unless DVC calls its stage current, record it, and return whether it ran."""
-    logger = get_run_logger()
-    if not force and Stages().is_current(stage):
-        logger.info("skipped %s: up to date", stage)
+    if not must_run(stage, force=force):
         return False
-    logger.info("running %s", stage)
     step()
     Stages().record(stage)
     return True
@@ -78,11 +82,7 @@ def adapt(strategy: str, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
     from tasks.steps import finetune
 
-    stage = f"finetune@{strategy}"
-    if not force and Stages().is_current(stage):
-        get_run_logger().info("skipped %s: up to date", stage)
-        return None
-    return finetune.adapt(strategy)
+    return finetune.adapt(strategy) if must_run(f"finetune@{strategy}", force=force) else None
 
 
 @link("fine-tune", task_run_name="fine-tune {strategy}")

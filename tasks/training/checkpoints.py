@@ -7,6 +7,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn, optim
 
 from tasks.files import write_bytes
@@ -63,13 +64,13 @@ def load(source: Path, model: nn.Module, optimizer: optim.Optimizer) -> tuple[Pr
     except (OSError, safetensors.SafetensorError):
         return None
     parameters = dict(model.named_parameters())
-    buffers = dict(model.named_buffers())
+    state = {**parameters, **dict(model.named_buffers())}
     best: dict[str, Tensor] = {}
     states: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == "model":
-            (parameters.get(rest) if rest in parameters else buffers[rest]).data.copy_(tensor)  # type: ignore[union-attr]
+            state[rest].data.copy_(tensor)
         elif kind == "best":
             best[rest] = tensor
         else:
@@ -85,6 +86,4 @@ def load(source: Path, model: nn.Module, optimizer: optim.Optimizer) -> tuple[Pr
 
 
 def _format(parameter: nn.Parameter) -> Any:
-    import torch
-
     return torch.preserve_format if parameter.dim() != 4 else torch.channels_last
