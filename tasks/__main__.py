@@ -39,6 +39,8 @@ def backbone() -> None:
 
     record = step()
     typer.echo(f"{record.name} {record.weights}: {record.source}")
+    for line in record.lines():
+        typer.echo(line)
 
 
 @app.command()

@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -32,13 +41,41 @@ def _as_rate(value: Any) -> Any:
         rate = 0.0 if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         rate = 0.0
+    if rate == 0 and value == 0:
+        raise ValueError("a learning rate of 0 freezes nothing: leave out of 'train' what is to stay frozen")
     if not 0 < rate <= 100:
-        raise ValueError(f"'{value}' is not a learning rate (a number over 0, or pretraining/10)")
+        raise ValueError(f"'{value}' is not a learning rate (a number over 0, pretraining/10, or find)")
     return rate
 
 
+def _as_rates(value: Any) -> Any:
+    """Accept a rate, ``find``, or a rate a selector."""
+    if value == FIND:
+        return value
+    return {key: _as_rate(rate) for key, rate in value.items()} if isinstance(value, dict) else _as_rate(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return value if value is None or isinstance(value, list | tuple) else (value,)
+
+
+def _as_milestones(value: Any) -> Any:
+    """Accept epochs as numbers or as text; the first thing to train does so from the start."""
+    if not isinstance(value, dict):
+        return value
+    epochs = [str(key) for key in value]
+    if not all(epoch.isdecimal() for epoch in epochs):
+        raise ValueError("milestones are numbers of epochs, each with what starts to train after so many")
+    if "0" not in epochs:
+        raise ValueError("milestones need an entry for 0: what trains from the start")
+    return {str(key): selectors for key, selectors in value.items()}
+
+
+FIND = "find"
 Rate = Annotated[float | str, BeforeValidator(_as_rate)]
+Rates = Annotated[float | str | dict[str, float | str], BeforeValidator(_as_rates)]
 Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class DataParams(_Section):
@@ -80,18 +117,54 @@ class SplitParams(_Section):
         return self
 
 
+class PartsParams(_Section):
+    """What the layers of a network are for: names of modules and parameters, which stand for all below them.
+
+    Attributes:
+        stem: what meets the image first.
+        stages: the layers between, in order; a list of names a stage.
+        head: the classifier's last layer.
+    """
+
+    stem: Selectors
+    stages: tuple[Selectors, ...] = Field(min_length=1)
+    head: str
+
+
 class BackboneParams(_Section):
     """The pretrained network.
 
     Attributes:
-        name: a torchvision classification model.
-        weights: a torchvision weights name, a file (``.pth`` or ``.safetensors``), or ``none`` for random weights.
+        name: a torchvision classification model, ``timm/`` with one of timm's, or ``package.module:callable`` for an
+            architecture of your own, which is imported from the current folder.
+        weights: a torchvision weights name; of timm a pretrained tag, or ``pretrained`` for the one in the name; a
+            file (``.pth``, ``.pt`` or ``.safetensors``); or ``none`` for random weights.
         sha256: the digest that the weights file must have; checked before the file is read.
+        leave_out: regular expressions for the whole names of tensors that are not taken from the file but drawn new,
+            such as those of layers that the file lacks or has in another shape.
+        parts: what the layers are for, instead of what is known or found out about the network.
+        mean, std: input statistics of the pretraining, for pixels in [0, 1], instead of the architecture's.
+        lr: peak learning rate of the pretraining, instead of the architecture's.
     """
 
     name: str = "mobilenet_v2"
     weights: str = "IMAGENET1K_V1"
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
+    leave_out: Selectors | None = None
+    parts: PartsParams | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    lr: float | None = Field(None, gt=0, le=100)
+
+    @field_validator("leave_out")
+    @classmethod
+    def _are_patterns(cls, patterns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for pattern in patterns or ():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
+        return patterns
 
 
 class AugmentParams(_Section):
@@ -117,7 +190,12 @@ class TrainParams(_Section):
         device: ``auto`` takes CUDA where there is one, else the CPU.
         precision: ``auto`` takes bfloat16 autocast where the device gains from it, else float32.
         epochs: epochs of a phase that does not say otherwise.
-        lr: peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with.
+        batch_size: images a step of the optimizer.
+        micro_batch: images that are in the network at once; the gradients of a batch's parts are accumulated.
+        activation_checkpointing: keep the activations between stages only, and compute the others again.
+        frozen_precision: what the weights of frozen convolutions and linear layers are kept in.
+        lr: peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, ``find``
+            the result of a learning-rate range test; a mapping gives selectors their own.
         warmup: share of a phase's steps over which the rate rises linearly; a cosine to zero follows.
         batchnorm: ``frozen`` keeps the pretrained statistics in layers that train, ``train`` updates them.
         class_weights: weigh the loss by inverse class frequency.
@@ -129,8 +207,11 @@ class TrainParams(_Section):
     seed: int = 0
     epochs: int = Field(6, ge=1, le=10_000)
     batch_size: int = Field(16, ge=1, le=4096)
+    micro_batch: int | None = Field(None, ge=1)
+    activation_checkpointing: bool = False
+    frozen_precision: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: Rate = 1e-4
+    lr: Rates = 1e-4
     weight_decay: float = Field(0.01, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)
     warmup: float = Field(0.1, ge=0, lt=1)
@@ -142,38 +223,133 @@ class TrainParams(_Section):
 
 
 class HeadParams(_Section):
-    """What replaces the classifier: one linear layer, or the old classifier with two new layers on top of it."""
+    """What replaces the classifier.
 
-    kind: Literal["linear", "on_top"] = "linear"
+    Attributes:
+        kind: ``linear``: one linear layer; ``mlp``: two; ``cosine``: class scores are cosines of the angle between
+            features and class weights; ``on_top``: the old classifier is kept, with two new layers on top of it.
+        hidden: width of the layer between, for ``mlp`` and ``on_top``.
+        dropout: share of the features that are dropped in training.
+    """
+
+    kind: Literal["linear", "mlp", "cosine", "on_top"] = "linear"
     hidden: int = Field(256, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+class StemParams(_Section):
+    """How the first layer takes another number of channels than the three of the pretraining.
+
+    Attributes:
+        init: ``sum``: every channel gets the sum of the kernels, divided by the number of channels; ``repeat``: the
+            kernels in turn; ``zero``: the channels beyond three start at zero; ``auto``: ``sum`` for one channel,
+            ``repeat`` for two, ``zero`` for more than three.
+        frozen: keep a replaced first layer frozen; otherwise it trains in every phase. One channel by ``sum``
+            computes what the old layer computes, which counts as the old layer.
+    """
+
+    init: Literal["auto", "sum", "repeat", "zero"] = "auto"
+    frozen: bool = False
+
+
+class AdaptersParams(_Section):
+    """Small trainable layers beside frozen ones, by the peft library; merged into the weights after training.
+
+    Attributes:
+        kind: ``lora`` (Hu et al., ICLR 2022), ``loha`` (Hyeon-Woo et al., ICLR 2022), ``lokr`` (Yeh et al., ICLR
+            2024) or ``ia3`` (Liu et al., NeurIPS 2022).
+        rank: of the update; ``ia3`` has none.
+        alpha: the update is scaled by alpha / rank.
+        targets: regular expressions for the whole names of the layers; unset: every convolution without groups and
+            every linear layer of the parts that train.
+    """
+
+    kind: Literal["lora", "loha", "lokr", "ia3"] = "lora"
+    rank: int = Field(8, ge=1)
+    alpha: float = Field(16.0, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: Selectors | None = None
 
 
 class PhaseParams(_Section):
-    """Some epochs in which the same parts train at the same peak rate; unset values are the strategy's."""
+    """Some epochs in which the same parts train at the same peak rate; unset values are the strategy's.
+
+    Attributes:
+        continues: the rate goes on with the schedule of the phase before, instead of warming up again.
+    """
 
     train: Selectors
     epochs: int | None = Field(None, ge=1)
-    lr: Rate | None = None
+    lr: Rates | None = None
+    continues: bool = False
 
 
 class StrategyParams(TrainParams):
-    """One way of fine-tuning: the shared settings, what trains, and in which order.
+    """One way of fine-tuning: the shared settings, what is replaced, what trains, in which order and how fast.
 
     Attributes:
         start: ``pretrained`` or ``random`` weights.
+        cut: number of stages to take away at the end; a new head follows.
+        insert: number of new stages to put in before the head, which train in every phase.
+        groups: regular expressions for whole names of parameters and buffers, a list a group, instead of the
+            network's own parts; every name must match those of exactly one group.
         train: what trains: ``all``, ``stem``, ``stages``, ``head``, or a slice of stages such as ``stages[3:]``.
-        phases: several of these one after the other, instead of ``train``.
+        gradual: thaw one part of ``train`` after the other from the top, this many epochs apart (Howard and Ruder,
+            ACL 2018).
+        milestones: instead of ``train``: what starts to train after how many epochs.
+        phases: instead of ``train``: several phases one after the other.
+        only: ``norms`` or ``biases``: train only these of the parts that train, and the head.
+        adapters: train adapters instead of the weights of the parts that train, and the head.
+        layer_decay: a part's rate is this share of the rate of the part above it (Clark et al., ELECTRA, 2020).
+        auto_rgn: scale the parts' rates by their relative gradient norms before training (Lee et al., ICLR 2023).
+        l2_sp: strength of the pull of pretrained weights towards their start (Li et al., ICML 2018); takes the place
+            of their weight decay.
+        ema: keep the exponential moving average of the weights, with this decay a step.
+        soup: fine-tune this often, in different orders, and average greedily (Wortsman et al., ICML 2022).
+        wise_ft: after training, mix in the weights from before the last phase: this share of the fine-tuned, or the
+            best of several by the validation loss (Wortsman et al., CVPR 2022).
     """
 
     start: Literal["pretrained", "random"] = "pretrained"
     head: HeadParams = HeadParams()
+    stem: StemParams = StemParams()
+    cut: int = Field(0, ge=0)
+    insert: int = Field(0, ge=0, le=8)
+    groups: dict[str, Selectors] | None = Field(None, min_length=1)
     train: Selectors | None = None
+    gradual: int | None = Field(None, ge=1)
+    milestones: Annotated[dict[str, Selectors] | None, BeforeValidator(_as_milestones)] = None
     phases: tuple[PhaseParams, ...] = ()
+    only: Literal["all", "norms", "biases"] = "all"
+    adapters: AdaptersParams | None = None
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    auto_rgn: bool = False
+    l2_sp: float = Field(0.0, ge=0)
+    ema: Share | None = None
+    soup: int = Field(1, ge=1, le=32)
+    wise_ft: Annotated[tuple[Share, ...] | None, BeforeValidator(_as_tuple)] = None
 
     @model_validator(mode="after")
     def _says_what_trains(self) -> "StrategyParams":
-        if (self.train is None) == (not self.phases):
-            raise ValueError("says what trains with either 'train' or 'phases'")
+        if sum((self.train is not None, self.milestones is not None, bool(self.phases))) != 1:
+            raise ValueError("says what trains with one of 'train', 'milestones' and 'phases'")
+        if self.gradual and self.train is None:
+            raise ValueError("'gradual' thaws what 'train' names")
+        if self.adapters and (self.only != "all" or self.groups):
+            raise ValueError("'adapters' does not go with 'only' or 'groups'")
+        if self.adapters and (self.soup > 1 or self.wise_ft):
+            raise ValueError("'adapters' does not go with 'soup' or 'wise_ft', which average weights")
+        if self.only != "all" and self.groups:
+            raise ValueError("'only' does not go with 'groups': name the patterns themselves")
+        if self.head.kind == "on_top" and (self.cut or self.insert):
+            raise ValueError("'head: on_top' keeps the old classifier, which 'cut' and 'insert' take away")
+        if self.frozen_precision == "bfloat16" and self.precision == "float32":
+            raise ValueError("'frozen_precision: bfloat16' does not go with 'precision: float32'")
+        last = max((int(after) for after in self.milestones or ()), default=0)
+        if last >= self.epochs:
+            raise ValueError(f"the milestone after {last} epochs is never reached in {self.epochs} ('epochs')")
+        if self.micro_batch and self.micro_batch > self.batch_size:
+            raise ValueError(f"'micro_batch' ({self.micro_batch}) is a part of 'batch_size' ({self.batch_size})")
         return self
 
     @property
@@ -182,12 +358,23 @@ class StrategyParams(TrainParams):
         return self.batchnorm == "train"
 
     def schedule(self) -> tuple[PhaseParams, ...]:
-        """Return the phases with every value filled in."""
+        """Return the phases with every value filled in; ``gradual`` is left to the network's plan."""
+        if self.milestones:
+            return self._between_milestones()
         phases = self.phases or (PhaseParams(train=self.train or ("all",)),)
         return tuple(
-            PhaseParams(train=p.train, epochs=p.epochs or self.epochs, lr=self.lr if p.lr is None else p.lr)
+            p.model_copy(update={"epochs": p.epochs or self.epochs, "lr": self.lr if p.lr is None else p.lr})
             for p in phases
         )
+
+    def _between_milestones(self) -> tuple[PhaseParams, ...]:
+        starts = sorted((int(after), selectors) for after, selectors in (self.milestones or {}).items())
+        phases: list[PhaseParams] = []
+        trains: tuple[str, ...] = ()
+        for (after, selectors), until in zip(starts, [*(s for s, _ in starts[1:]), self.epochs], strict=True):
+            trains += selectors
+            phases.append(PhaseParams(train=trains, epochs=until - after, lr=self.lr, continues=bool(phases)))
+        return tuple(phases)
 
 
 class CompareParams(_Section):

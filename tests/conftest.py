@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -31,6 +32,31 @@ def write_cells(target: Path, count: int) -> Path:
         for path in table[table["probability"] == probability]["path"][:count]:
             shutil.copy(source / path, target / label)
     return target
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the matrix of families and strategies as a table: a dot passed, a dash was skipped, a cross failed."""
+    marks = {"passed": "·", "skipped": "-", "failed": "X", "error": "X"}
+    cells: dict[tuple[str, str], str] = {}
+    reasons: dict[str, None] = {}
+    for outcome, mark in marks.items():
+        for report in terminalreporter.stats.get(outcome, []):
+            for key, (family, strategy) in (p for p in getattr(report, "user_properties", []) if p[0] == "matrix"):
+                cells[strategy, family] = mark
+                if outcome == "skipped":
+                    reasons[f"{key}: {strategy} of {family}: {report.longrepr[2].removeprefix('Skipped: ')}"] = None
+    if not cells:
+        return
+    strategies, families = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    width = max(map(len, strategies))
+    terminalreporter.section("every family by every strategy (· passed, - skipped, X failed)")
+    for place, family in enumerate(families):
+        terminalreporter.write_line(" " * width + "  " + "│ " * place + "┌ " + family)
+    for strategy in strategies:
+        row = " ".join(cells.get((strategy, family), " ") for family in families)
+        terminalreporter.write_line(f"{strategy:<{width}}  {row}")
+    for reason in reasons:
+        terminalreporter.write_line(reason)
 
 
 @pytest.fixture(scope="session")

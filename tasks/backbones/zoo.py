@@ -2,28 +2,27 @@
 
 import math
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlparse
 
 import torchvision
 from torch import nn
 from torchvision import models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
+from tasks.backbones.architecture import Architecture, Part, Recipe
+from tasks.backbones.division import divide, tensor_names
+from tasks.backbones.fitting import Converted, State
 from tasks.errors import UserError, nearest
 
+# DenseNet's files number the layers of a block as norm.1 where the code says norm1.
+DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+POSITIONS = "encoder.pos_embedding"
 LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet-1k, whose images are for non-commercial research"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """The optimizer and peak learning rate that a family's ImageNet weights were trained with.
-
-    From torchvision's references/classification; families ported from elsewhere take their paper's values.
-    """
-
-    optimizer: str
-    lr: float
-    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,12 @@ class Family:
             of that module, which are joined to stages of one resolution unless ``blocks`` is set.
         head: the classifier's last layer, which is replaced.
         recipe: how its weights were trained.
+        input_layer: the convolution that meets the image.
         blocks: every child named by ``.*`` is a stage of its own.
-        input_layer: the convolution that meets the image, relative to the model.
+        auxiliary: the last layers of auxiliary classifiers.
+        auxiliary_weight: of their losses.
+        smallest: the least side in pixels that it takes in evaluation and in training, where that was measured to be
+            another than torchvision's ``min_size``.
         options: arguments of the builder.
         mean, std: input statistics where they differ from ImageNet's.
     """
@@ -50,6 +53,9 @@ class Family:
     recipe: Recipe
     input_layer: str
     blocks: bool = False
+    auxiliary: tuple[str, ...] = ()
+    auxiliary_weight: float = 0.0
+    smallest: int | None = None
     options: tuple[tuple[str, bool], ...] = ()
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -70,16 +76,19 @@ FAMILIES = (
            "features.conv0"),
     Family(r"efficientnet_b\d", ("features.0",), ("features.*",), "classifier.1", Recipe("rmsprop", 0.256, 4096),
            "features.0.0"),
-    Family(r"efficientnet_v2_[sm]", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0"),
+    Family(r"efficientnet_v2_[sm]", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0",
+           smallest=1),
     Family(r"efficientnet_v2_l", ("features.0",), ("features.*",), "classifier.1", _SGD_LARGE, "features.0.0",
-           mean=_HALF, std=_HALF),
+           smallest=1, mean=_HALF, std=_HALF),
     Family(r"googlenet", ("conv1",), ("conv2", "conv3", "inception3a", "inception3b", "inception4a", "inception4b",
            "inception4c", "inception4d", "inception4e", "inception5a", "inception5b"), "fc", Recipe("sgd", 0.01, 256),
-           "conv1.conv", options=(("aux_logits", False), ("init_weights", False)), mean=_HALF, std=_HALF),
+           "conv1.conv", auxiliary=("aux1.fc2", "aux2.fc2"), auxiliary_weight=0.3,
+           options=(("aux_logits", True), ("init_weights", False)), mean=_HALF, std=_HALF),
     Family(r"inception_v3", ("Conv2d_1a_3x3",), ("Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3",
            "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a",
            "Mixed_7b", "Mixed_7c"), "fc", Recipe("rmsprop", 0.045, 32), "Conv2d_1a_3x3.conv",
-           options=(("aux_logits", False), ("init_weights", False)), mean=_HALF, std=_HALF),
+           auxiliary=("AuxLogits.fc",), auxiliary_weight=0.4, smallest=299,  # 75 without the auxiliary classifier
+           options=(("aux_logits", True), ("init_weights", False)), mean=_HALF, std=_HALF),
     Family(r"maxvit_t", ("stem",), ("blocks.*",), "classifier.5", Recipe("adamw", 3e-3, 4096), "stem.0.0",
            blocks=True),
     Family(r"mnasnet\d_\d+", ("layers.0", "layers.1"), ("layers.*",), "classifier.1", Recipe("sgd", 0.5, 1024),
@@ -95,10 +104,11 @@ FAMILIES = (
            Recipe("sgd", 0.5, 1024), "conv1.0"),
     Family(r"squeezenet1_\d", ("features.0",), ("features.*",), "classifier.1", Recipe("sgd", 0.04, 512),
            "features.0"),
-    Family(r"swin(_v2)?_\w", ("features.0",), ("features.*", "norm"), "head", _ADAMW, "features.0.0"),
+    Family(r"swin(_v2)?_\w", ("features.0",), ("features.*",), "head", _ADAMW, "features.0.0",
+           smallest=4),
     Family(r"vgg\d+(_bn)?", ("features.0",), ("features.*", "classifier.0", "classifier.3"), "classifier.6", _SGD_LOW,
            "features.0"),
-    Family(r"vit_\w_\d+", ("conv_proj", "class_token", "encoder.pos_embedding"), ("encoder.layers.*", "encoder.ln"),
+    Family(r"vit_\w_\d+", ("conv_proj", "class_token", "encoder.pos_embedding"), ("encoder.layers.*",),
            "heads.head", Recipe("adamw", 3e-3, 4096), "conv_proj", blocks=True),
 )  # fmt: skip
 
@@ -123,24 +133,47 @@ def family_of(name: str) -> Family:
                     f"{nearest(name, model_names())}")  # fmt: skip
 
 
+def find(name: str) -> Architecture:
+    """Return the description of a torchvision classification model.
+
+    Raises:
+        UserError: torchvision has none of that name.
+    """
+    family = family_of(name)
+    return Architecture(
+        name=name,
+        head=family.head,
+        input_layer=family.input_layer,
+        auxiliary=family.auxiliary,
+        auxiliary_weight=family.auxiliary_weight,
+        mean=family.mean,
+        std=family.std,
+        size=int(models.get_model_weights(name).DEFAULT.transforms().crop_size[0]),
+        smallest=smallest_size(name),
+        recipe=family.recipe,
+        licence=LICENCE,
+        build=partial(build, name),
+        split=partial(parts, name),
+    )
+
+
 def build(name: str, size: int | None = None) -> nn.Module:
     """Return the architecture with random weights and its 1000-class head.
 
     Args:
         name: a torchvision classification model.
-        size: working size in pixels, for architectures that are built for one size (ViT).
+        size: working size in pixels; by default the one that the architecture was made for.
 
     Raises:
-        UserError: no such model, or one whose patches don't fill an image of that size.
+        UserError: no such model, or one that doesn't take images of that size.
     """
-    family = family_of(name)
-    options: dict[str, object] = dict(family.options)
-    if name.startswith("vit_") and size is not None:
-        if size % patch_size(name):
-            raise UserError(
-                f"params.yaml: data.size {size} is not a multiple of {patch_size(name)}, the side of {name}'s patches"
-            )
-        options["image_size"] = size
+    options: dict[str, object] = dict(family_of(name).options)
+    if size is not None:
+        _check_size(name, size)
+        if name.startswith("vit_"):
+            options["image_size"] = size
+        if name.startswith("maxvit_"):
+            options["input_size"] = (size, size)
     model: nn.Module = models.get_model(name, weights=None, **options)
     return model
 
@@ -148,6 +181,57 @@ def build(name: str, size: int | None = None) -> nn.Module:
 def patch_size(name: str) -> int:
     """Return the height and width in pixels of the patches that a ViT cuts an image into."""
     return int(name.rpartition("_")[2])
+
+
+def smallest_size(name: str) -> int:
+    """Return the least working size that a model takes, in evaluation and in training."""
+    stated = max(models.get_model_weights(name).DEFAULT.meta["min_size"])
+    return _multiple(name) or family_of(name).smallest or stated
+
+
+def file_names(name: str) -> list[str]:
+    """Return the names of the files that torchvision keeps a model's weights in."""
+    return [Path(urlparse(entry.url).path).name for entry in models.get_model_weights(name)]
+
+
+def convert(name: str, state: State, size: int) -> Converted:
+    """Return weights of a file under the names and in the shapes of a network for a working size.
+
+    Raises:
+        ValueError: the position embeddings are not those of a square of patches.
+    """
+    notes = []
+    renamed = {DENSENET_KEY.sub(r"\1\2", key): value for key, value in state.items()}
+    if renamed.keys() != state.keys():
+        notes.append("the layers of DenseNet's blocks, which are numbered in the file, were renamed")
+    if name.startswith("vit_") and POSITIONS in renamed:
+        before = renamed[POSITIONS].shape
+        renamed = dict(interpolate_embeddings(size, patch_size(name), OrderedDict(renamed)))
+        if renamed[POSITIONS].shape != before:
+            notes.append(f"the position embeddings were interpolated from {before[1]} places to {size} pixels")
+    may_lack = {
+        last.partition(".")[0]: f"the file lacks the auxiliary classifier {last.partition('.')[0]}, which is drawn new"
+        for last in family_of(name).auxiliary
+    }
+    return Converted(renamed, may_lack, tuple(notes))
+
+
+def _check_size(name: str, size: int) -> None:
+    multiple = _multiple(name)
+    if multiple and size % multiple:
+        raise UserError(
+            f"params.yaml: data.size {size} is not a multiple of {multiple}, as {name}'s patches and windows need it"
+        )
+    if size < smallest_size(name):
+        raise UserError(f"params.yaml: data.size {size} is below {smallest_size(name)}, the smallest that {name} takes")
+
+
+def _multiple(name: str) -> int | None:
+    """Return the number that divides all sides in pixels that a network which is made for one size can be made for."""
+    if name.startswith("vit_"):
+        return patch_size(name)
+    # MaxViT halves the image five times and cuts what is left into 7 x 7 windows, whose number its weights fix.
+    return 224 if name.startswith("maxvit_") else None
 
 
 def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
@@ -167,48 +251,22 @@ def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
     return known[weights]
 
 
-@dataclass(frozen=True)
-class Part:
-    """A named part of a network: the prefixes of the parameters, buffers and modules that belong to it."""
-
-    name: str
-    prefixes: tuple[str, ...]
-
-    def owns(self, name: str) -> bool:
-        """Return whether a parameter, buffer or module of that name is in this part."""
-        return any(name == prefix or name.startswith(prefix + ".") for prefix in self.prefixes)
-
-
 def parts(name: str, model: nn.Module) -> list[Part]:
-    """Return stem, ``stage1`` … ``stageN`` and head of a network, from the image to the logits.
+    """Return stem, ``stage1`` … ``stageN``, ``aux`` where there are auxiliary classifiers, and head of a network.
 
     Modules of a plain sequence are joined to a stage until the resolution falls. A layer that stands between the last
-    stage and the head and has weights (a norm) belongs to the last stage. Modules beside the head that have none
-    (pooling, dropout) belong to the layer with weights that they feed, or to the head.
+    stage and the head and has weights (a norm) belongs to the last stage.
     """
     family = family_of(name)
     stages = list(_stages(family, model))
     found = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
+    found += [Part("aux", tuple(last.partition(".")[0] for last in family.auxiliary))] if family.auxiliary else []
     found.append(Part("head", (family.head,)))
-    feeding: tuple[str, ...] = ()
-    for child, module in model.named_modules():
-        if not child or list(module.children()):
-            continue
-        owner = next((index for index, part in enumerate(found) if part.owns(child)), None)
-        if owner is not None:
-            found[owner] = Part(found[owner].name, found[owner].prefixes + feeding)
-            feeding = ()
-        elif module.state_dict():
-            found[-2] = Part(found[-2].name, (*found[-2].prefixes, *feeding, child))
-            feeding = ()
-        elif _beside_head(child, family.head):
-            feeding += (child,)
-    found[-1] = Part("head", found[-1].prefixes + feeding)
-    return found
-
-
-def _beside_head(child: str, head: str) -> bool:
-    return "." in head and child.startswith(head.rsplit(".", 1)[0] + ".")
+    owners = {
+        tensor: next((index for index, part in enumerate(found) if part.owns(tensor)), len(stages))
+        for tensor in tensor_names(model)
+    }
+    return divide(model, [part.name for part in found], owners)
 
 
 def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:

@@ -57,6 +57,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 trainable_parameters=run["trainable_parameters"],
                 parameters=run["parameters"],
                 parts=[Part(**part) for part in run["parts"]],
+                phases=run["phases"],
+                chosen=run["chosen"],
                 epochs=run["epochs"],
                 best_epoch=run["best_epoch"],
                 history=entrants[i].history,

@@ -8,18 +8,21 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageOps
 
-from tasks.comparison.schema import Comparison, StrategyResult
+from tasks.comparison.schema import Comparison, Part, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.evaluation.predictions import probabilities_of
 
 mpl.use("Agg")
 
 INK, MUTED, ACCENT, SECOND = "#1f2933", "#8a949e", "#0b6e99", "#d9822b"
+FROZEN, THAWED = "#e8eef3", "YlOrBr"
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -77,6 +80,75 @@ def curves(found: Comparison) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
+
+
+def plans(found: Comparison) -> Figure:
+    """Return what trains in which epoch of every strategy, a panel each, on one scale of learning rates."""
+    ranked = list(found.strategies.values())
+    columns = min(4, len(ranked))
+    rows = -(-len(ranked) // columns)
+    tallest = max(len(result.parts) for result in ranked)
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(2.3 * columns, (0.13 * tallest + 0.75) * rows + 0.3))
+        panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    shades = _shades([result.parts for result in ranked])
+    for axes, result in zip(panels, ranked, strict=False):
+        _plan(axes, result.parts, result.phases, shades)
+        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+        axes.tick_params(labelsize=6)
+    for axes in panels[len(ranked) :]:
+        axes.set_visible(False)
+    _rate_scale(figure, list(panels), shades)
+    return figure
+
+
+def plan_of_run(parts: Sequence[Part], phases: Sequence[int]) -> Figure:
+    """Return what trains in which epoch of one strategy, with every part's number of parameters."""
+    with mpl.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(7.2, 0.24 * len(parts) + 1.1))
+        axes = figure.subplots()
+    shades = _shades([parts])
+    _plan(axes, parts, phases, shades)
+    axes.set_yticks(range(len(parts)), [f"{part.name}  {part.parameters:,}" for part in parts])
+    axes.set_xlabel("epoch")
+    _rate_scale(figure, [axes], shades)
+    return figure
+
+
+def range_test(curve: Sequence[tuple[float, float]], taken: float) -> Figure:
+    """Return the loss against the learning rate of a range test, the rate that was taken marked."""
+    figure, axes = _figure(5.0, 3.0)
+    rates, losses = zip(*curve, strict=True)
+    axes.plot(rates, losses, color=ACCENT)
+    axes.axvline(taken, color=SECOND, linewidth=1.2)
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate (the line marks the one taken)")
+    axes.set_ylabel("smoothed training loss")
+    return figure
+
+
+def _shades(plans: Sequence[Sequence[Part]]) -> LogNorm:
+    rates = [rate for parts in plans for part in parts for rate in part.rates if rate]
+    lowest, highest = min(rates, default=1e-4), max(rates, default=1e-3)
+    return LogNorm(lowest / 3, max(highest, lowest * 3))
+
+
+def _plan(axes: Axes, parts: Sequence[Part], phases: Sequence[int], shades: LogNorm) -> None:
+    edges = np.concatenate([[0], np.cumsum(phases)])
+    rates = np.array([[rate or np.nan for rate in part.rates] for part in parts])
+    axes.set_facecolor(FROZEN)
+    axes.pcolormesh(
+        edges, np.arange(len(parts) + 1) - 0.5, rates, cmap=THAWED, norm=shades, edgecolors="white", linewidth=0.6
+    )
+    axes.set_yticks(range(len(parts)), [part.name for part in parts])
+    axes.set_xlim(0, edges[-1])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+
+
+def _rate_scale(figure: Figure, panels: Sequence[Axes], shades: LogNorm) -> None:
+    bar = figure.colorbar(ScalarMappable(shades, THAWED), ax=panels, fraction=0.025, aspect=30)
+    bar.set_label("peak learning rate", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
 
 
 def confusions(found: Comparison) -> Figure:

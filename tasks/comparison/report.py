@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tasks.comparison import figures
-from tasks.comparison.schema import Comparison
+from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.files import replacing, write_bytes
 
@@ -30,6 +30,7 @@ def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path
     drawn = {
         "scores": figures.scores(found),
         "costs": figures.costs(found),
+        "plans": figures.plans(found),
         "curves": figures.curves(found),
         "confusions": figures.confusions(found),
         "mistakes": figures.mistakes(predictions, found.data.classes, root),
@@ -48,10 +49,31 @@ def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path
     return list(files.values())
 
 
-def run_figures(folder: Path, progress: dict[str, Any], scores: dict[str, Any], classes: Sequence[str]) -> list[Path]:
-    """Draw the picture of one strategy and return its file."""
-    drawn = figures.of_run(progress["history"], progress["best_epoch"], scores["confusion"], classes)
-    return [save(drawn, folder / "run.png")]
+def run_figures(
+    folder: Path,
+    progress: dict[str, Any],
+    plan: dict[str, Any],
+    range_tests: Sequence[tuple[Sequence[tuple[float, float]], float]],
+    scores: dict[str, Any],
+    classes: Sequence[str],
+) -> list[Path]:
+    """Draw the pictures of one strategy and return their files.
+
+    Args:
+        folder: where the pictures go.
+        progress: what the training has behind it.
+        plan: its parts and phases.
+        range_tests: of each learning-rate range test (rate, loss) a step, and the rate that was taken.
+        scores: of the validation split.
+        classes: their names.
+    """
+    parts = [Part(**part) for part in plan["parts"]]
+    drawn = {
+        "run": figures.of_run(progress["history"], progress["best_epoch"], scores["confusion"], classes),
+        "freeze_plan": figures.plan_of_run(parts, plan["phases"]),
+    }
+    drawn |= {f"range_test_{i}": figures.range_test(curve, taken) for i, (curve, taken) in enumerate(range_tests, 1)}
+    return [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
 def save(figure: Figure, target: Path) -> Path:

@@ -39,11 +39,12 @@ class Versus(_Record):
 
 
 class Part(_Record):
-    """A part of the network and when it trains."""
+    """A part of the network, when it trains and how fast."""
 
     name: str
     parameters: int
     thaws_at: int | None = Field(description="first epoch in which it trains; null if it stays frozen")
+    rates: list[float | None] = Field(description="peak learning rate in each phase; null where it is frozen")
 
 
 class StrategyResult(_Record):
@@ -60,7 +61,9 @@ class StrategyResult(_Record):
     peak_memory_mib: float
     trainable_parameters: int
     parameters: int
-    parts: list[Part]
+    parts: list[Part] = Field(description="from the image to the logits")
+    phases: list[int] = Field(description="epochs of each phase of the plan")
+    chosen: dict[str, Any] = Field(description="what the strategy chose on the validation split")
     epochs: int = Field(description="epochs that were trained")
     best_epoch: int = Field(description="epoch (from 0) whose weights were kept")
     history: list[dict[str, float]]

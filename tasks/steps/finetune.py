@@ -22,12 +22,14 @@ from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
 from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, adapted_network, is_upright, probabilities_of, with_weights
+from tasks.steps.prepared import PreparedData, is_upright, network, network_in_groups, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
-from tasks.strategies import freezing
+from tasks.strategies import adapters, freezing
 from tasks.strategies.freezing import FreezePlan
 from tasks.training import device
-from tasks.training.loop import DivergedError, Fitting, fit
+from tasks.training.fine_tune import fine_tune
+from tasks.training.loop import DivergedError, Fitting
+from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
 
 EXAMPLE_SIDE = 32
@@ -56,7 +58,7 @@ class Attempt:
 
 
 def adapt(strategy: str) -> Attempt:
-    """Make the network fit the data, plan what freezes, and start the strategy's MLflow run.
+    """Make the network fit the data, measure what the plan needs, plan what freezes, and start the MLflow run.
 
     An attempt whose process died is marked as failed; what it had trained is taken over.
     """
@@ -65,12 +67,15 @@ def adapt(strategy: str) -> Attempt:
     data = PreparedData.read()
     identity = _identity(settings, params, data)
     work = layout.WORK / f"{strategy}-{identity[:12]}"
-    adapted, plan = adapted_network(settings, data)
+    reporter = Reporter(strategy)
+    measurement = _measurement(settings, params, data, work / "measured.json", reporter)
+    adapted, plan = network(settings, data, measurement.measured)
     trainable, total = plan.trainable(), sum(group.size for group in plan.groups)
     record = {
         "strategy": strategy,
         "identity": identity,
         "parts": _parts_of(plan),
+        "phases": [phase.epochs for phase in plan.phases],
         "parameters": total,
         "trainable_parameters": trainable,
         "frozen": freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics)),
@@ -83,9 +88,14 @@ def adapt(strategy: str) -> Attempt:
     )
     write_json(started, {"run_id": run_id})
     write_json(work / "plan.json", record)
-    tracking.log_metrics(run_id, {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total})
+    tracking.log_metrics(
+        run_id,
+        {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
+        | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measurement.measured.rates.items()}
+        | {f"plan/relative_gradient_norm_{part}": share for part, share in measurement.measured.shares.items()},
+    )
     for line in plan.lines():
-        Reporter(strategy).say(line)
+        reporter.say(line)
     return Attempt(strategy, work, run_id)
 
 
@@ -95,18 +105,24 @@ def train(attempt: Attempt) -> None:
         params = load_params(layout.PARAMS)
         settings = params.strategy(attempt.strategy)
         data = PreparedData.read()
-        adapted, plan = adapted_network(settings, data)
+        measured = Measurement.read(attempt.work / "measured.json").measured
         before = read_json(attempt.work / "plan.json")["frozen"]
-        augment = Augmentation(params.augment, is_upright(params))
         job = Fitting(
-            settings, plan, data.split("train"), data.split("val"), augment, device.choose(settings),
+            settings, network(settings, data, measured).plan, data.split("train"), data.split("val"),
+            Augmentation(params.augment, is_upright(params)), device.choose(settings),
             attempt.work / "checkpoint.safetensors",
         )  # fmt: skip
         device.keep_freed_memory()
-        progress = fit(adapted, job, Reporter(attempt.strategy), lambda row: tracking.log_epoch(attempt.run_id, row))
-        freezing.prove_frozen(before, freezing.digests(adapted.model, list(before)))
-        weights.save(adapted.model.state_dict(), attempt.work / "model.safetensors")
-        write_json(attempt.work / "progress.json", asdict(progress))
+        trained = fine_tune(
+            lambda: network(settings, data, measured).adapted, job, before, Reporter(attempt.strategy),
+            lambda row: tracking.log_epoch(attempt.run_id, row),
+        )  # fmt: skip
+        model = trained.adapted.model
+        facts = trained.facts | {"frozen_digest": digest_of(freezing.digests(model, list(before)))}
+        if settings.adapters:
+            adapters.merge(model)
+        weights.save(model.state_dict(), attempt.work / "model.safetensors")
+        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": facts})
 
 
 def evaluate(attempt: Attempt) -> dict[str, Any]:
@@ -120,13 +136,16 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         rows = data.rows("val")
         report_ = metrics.report(data.split("val").targets.numpy(), probabilities, data.classes, rows["group"].tolist())
         progress, plan = read_json(attempt.work / "progress.json"), read_json(attempt.work / "plan.json")
-        facts = {"params": settings.model_dump(mode="json")}
+        facts = {"params": settings.model_dump(mode="json"), "chosen": progress["facts"]}
         costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}
         _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
         tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
-        figures = report.run_figures(attempt.work, progress, report_, data.classes)
+        found = Measurement.read(attempt.work / "measured.json")
+        range_tests = [(curve, found.measured.rates[place]) for place, curve in found.curves.items()]
+        figures = report.run_figures(attempt.work, progress, plan, range_tests, report_, data.classes)
         tracking.log_files(attempt.run_id, figures, "figures")
+        tracking.log_files(attempt.run_id, [attempt.work / "plan.json"])
         example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
         example[1] = 255
         tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
@@ -175,6 +194,27 @@ def _failing(attempt: Attempt) -> Iterator[None]:
         raise
 
 
+def _measurement(
+    settings: StrategyParams, params: Params, data: PreparedData, file: Path, reporter: Reporter
+) -> Measurement:
+    """Return what the strategy's plan needs measured; an attempt measures once, however often it is resumed."""
+    if file.is_file():
+        return Measurement.read(file)
+    found = Measurement()
+    if needs_measuring(settings):
+        reporter.say("measures before it trains")
+        device.keep_freed_memory()
+        augment = Augmentation(params.augment, is_upright(params))
+        trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
+        found = measure(lambda: network_in_groups(settings, data), trial)
+        for place, rate in found.measured.rates.items():
+            reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
+        for part, share in found.measured.shares.items():
+            reporter.say(f"{part} trains at {share:.0%} of the rate")
+    write_json(file, asdict(found))
+    return found
+
+
 def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> str:
     """Return a digest of everything that a strategy's result depends on."""
     return digest_of(
@@ -195,5 +235,11 @@ def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> s
 
 def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:
     return [
-        {"name": group.name, "parameters": group.size, "thaws_at": plan.thaws_at(group.name)} for group in plan.groups
+        {
+            "name": group.name,
+            "parameters": group.size,
+            "thaws_at": plan.thaws_at(group.name),
+            "rates": [phase.rates.get(group.name) for phase in plan.phases],
+        }
+        for group in plan.groups
     ]

@@ -2,23 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from tasks import layout
-from tasks.backbones import weights
+from tasks.backbones import catalogue, weights
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.pixels import Pixels, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.params import Params, StrategyParams
-from tasks.strategies import freezing, library, surgery
-from tasks.strategies.freezing import FreezePlan
+from tasks.strategies import adapters, library, surgery
+from tasks.strategies.freezing import FreezePlan, Group
+from tasks.strategies.library import Measured
 from tasks.strategies.surgery import Adapted
-from tasks.training import device
+from tasks.training import device, precision
 from tasks.training.batches import Split
 from tasks.training.loop import predict
 
@@ -80,21 +82,47 @@ class PreparedData:
         )
 
 
-def adapted_network(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, FreezePlan]:
-    """Return a strategy's network before training, made for the data, and its freeze plan."""
-    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
-    adapted = surgery.adapt(
-        state, data.record, classes=len(data.classes), channels=data.channels, head=settings.head, seed=settings.seed
-    )
-    groups = freezing.group_by_part(adapted.model, adapted.parts)
-    return adapted, library.plan(settings, groups, data.record)
+class Network(NamedTuple):
+    """A strategy's network before training, made for the data, and what of it trains when."""
+
+    adapted: Adapted
+    plan: FreezePlan
+
+
+def network(settings: StrategyParams, data: PreparedData, measured: Measured | None = None) -> Network:
+    """Return a strategy's network before training and its freeze plan.
+
+    Raises:
+        UserError: something that the strategy names is not in this network.
+    """
+    adapted, groups = network_in_groups(settings, data)
+    plan = library.plan(settings, groups, adapted.new, data.record.lr, measured)
+    if settings.frozen_precision == "bfloat16":
+        precision.lower(adapted.model, plan)
+    return Network(adapted, plan)
+
+
+def network_in_groups(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, tuple[Group, ...]]:
+    """Return a strategy's network before training, and the groups that freeze and thaw together."""
+    adapted = _adapted(settings, data)
+    if settings.adapters:
+        parts = library.trained_parts(settings, adapted.parts)
+        adapters.inject(adapted, settings.adapters, parts, data.size, data.channels)
+    injected = adapters.trainable_names(adapted.model) if settings.adapters else ()
+    return adapted, library.groups_of(settings, adapted, injected)
 
 
 def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:
     """Return a strategy's network with the weights of a file."""
-    adapted, _ = adapted_network(settings, data)
+    adapted = _adapted(settings, data)
     adapted.model.load_state_dict(weights.load(file))
     return adapted
+
+
+def _adapted(settings: StrategyParams, data: PreparedData) -> Adapted:
+    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
+    architecture = catalogue.find(data.record.name, data.record.parts)
+    return surgery.adapt(architecture, state, data.size, len(data.classes), data.channels, settings)
 
 
 def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams) -> metrics.Floats:

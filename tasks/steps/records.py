@@ -27,15 +27,17 @@ def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
 def flat_params(settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:
     """Return a strategy's params, one level deep; the values of several phases are joined by ``>``."""
     phases = settings.schedule()
-    own = settings.model_dump(exclude={"head", "train", "phases", "epochs", "lr"})
+    plain = settings.model_dump(exclude={"head", "stem", "adapters", "train", "milestones", "phases", "epochs", "lr"})
     described = {
         "train": " > ".join("+".join(phase.train) for phase in phases),
         "lr": " > ".join(str(phase.lr) for phase in phases),
         "epochs": sum(phase.epochs or 0 for phase in phases),
         "phases": len(phases),
-        **{f"head.{key}": value for key, value in settings.head.model_dump().items()},
     }
-    return {**own, **described, **shared_params(params, data)}
+    sections = settings.model_dump(include={"head", "stem", "adapters"})
+    nested = {f"{name}.{key}": value for name, own in sections.items() for key, value in (own or {}).items()}
+    own = {key: value for key, value in plain.items() if value is not None}
+    return {**own, **described, **nested, **shared_params(params, data)}
 
 
 def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:

@@ -5,15 +5,15 @@ that no optimizer group is ever added in mid-run and resuming is loading a state
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
-from tasks.backbones.zoo import Part
-from tasks.errors import UserError
-
 NORMS_WITH_STATISTICS = (nn.modules.batchnorm._BatchNorm,)
+AUXILIARY = "aux"
+REST = "rest"
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,9 @@ class Group:
         buffers: names of the buffers (BatchNorm statistics).
         modules: names of the modules, whose mode (training or evaluation) follows the group.
         size: number of weights in all parameters.
+        part: the part of the network that it belongs to; its own name, unless a part was split.
+        kind: which of a split part's groups it is (``norms``, ``biases``, ``adapters``, or the ``rest``, which never
+            trains); empty for a whole part.
     """
 
     name: str
@@ -32,14 +35,32 @@ class Group:
     buffers: tuple[str, ...]
     modules: tuple[str, ...]
     size: int
+    part: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Epochs in which the same groups train: peak learning rate by group; a group that isn't named is frozen."""
+    """Epochs in which the same groups train.
+
+    Attributes:
+        rates: peak learning rate by group; a group that isn't named is frozen.
+        continues: the schedule of the phase before goes on, instead of warming up again.
+    """
 
     epochs: int
     rates: Mapping[str, float]
+    continues: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse rates that freeze nothing.
+
+        Raises:
+            ValueError: a rate of 0: the group would count as one that trains, with its statistics and its decay.
+        """
+        for group, rate in self.rates.items():
+            if not rate > 0:
+                raise ValueError(f"the rate {rate} does not freeze {group}: leave it out of the phase")
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,19 @@ class FreezePlan:
             first += phase.epochs
         raise IndexError(f"epoch {epoch} is outside the plan's {self.epochs}")
 
+    def cycle(self, epoch: int) -> tuple[int, int]:
+        """Return the first epoch and the number of epochs of the schedule that ``epoch`` is part of."""
+        index, first = self.phase(epoch)
+        last = first + self.phases[index].epochs
+        for later in self.phases[index + 1 :]:
+            if not later.continues:
+                break
+            last += later.epochs
+        while index and self.phases[index].continues:
+            index -= 1
+            first -= self.phases[index].epochs
+        return first, last - first
+
     def rates(self, epoch: int) -> Mapping[str, float]:
         """Return the peak learning rate of every group that trains in ``epoch``."""
         return self.phases[self.phase(epoch)[0]].rates
@@ -92,41 +126,24 @@ class FreezePlan:
         return sum(group.size for group in self.groups if self.thaws_at(group.name) is not None)
 
     def lines(self) -> list[str]:
-        """Return the plan as text: a line a group, from the image to the logits, and what trains in all."""
+        """Return the plan as a picture in text: a line a group, from the image to the logits, a column a phase."""
         width = max(len(group.name) for group in self.groups)
         lines = []
         for group in self.groups:
             epoch = self.thaws_at(group.name)
             state = "frozen" if epoch is None else f"trains from epoch {epoch + 1}"
-            lines.append(f"{group.name:<{width}}  {group.size:>11,} parameters  {state}")
+            lines.append(
+                f"{group.name:<{width}}  {''.join(self._blocks(group.name))}  {group.size:>11,} parameters  {state}"
+            )
         total = sum(group.size for group in self.groups)
         return [*lines, f"trains {self.trainable():,} of {total:,} parameters in {self.epochs} epochs"]
 
-
-def group_by_part(model: nn.Module, parts: Sequence[Part]) -> tuple[Group, ...]:
-    """Sort every parameter, buffer and leaf module of a network into the group of its part.
-
-    Raises:
-        UserError: a parameter or buffer belongs to no part, or to two.
-    """
-    parameters = dict(model.named_parameters())
-    buffers = dict(model.named_buffers())
-    for name in (*parameters, *buffers):
-        owners = [part.name for part in parts if part.owns(name)]
-        if len(owners) != 1:
-            found = "no part of the network" if not owners else f"more than one part ({', '.join(owners)})"
-            raise UserError(f"the freeze plan: '{name}' belongs to {found}; the parts are {_names(parts)}")
-    leaves = [name for name, module in model.named_modules() if name and not any(module.children())]
-    return tuple(
-        Group(
-            part.name,
-            tuple(name for name in parameters if part.owns(name)),
-            tuple(name for name in buffers if part.owns(name)),
-            tuple(name for name in leaves if part.owns(name)),
-            sum(parameters[name].numel() for name in parameters if part.owns(name)),
-        )
-        for part in parts
-    )
+    def _blocks(self, group: str) -> Iterator[str]:
+        """Yield a block a phase: light where the group is frozen, the darker the nearer its rate is to the highest."""
+        highest = max(rate for phase in self.phases for rate in phase.rates.values())
+        for phase in self.phases:
+            rate = phase.rates.get(group, 0.0)
+            yield "░" if not rate else "█" if rate > highest / 3 else "▓" if rate > highest / 30 else "▒"
 
 
 def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: bool) -> None:
@@ -134,10 +151,12 @@ def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: 
 
     A frozen parameter neither requires nor keeps a gradient, so that no optimizer can move it by weight decay or
     momentum. A frozen group's modules are in evaluation mode, so that BatchNorm keeps its statistics and dropout is
-    off. In groups that train, BatchNorm updates its statistics only with ``update_statistics``.
+    off. In groups that train, BatchNorm updates its statistics only with ``update_statistics``. A network with
+    auxiliary classifiers answers their logits, too, while these train.
     """
     rates = plan.rates(epoch)
     model.eval()
+    model.training = AUXILIARY in rates
     for group in plan.groups:
         trains = group.name in rates
         for name in group.parameters:
@@ -146,7 +165,7 @@ def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: 
             parameter.grad = None
         for name in group.modules:
             module = model.get_submodule(name)
-            module.train(trains and (update_statistics or not isinstance(module, NORMS_WITH_STATISTICS)))
+            module.training = trains and (update_statistics or not isinstance(module, NORMS_WITH_STATISTICS))
 
 
 def digests(model: nn.Module, names: Sequence[str]) -> dict[str, str]:
@@ -167,8 +186,4 @@ def prove_frozen(before: Mapping[str, str], after: Mapping[str, str]) -> None:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().view(-1).numpy().tobytes()
-
-
-def _names(parts: Sequence[Part]) -> str:
-    return ", ".join(part.name for part in parts)
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()

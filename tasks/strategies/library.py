@@ -1,26 +1,131 @@
 """Strategies by name become freeze plans: selectors are resolved to groups, relative rates to numbers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from tasks.backbones.weights import WeightsRecord
+from tasks.backbones.architecture import Part
 from tasks.errors import UserError
-from tasks.params import PRETRAINING_RATE, PhaseParams, StrategyParams
-from tasks.strategies.freezing import FreezePlan, Group, Phase
+from tasks.params import FIND, PRETRAINING_RATE, PhaseParams, StrategyParams
+from tasks.strategies import grouping
+from tasks.strategies.freezing import AUXILIARY, REST, FreezePlan, Group, Phase
+from tasks.strategies.surgery import Adapted
 
 SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?:(?P<colon>:)(?P<stop>-?\d+)?)?\]")
+HEAD, ADAPTERS = "head", "adapters"
+NORMS = re.compile(r"Norm|BatchNormAct")
 
 
-def plan(strategy: StrategyParams, groups: tuple[Group, ...], record: WeightsRecord) -> FreezePlan:
-    """Return the freeze plan of a strategy for a network's groups.
+@dataclass(frozen=True)
+class Measured:
+    """What a plan takes from a measurement before training.
+
+    Attributes:
+        rates: the learning rate found for a phase, by the phase's place.
+        shares: the share of the rate that a part trains at, by the part's name (Auto-RGN).
+    """
+
+    rates: Mapping[int, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[str] = ()) -> tuple[Group, ...]:
+    """Return a network's groups as a strategy needs them: by part, by its own patterns, or split by kind.
+
+    Args:
+        settings: the strategy.
+        adapted: the network; parts whose weights are new are never split.
+        adapters: names of the adapters' parameters.
 
     Raises:
-        UserError: a selector that names no group of this network.
+        UserError: patterns that don't fit the network, or nothing of the kind that shall train.
     """
-    return FreezePlan(groups, tuple(_phase(phase, groups, record) for phase in strategy.schedule()))
+    model = adapted.model
+    if settings.groups:
+        return grouping.group_by_pattern(model, settings.groups)
+    groups = grouping.group_by_part(model, adapted.parts)
+    whole = {HEAD, AUXILIARY, *adapted.new}
+    if settings.adapters:
+        return grouping.split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)
+    if settings.only == "all":
+        return groups
+    norms = {name for name, module in model.named_modules() if NORMS.search(type(module).__name__)}
+    belongs = {
+        "norms": lambda name: name.rpartition(".")[0] in norms,
+        "biases": lambda name: name.endswith("bias"),
+    }[settings.only]
+    split = grouping.split_off(model, groups, settings.only, belongs, whole)
+    if all(group.kind != settings.only for group in split):
+        raise UserError(
+            f"params.yaml: 'only: {settings.only}' finds no {settings.only} outside the head of this network"
+        )
+    return split
 
 
-def select(selectors: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+def plan(
+    settings: StrategyParams,
+    groups: tuple[Group, ...],
+    new: Sequence[str] = (),
+    pretraining_lr: float | None = None,
+    measured: Measured | None = None,
+) -> FreezePlan:
+    """Return the freeze plan of a strategy for a network's groups.
+
+    Args:
+        settings: the strategy.
+        groups: from the image to the logits.
+        new: names of the parts that train in every phase, because their weights are new.
+        pretraining_lr: the rate that the weights were trained with; None if nobody knows.
+        measured: what a measurement before training found, for the strategies that need one.
+
+    Raises:
+        UserError: a selector that names no group of this network, a rate that is not to be had, or too few epochs.
+    """
+    parts = list(dict.fromkeys(group.part for group in groups))
+    phases = []
+    for index, phase in enumerate(settings.schedule()):
+        chosen = {*select(phase.train, parts), *new} & {*parts}
+        peaks = _peak_rates(settings, phase, parts, pretraining_lr, measured or Measured(), index)
+        for epochs, thawed, continues in _thawing(settings, phase, [part for part in parts if part in chosen], new):
+            rates = {g.name: _of(peaks, g.part) for g in groups if g.part in thawed and _can_train(g)}
+            if not any(group.size for group in groups if group.name in rates):
+                having = dict.fromkeys(group.part for group in groups if _can_train(group) and group.size)
+                raise UserError(
+                    f"params.yaml: nothing trains in {', '.join(thawed)}, which have no {_kind(settings)}; "
+                    f"parts that have are {', '.join(having)}"
+                )
+            phases.append(Phase(epochs, rates, continues))
+    return FreezePlan(groups, tuple(phases))
+
+
+def is_new(name: str, group: Group, adapted: Adapted) -> bool:
+    """Return whether a tensor of a group has no pretrained value to start from."""
+    new = {HEAD, AUXILIARY, *adapted.new}
+    return group.part in new or group.kind == ADAPTERS or name.startswith(f"{adapted.head}.")
+
+
+def pretrained(plan: FreezePlan, adapted: Adapted) -> list[str]:
+    """Return the names of the parameters that train and have pretrained values to start from."""
+    return [
+        name
+        for group in plan.groups
+        if plan.thaws_at(group.name) is not None
+        for name in group.parameters
+        if not is_new(name, group, adapted)
+    ]
+
+
+def trained_parts(settings: StrategyParams, parts: Sequence[Part]) -> tuple[str, ...]:
+    """Return the names of the parts that some phase of a strategy selects.
+
+    Raises:
+        UserError: a selector that names no part of this network.
+    """
+    names = [part.name for part in parts]
+    return select([selector for phase in settings.schedule() for selector in phase.train], names)
+
+
+def select(selectors: Sequence[str], names: Sequence[str], key: str = "train") -> tuple[str, ...]:
     """Return the names of the groups that selectors stand for, in the network's order.
 
     A selector is ``all``, ``stem``, ``stages``, ``head``, the name of a group such as ``stage3``, or a slice of the
@@ -32,31 +137,93 @@ def select(selectors: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     stages = [name for name in names if name.startswith("stage")]
     chosen: set[str] = set()
     for selector in selectors:
-        chosen.update(_selected(selector, stages, names))
+        chosen.update(_selected(selector, stages, names, key))
     return tuple(name for name in names if name in chosen)
 
 
-def learning_rate(rate: float | str, record: WeightsRecord) -> float:
-    """Return a learning rate as a number; ``pretraining/10`` is a tenth of the rate the weights were trained with."""
+def learning_rate(rate: float | str, pretraining_lr: float | None) -> float:
+    """Return a learning rate as a number; ``pretraining/10`` is a tenth of the rate the weights were trained with.
+
+    Raises:
+        UserError: nobody knows that rate.
+    """
     if isinstance(rate, float):
         return rate
     relative = PRETRAINING_RATE.fullmatch(rate)
     if relative is None:
-        raise UserError(f"params.yaml: '{rate}' is not a learning rate (a number, or pretraining/10)")
-    return record.lr / float(relative["divisor"] or 1)
+        raise UserError(f"params.yaml: '{rate}' is not a learning rate (a number, pretraining/10, or find)")
+    if pretraining_lr is None:
+        raise UserError(
+            f"params.yaml: 'lr: {rate}' needs the rate that the weights were trained with: give it as backbone.lr"
+        )
+    return pretraining_lr / float(relative["divisor"] or 1)
 
 
-def _phase(phase: PhaseParams, groups: tuple[Group, ...], record: WeightsRecord) -> Phase:
-    if phase.epochs is None or phase.lr is None:
+def _thawing(
+    settings: StrategyParams, phase: PhaseParams, chosen: list[str], new: Sequence[str]
+) -> list[tuple[int, list[str], bool]]:
+    """Return (epochs, parts that train, whether the schedule continues) of each step of a phase."""
+    if phase.epochs is None:
         raise TypeError("a phase must come from StrategyParams.schedule, which fills in every value")
-    chosen = select(phase.train, [group.name for group in groups])
-    return Phase(phase.epochs, dict.fromkeys(chosen, learning_rate(phase.lr, record)))
+    if not settings.gradual:
+        return [(phase.epochs, chosen, phase.continues)]
+    always = [part for part in chosen if part in {HEAD, AUXILIARY, *new}]
+    below = [part for part in reversed(chosen) if part not in always]
+    thawed = [always + below[:count] for count in range(0 if always else 1, len(below) + 1)]
+    before_last = settings.gradual * (len(thawed) - 1)
+    if phase.epochs <= before_last:
+        raise UserError(
+            f"params.yaml: 'gradual: {settings.gradual}' thaws {len(thawed)} parts in turn, which takes more than "
+            f"{phase.epochs} epochs: set 'epochs' to {before_last + 1} or more"
+        )
+    lengths = [settings.gradual] * (len(thawed) - 1) + [phase.epochs - before_last]
+    return [(epochs, parts, place > 0) for place, (epochs, parts) in enumerate(zip(lengths, thawed, strict=True))]
 
 
-def _selected(selector: str, stages: list[str], names: Sequence[str]) -> list[str]:
+def _peak_rates(
+    settings: StrategyParams,
+    phase: PhaseParams,
+    parts: Sequence[str],
+    pretraining_lr: float | None,
+    measured: Measured,
+    index: int,
+) -> dict[str, float]:
+    """Return the peak rate of every part that the phase has one for."""
+    given: dict[str, float | str] = {}
+    if isinstance(phase.lr, dict):
+        for selector, rate in phase.lr.items():
+            given |= dict.fromkeys(select([selector], parts, "lr"), rate)
+    elif phase.lr is not None:
+        given = dict.fromkeys(parts, measured.rates[index] if phase.lr == FIND else phase.lr)
+    body = [part for part in parts if part not in {HEAD, AUXILIARY} and not part.startswith("new")]
+    peaks = {}
+    for part, rate in given.items():
+        below_head = len(body) - body.index(part) if part in body else 0
+        decay = (settings.layer_decay or 1.0) ** below_head
+        peaks[part] = learning_rate(rate, pretraining_lr) * measured.shares.get(part, 1.0) * decay
+    return peaks
+
+
+def _of(peaks: Mapping[str, float], part: str) -> float:
+    if part not in peaks:
+        raise UserError(
+            f"params.yaml: '{part}' trains, but 'lr' gives no rate for it: add a line such as '{part}: 0.0001'"
+        )
+    return peaks[part]
+
+
+def _can_train(group: Group) -> bool:
+    return group.kind != REST and bool(group.parameters or group.buffers)
+
+
+def _kind(settings: StrategyParams) -> str:
+    return "adapters" if settings.adapters else "weights" if settings.only == "all" else settings.only
+
+
+def _selected(selector: str, stages: list[str], names: Sequence[str], key: str) -> list[str]:
     if selector == "all":
         return list(names)
-    if selector == "stages":
+    if selector == "stages" and stages:
         return stages
     if selector in names:
         return [selector]
@@ -69,7 +236,7 @@ def _selected(selector: str, stages: list[str], names: Sequence[str]) -> list[st
             chosen = stages[start:][:1] if start is not None and -len(stages) <= start < len(stages) else []
         if chosen:
             return chosen
+    last = f", or a slice of its {len(stages)} stages such as stages[{len(stages) - 1}:]" if stages else ""
     raise UserError(
-        f"params.yaml: 'train: {selector}' selects nothing of this network; choose from all, {', '.join(names)}, "
-        f"or a slice of its {len(stages)} stages such as stages[{len(stages) - 1}:]"
+        f"params.yaml: '{key}: {selector}' selects nothing of this network; choose from all, {', '.join(names)}{last}"
     )

@@ -8,13 +8,15 @@ from torch import Tensor, nn
 
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
-from tasks.training.batches import Split, inference_batches, split_order
+from tasks.training.batches import Split, epoch_order, inference_batches
 from tasks.training.device import Hardware
 
 
-def only_head_trains(plan: FreezePlan, epoch: int) -> bool:
+def only_head_trains(plan: FreezePlan, epoch: int, adapted: Adapted) -> bool:
     """Return whether everything but the head is frozen in an epoch."""
-    return set(plan.rates(epoch)) == {"head"}
+    rates = plan.rates(epoch)
+    names = [name for g in plan.groups if g.name in rates for name in (*g.parameters, *g.buffers)]
+    return all(name.startswith(f"{adapted.head}.") for name in names)
 
 
 def answers_logits(adapted: Adapted) -> bool:
@@ -39,10 +41,11 @@ class Activations:
         """Run the frozen network once over both splits."""
         return cls(features(adapted, train, hardware), train.targets, features(adapted, val, hardware))
 
-    def training_batches(self, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features and targets of one epoch in a drawn order."""
-        order = torch.randperm(len(self.train), generator=generator).numpy()
-        for chosen in split_order(order, batch_size):
+    def training_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features and targets of one epoch in a drawn order, from step ``start`` on."""
+        for chosen in epoch_order(len(self.train), batch_size, seed, epoch)[start:]:
             yield self.train[chosen], self.targets[chosen]
 
     def validation_logits(self, head: nn.Module) -> Tensor:

@@ -31,24 +31,28 @@ class Split:
         return torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
 
 
-def generator_for(seed: int, epoch: int) -> torch.Generator:
-    """Return the random generator of an epoch, so that an epoch can be repeated without those before it."""
-    return torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
-    )
+def generator_for(*key: int) -> torch.Generator:
+    """Return the random generator of a place in a training (seed, epoch, step), which needs none of those before it."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
 
 def training_batches(
-    split: Split, batch_size: int, augment: Augmentation | None, generator: torch.Generator
+    split: Split, batch_size: int, augment: Augmentation | None, seed: int, epoch: int, start: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented images and targets of one epoch in a drawn order.
+    """Yield augmented images and targets of one epoch in a drawn order, from step ``start`` on.
 
     A last batch of a single image is joined to the one before it, since BatchNorm can't normalise one value.
     """
-    order = torch.randperm(len(split), generator=generator).numpy()
-    for chosen in split_order(order, batch_size):
-        images = split.images(chosen)
-        yield (images if augment is None else augment(images, generator)), split.targets[chosen]
+    for step, chosen in enumerate(epoch_order(len(split), batch_size, seed, epoch)):
+        if step >= start:
+            images = split.images(chosen)
+            drawn = images if augment is None else augment(images, generator_for(seed, epoch, step + 1))
+            yield drawn, split.targets[chosen]
+
+
+def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
+    """Return the rows of every batch of an epoch, in the order that seed and epoch decide."""
+    return split_order(torch.randperm(count, generator=generator_for(seed, epoch)).numpy(), batch_size)
 
 
 def inference_batches(split: Split) -> Iterator[Tensor]:

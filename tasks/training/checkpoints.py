@@ -12,6 +12,8 @@ from torch import Tensor, nn, optim
 
 from tasks.files import write_bytes
 
+MODEL, OPTIMIZER = "model", "optimizer"
+
 
 @dataclass
 class Progress:
@@ -19,6 +21,10 @@ class Progress:
 
     Attributes:
         epoch: number of finished epochs.
+        step: number of steps behind it in the epoch that is under way.
+        losses: their losses; not a number where a step was skipped.
+        taken: number of the optimizer's steps in the current schedule, without those skipped.
+        averaged: number of updates of the weights' moving average.
         best_loss: lowest validation loss so far, and the epoch (from 0) that had it.
         seconds: training time so far, without pauses between attempts.
         peak_memory_mib: largest memory so far.
@@ -31,29 +37,50 @@ class Progress:
     seconds: float = 0.0
     peak_memory_mib: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    taken: int = 0
+    averaged: int = 0
 
 
 def save(
-    target: Path, progress: Progress, model: nn.Module, names: list[str], optimizer: optim.Optimizer,
-    best: dict[str, Tensor],
-) -> None:  # fmt: skip
-    """Write the named tensors of a model, its optimizer's state and the best tensors so far, whole or not at all.
+    target: Path,
+    progress: Progress,
+    model: nn.Module,
+    names: list[str],
+    optimizer: optim.Optimizer,
+    copies: dict[str, dict[str, Tensor]],
+) -> None:
+    """Write the named tensors of a model, its optimizer's state and copies of the weights, whole or not at all.
+
+    Args:
+        target: the file.
+        progress: what the training has behind it.
+        model: the network.
+        names: what of it changes.
+        optimizer: of the network's parameters.
+        copies: the best weights so far, a moving average: named tensors under a name without dots.
 
     Raises:
         UserError: the disk is full; the checkpoint before this one is kept.
     """
     state = model.state_dict()
-    tensors = {f"model.{name}": state[name] for name in names}
-    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    tensors = {f"{MODEL}.{name}": state[name] for name in names}
+    for kind, copy in copies.items():
+        tensors |= {f"{kind}.{name}": tensor for name, tensor in copy.items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
+            tensors[f"{OPTIMIZER}.{key}.{name}"] = value
     content = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     write_bytes(target, safetensors.torch.save(content, metadata={"progress": json.dumps(asdict(progress))}))
 
 
-def load(source: Path, model: nn.Module, optimizer: optim.Optimizer) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Bring a model and its optimizer into a checkpoint's state; return its progress and best tensors.
+def load(
+    source: Path, model: nn.Module, optimizer: optim.Optimizer
+) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
+    """Bring a model and its optimizer into a checkpoint's state; return its progress and copies of the weights.
+
+    Every tensor is found by its name, so that neither the order of layers nor a shape shared by two can swap them.
 
     Returns None where there is no checkpoint, or only a damaged one.
     """
@@ -65,24 +92,24 @@ def load(source: Path, model: nn.Module, optimizer: optim.Optimizer) -> tuple[Pr
         return None
     parameters = dict(model.named_parameters())
     state = {**parameters, **dict(model.named_buffers())}
-    best: dict[str, Tensor] = {}
+    copies: dict[str, dict[str, Tensor]] = {}
     states: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
-        if kind == "model":
+        if kind == MODEL:
             state[rest].data.copy_(tensor)
-        elif kind == "best":
-            best[rest] = tensor
-        else:
+        elif kind == OPTIMIZER:
             entry, _, name = rest.partition(".")
             states.setdefault(name, {})[entry] = tensor
+        else:
+            copies.setdefault(kind, {})[rest] = tensor
     for name, entries in states.items():
         parameter = parameters[name]
         optimizer.state[parameter] = {
             entry: tensor if tensor.dim() == 0 else tensor.to(parameter.device).clone(memory_format=_format(parameter))
             for entry, tensor in entries.items()
         }
-    return progress, best
+    return progress, copies
 
 
 def _format(parameter: nn.Parameter) -> Any:

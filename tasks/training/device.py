@@ -35,6 +35,8 @@ class Hardware:
 def choose(params: TrainParams) -> Hardware:
     """Return the device and precision that params ask for; ``auto`` takes what this machine gains from.
 
+    Frozen weights in bfloat16 need its autocast on every machine.
+
     Raises:
         UserError: CUDA was asked for and there is none.
     """
@@ -42,6 +44,8 @@ def choose(params: TrainParams) -> Hardware:
     if params.device == "cuda" and not cuda:
         raise UserError("params.yaml: train.device is cuda, but torch finds no CUDA device here: use auto or cpu")
     device = torch.device("cuda" if cuda and params.device != "cpu" else "cpu")
+    if params.frozen_precision == "bfloat16":
+        return Hardware(device, bfloat16=True)
     if params.precision == "auto":
         return Hardware(device, _gains_from_bfloat16(device))
     return Hardware(device, params.precision == "bfloat16")

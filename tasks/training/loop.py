@@ -2,30 +2,37 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn, optim
+from torch import Tensor, nn
 
+from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.params import StrategyParams
-from tasks.strategies import freezing
+from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training import checkpoints
 from tasks.training.activations import Activations, answers_logits, only_head_trains
+from tasks.training.averaging import MovingAverage, State
 from tasks.training.batches import Split, generator_for, inference_batches, training_batches
 from tasks.training.checkpoints import Progress
-from tasks.training.device import Hardware, watch_memory
+from tasks.training.device import Hardware, PeakMemory, watch_memory
 from tasks.training.folding import folded
+from tasks.training.gradients import Gradients
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
+from tasks.training.recompute import recomputed
+from tasks.training.starting_point import StartingPoint
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
+CHECKPOINT_PAUSE = 20.0  # times what writing one takes
 SKIPPED_STEPS_ALLOWED = 10
 
 
@@ -43,7 +50,7 @@ class Fitting:
         train, val: the two splits that training may see.
         augment: changes of the training images.
         hardware: device and precision.
-        checkpoint: where the state is kept between epochs.
+        checkpoint: where the state is kept between steps.
     """
 
     settings: StrategyParams
@@ -58,58 +65,71 @@ class Fitting:
 def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[dict[str, float]], None]) -> Progress:
     """Fine-tune a network by a plan and leave it with the weights of its best epoch.
 
-    The best epoch is the one with the lowest validation loss in the last phase. Epochs that a checkpoint has are not
-    repeated; every random draw depends on the seed and the epoch alone, so that the result is the same.
+    The best epoch is the one with the lowest validation loss in the last phase. Steps that a checkpoint has are not
+    repeated; every random draw depends on the seed, the epoch and the step alone, so that the result is the same.
 
     Args:
         adapted: the network, on the CPU; trained in place.
         job: data, plan and settings.
         reporter: shows progress.
-        on_epoch: called with the history row of every epoch that was trained here.
+        on_epoch: called with the history row of every epoch that was finished here.
 
     Raises:
         DivergedError: training became non-finite and did not recover.
     """
     model = adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = build(model, job.plan, job.settings)
-    names = _names_that_change(model, job)
-    found = checkpoints.load(job.checkpoint, model, optimizer)
-    progress, best = found or (Progress(), {})
-    if found:
-        reporter.say(f"goes on after epoch {progress.epoch} of {job.plan.epochs}")
-    last_save = time.monotonic()
-    with watch_memory(job.hardware.device) as peak, reporter.epochs(), folded(model):
-        epochs = _Epochs(adapted, model, optimizer, job, reporter)
+    with watch_memory(job.hardware.device) as peak, reporter.epochs(), ExitStack() as forwards:
+        forwards.enter_context(folded(model))
+        if job.settings.activation_checkpointing:
+            forwards.enter_context(recomputed(model, [prefix for part in adapted.parts for prefix in part.prefixes]))
+        training = _Training(adapted, model, job, reporter, peak)
+        progress = training.progress
         while progress.epoch < job.plan.epochs and not _stops_early(progress, job):
-            started = time.monotonic()
-            row = epochs.run(progress.epoch)
-            progress.seconds += time.monotonic() - started
-            if progress.epoch >= _last_phase(job) and row["val_loss"] < progress.best_loss:
-                progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
-                best = {name: tensor.detach().cpu().clone() for name, tensor in _named(model, names).items()}
-            progress.history.append(row)
-            progress.epoch += 1
+            row = training.epoch()
             reporter.epoch_done(row, job.plan.epochs)
             on_epoch(row)
-            if time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS:
-                progress.peak_memory_mib = max(progress.peak_memory_mib, peak.mib)
-                checkpoints.save(job.checkpoint, progress, model, names, optimizer, best)
-                last_save = time.monotonic()
-    progress.peak_memory_mib = max(progress.peak_memory_mib, peak.mib)
-    checkpoints.save(job.checkpoint, progress, model, names, optimizer, best)
+            training.save_if_due()
+    training.save()
     reporter.say(
         f"kept epoch {progress.best_epoch + 1} of {progress.epoch}, validation loss {progress.best_loss:.4f}, "
         f"{progress.seconds:.1f} s"
     )
-    for name, tensor in _named(model, names).items():
-        tensor.data.copy_(best[name])
+    fill(model, training.best)
     model.to("cpu").eval()
     return progress
 
 
+def before_last_phase(job: Fitting) -> Path:
+    """Return where ``fit`` leaves the weights from before the last schedule, for the strategies that mix them in."""
+    return job.checkpoint.with_name(f"{job.checkpoint.stem}-before.safetensors")
+
+
+def fill(model: nn.Module, values: State) -> None:
+    """Give a network's tensors other values, by name."""
+    state = model.state_dict()
+    for name, value in values.items():
+        state[name].copy_(value)
+
+
+def names_that_change(model: nn.Module, plan: FreezePlan, settings: StrategyParams) -> list[str]:
+    """Return the names of the tensors that some epoch of a plan may change."""
+    frozen = set(plan.never_moved(update_statistics=settings.updates_statistics))
+    return [name for name in model.state_dict() if name not in frozen]
+
+
+def state_of(model: nn.Module, names: Iterable[str]) -> State:
+    """Return copies of a network's tensors on the CPU, by name."""
+    state = model.state_dict()
+    return {name: state[name].detach().cpu().clone() for name in names}
+
+
 def predict(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
-    """Return the logits of a split in float32, shape (images, classes)."""
-    model = adapted.model.to(hardware.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    """Return the logits of a split in float32, shape (images, classes); nothing of the network trains afterwards.
+
+    Whether weights require gradients decides between kernels that round differently, in inference, too.
+    """
+    model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval().requires_grad_(False)
     with folded(model):
         return _logits(adapted, split, hardware)
 
@@ -122,90 +142,149 @@ def _logits(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
     return torch.cat(answers)
 
 
-class _Epochs:
+class _Training:
     """One epoch after the other, through the frozen features where only the head trains."""
 
-    def __init__(
-        self, adapted: Adapted, model: nn.Module, optimizer: optim.Optimizer, job: Fitting, reporter: Reporter
-    ) -> None:
-        self._adapted, self._model, self._optimizer, self._job, self._reporter = (
-            adapted, model, optimizer, job, reporter,
-        )  # fmt: skip
+    def __init__(self, adapted: Adapted, model: nn.Module, job: Fitting, reporter: Reporter, peak: PeakMemory) -> None:
+        settings = job.settings
+        self._adapted, self._model, self._job, self._reporter, self._peak = adapted, model, job, reporter, peak
+        self._names = names_that_change(model, job.plan, settings)
         self._features: Activations | None = None
-        self._class_weights = _class_weights(job.train).to(job.hardware.device) if job.settings.class_weights else None
+        self._gradients = Gradients(adapted, settings, job.hardware, job.train)
+        pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
+        self._start = StartingPoint(model, pretrained, settings.l2_sp)
+        self._optimizer = build(model, job.plan, settings, without_decay=pretrained)
+        found = checkpoints.load(job.checkpoint, model, self._optimizer)
+        self.progress, copies = found or (Progress(), {})
+        self.best = copies.get("best", {})
+        self._average = MovingAverage(model, self._names, settings.ema) if settings.ema else None
+        if self._average:
+            self._average.restore(copies.get("average", {}))
+        if found:
+            done = f"epoch {self.progress.epoch} of {job.plan.epochs}"
+            reporter.say(f"goes on after {done}" + f" and {self.progress.step} steps" * (self.progress.step > 0))
+        self._saved, self._seconds_to_save = time.monotonic(), 0.0
 
-    def run(self, epoch: int) -> dict[str, float]:
-        """Train one epoch and return its row of the history."""
-        settings, plan = self._job.settings, self._job.plan
-        freezing.apply(plan, self._model, epoch, update_statistics=settings.updates_statistics)
-        generator = generator_for(settings.seed, epoch)
-        torch.manual_seed(int(generator.initial_seed() % 2**63))
-        if only_head_trains(plan, epoch) and answers_logits(self._adapted):
-            if self._features is None:
-                self._features = Activations.compute(self._adapted, self._job.train, self._job.val, self._job.hardware)
-            network = self._model.get_submodule(self._adapted.head)
-            batches = self._features.training_batches(settings.batch_size, generator)
-        else:
-            self._features, network = None, self._model
-            batches = (
-                (self._to_device(images), targets)
-                for images, targets in training_batches(
-                    self._job.train, settings.batch_size, self._job.augment, generator
-                )
-            )
-        steps = max(1, len(self._job.train) // settings.batch_size + (len(self._job.train) % settings.batch_size > 1))
-        shown = self._reporter.steps(batches, steps, epoch, plan.epochs)
-        losses = [
-            self._step(network, inputs, targets.to(self._job.hardware.device), epoch, step, steps)
-            for step, (inputs, targets) in enumerate(shown)
-        ]
-        train_loss = _mean_of_finite(losses, epoch)
+    def epoch(self) -> dict[str, float]:
+        """Train the rest of an epoch and return its row of the history."""
+        progress, plan = self.progress, self._job.plan
+        started = time.monotonic()
+        self._start_epoch()
+        batches, steps = self._batches(), self._steps()
+        for inputs, targets in self._reporter.steps(batches, steps - progress.step, progress.epoch, plan.epochs):
+            progress.losses.append(self._step(inputs, targets.to(self._job.hardware.device)))
+            progress.step += 1
+            progress.seconds += time.monotonic() - started
+            if progress.step < steps:
+                self.save_if_due()
+            started = time.monotonic()
+        train_loss = _mean_of_finite(progress.losses, progress.epoch)
         val_loss, val_accuracy = self._validate()
+        progress.seconds += time.monotonic() - started
         if not math.isfinite(val_loss):
-            raise DivergedError(f"the validation loss became non-finite in epoch {epoch + 1}")
-        return {
-            "epoch": float(epoch),
+            raise DivergedError(f"the validation loss became non-finite in epoch {progress.epoch + 1}")
+        row = {
+            "epoch": float(progress.epoch),
             "train_loss": train_loss,
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
-            "learning_rate": max(plan.rates(epoch).values()),
+            "learning_rate": max(plan.rates(progress.epoch).values()),
         }
+        progress.history.append(row)
+        progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
+        return row
 
-    def _to_device(self, images: Tensor) -> Tensor:
-        device = self._job.hardware.device
-        if device.type == "cuda":
-            images = images.pin_memory().to(device, non_blocking=True)
-        return self._adapted.normalisation(images)
+    def save_if_due(self) -> None:
+        """Write a checkpoint, if the last one is some time ago; the more it takes, the longer."""
+        pause = max(SECONDS_BETWEEN_CHECKPOINTS, CHECKPOINT_PAUSE * self._seconds_to_save)
+        if time.monotonic() - self._saved > pause:
+            self.save()
 
-    def _step(self, network: nn.Module, inputs: Tensor, targets: Tensor, epoch: int, step: int, steps: int) -> float:
-        settings = self._job.settings
-        set_rates(self._optimizer, self._job.plan, epoch, step, steps, settings.warmup)
-        with self._job.hardware.autocast():
-            logits = network(inputs)
-        loss = F.cross_entropy(
-            logits.float(), targets, weight=self._class_weights, label_smoothing=settings.label_smoothing
+    def save(self) -> None:
+        """Write a checkpoint."""
+        started = time.monotonic()
+        self.progress.peak_memory_mib = max(self.progress.peak_memory_mib, self._peak.mib)
+        copies = {"best": self.best} | ({"average": self._average.values} if self._average else {})
+        checkpoints.save(self._job.checkpoint, self.progress, self._model, self._names, self._optimizer, copies)
+        self._saved = time.monotonic()
+        self._seconds_to_save = self._saved - started
+
+    def _start_epoch(self) -> None:
+        """Bring network and schedule into the state of the epoch, at whichever step it starts."""
+        progress, job = self.progress, self._job
+        if progress.step == 0 and progress.epoch == job.plan.cycle(progress.epoch)[0]:
+            progress.taken = 0
+            if job.settings.wise_ft and progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]:
+                weights.save(state_of(self._model, self._names), before_last_phase(job))
+        if not (only_head_trains(job.plan, progress.epoch, self._adapted) and answers_logits(self._adapted)):
+            self._features = None
+        elif self._features is None:
+            self._features = Activations.compute(self._adapted, job.train, job.val, job.hardware)
+        freezing.apply(job.plan, self._model, progress.epoch, update_statistics=job.settings.updates_statistics)
+
+    def _network(self) -> nn.Module:
+        return self._model if self._features is None else self._model.get_submodule(self._adapted.head)
+
+    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        job, progress = self._job, self.progress
+        size, place = job.settings.batch_size, (job.settings.seed, progress.epoch, progress.step)
+        if self._features is not None:
+            return self._features.training_batches(size, *place)
+        return (
+            (to_device(self._adapted, images, job.hardware), targets)
+            for images, targets in training_batches(job.train, size, job.augment, *place)
         )
-        loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item()
+
+    def _steps(self) -> int:
+        count, size = len(self._job.train), self._job.settings.batch_size
+        return max(1, count // size + (count % size > 1))
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> float:
+        """Take a step and return its loss, or not a number if it was skipped because something wasn't finite."""
+        settings, progress = self._job.settings, self.progress
+        set_rates(self._optimizer, self._job.plan, progress.epoch, progress.taken, self._steps(), settings.warmup)
+        torch.manual_seed(generator_for(settings.seed, progress.epoch, progress.step).initial_seed())
+        loss = self._gradients(self._network(), inputs, targets)
+        self._start.pull()
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if math.isfinite(value) and all_finite(trained):
+        finite = math.isfinite(loss) and all_finite(trained)
+        if finite:
             if settings.clip_norm:
                 nn.utils.clip_grad_norm_(trained, settings.clip_norm)
             self._optimizer.step()
-        else:
-            value = math.nan
+            progress.taken += 1
+            if self._average:
+                self._average.update(progress.averaged)
+                progress.averaged += 1
         self._optimizer.zero_grad()
-        return value
+        return loss if finite else math.nan
 
     def _validate(self) -> tuple[float, float]:
+        """Return validation loss and accuracy; keep the weights if they are the best so far."""
+        if self._average is None:
+            return self._validate_weights()
+        with self._average.in_place():
+            return self._validate_weights()
+
+    def _validate_weights(self) -> tuple[float, float]:
+        job, progress = self._job, self.progress
         if self._features is None:
             self._model.eval()
-            logits = _logits(self._adapted, self._job.val, self._job.hardware)
+            logits = _logits(self._adapted, job.val, job.hardware)
         else:
-            logits = self._features.validation_logits(self._model.get_submodule(self._adapted.head))
-        targets = self._job.val.targets
-        loss = F.cross_entropy(logits, targets).item()
-        return loss, float((logits.argmax(1) == targets).float().mean())
+            logits = self._features.validation_logits(self._network())
+        loss = F.cross_entropy(logits, job.val.targets).item()
+        if progress.epoch >= _last_phase(job) and loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = loss, progress.epoch
+            self.best = state_of(self._model, self._names)
+        return loss, float((logits.argmax(1) == job.val.targets).float().mean())
+
+
+def to_device(adapted: Adapted, images: Tensor, hardware: Hardware) -> Tensor:
+    """Return normalised images on the training device, copied without waiting where that is possible."""
+    if hardware.device.type == "cuda":
+        images = images.pin_memory().to(hardware.device, non_blocking=True)
+    return adapted.normalisation(images)
 
 
 def _mean_of_finite(losses: list[float], epoch: int) -> float:
@@ -226,18 +305,3 @@ def _stops_early(progress: Progress, job: Fitting) -> bool:
 def _last_phase(job: Fitting) -> int:
     """Return the first epoch of the last phase."""
     return job.plan.epochs - job.plan.phases[-1].epochs
-
-
-def _names_that_change(model: nn.Module, job: Fitting) -> list[str]:
-    frozen = set(job.plan.never_moved(update_statistics=job.settings.updates_statistics))
-    return [name for name in model.state_dict() if name not in frozen]
-
-
-def _named(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
-    state = model.state_dict()
-    return {name: state[name] for name in names}
-
-
-def _class_weights(split: Split) -> Tensor:
-    counts = torch.bincount(split.targets).float().clamp(min=1)
-    return counts.sum() / (len(counts) * counts)

@@ -1,7 +1,7 @@
 """The optimizer with all its groups from the start, and the rate of every step."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import torch
 from torch import nn, optim
@@ -10,16 +10,18 @@ from tasks.params import StrategyParams
 from tasks.strategies.freezing import FreezePlan
 
 
-def build(model: nn.Module, plan: FreezePlan, settings: StrategyParams) -> optim.Optimizer:
+def build(
+    model: nn.Module, plan: FreezePlan, settings: StrategyParams, without_decay: Collection[str] = ()
+) -> optim.Optimizer:
     """Return an optimizer over every parameter, frozen ones included, in two groups a part: with and without decay.
 
-    Biases and norm parameters (one dimension) have no weight decay.
+    Biases and norm parameters (one dimension) have no weight decay, and neither have those named.
     """
     groups = []
     for group in plan.groups:
-        parameters = [model.get_parameter(name) for name in group.parameters]
+        parameters = {name: model.get_parameter(name) for name in group.parameters}
         for decays in (True, False):
-            chosen = [parameter for parameter in parameters if (parameter.dim() > 1) is decays]
+            chosen = [p for name, p in parameters.items() if (p.dim() > 1 and name not in without_decay) is decays]
             if chosen:
                 decay = settings.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "name": group.name, "weight_decay": decay})
@@ -40,13 +42,23 @@ def warmup_cosine(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
-def set_rates(optimizer: optim.Optimizer, plan: FreezePlan, epoch: int, step: int, steps: int, warmup: float) -> None:
-    """Set every group's rate for ``step`` (from 0) of an epoch of ``steps``; a frozen group's is 0."""
-    index, first = plan.phase(epoch)
-    phase = plan.phases[index]
-    share = warmup_cosine((epoch - first) * steps + step, phase.epochs * steps, warmup)
+def set_rates(optimizer: optim.Optimizer, plan: FreezePlan, epoch: int, taken: int, steps: int, warmup: float) -> None:
+    """Set every group's rate for the next step; a frozen group's is 0.
+
+    Args:
+        optimizer: with a group or two for each of the plan's.
+        plan: what trains when, and its peak rate.
+        epoch: from 0.
+        taken: the optimizer's steps so far in the epoch's schedule. A step that was skipped is none of them, so that
+            the step after it gets the rate that it would have had.
+        steps: of an epoch.
+        warmup: share of the schedule's steps over which the rate rises.
+    """
+    _, epochs = plan.cycle(epoch)
+    share = warmup_cosine(taken, epochs * steps, warmup)
+    rates = plan.rates(epoch)
     for group in optimizer.param_groups:
-        group["lr"] = phase.rates.get(group["name"], 0.0) * share
+        group["lr"] = rates.get(group["name"], 0.0) * share
 
 
 def all_finite(parameters: Iterable[nn.Parameter]) -> bool:

@@ -5,27 +5,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from tasks.backbones import zoo
-from tasks.backbones.weights import WeightsRecord
+from tasks.backbones import catalogue
 from tasks.data.pixels import fill_store, open_store
 from tasks.params import StrategyParams
-from tasks.strategies import freezing, library, surgery
+from tasks.strategies import adapters, library, surgery
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
 
 SIZE = 32
-
-
-def record_of(name: str, size: int = SIZE) -> WeightsRecord:
-    """Return the record of random weights."""
-    family = zoo.family_of(name)
-    recipe = family.recipe
-    return WeightsRecord(
-        name, "none", "random", "", "none", family.mean, family.std, size, recipe.optimizer, recipe.lr,
-        recipe.batch_size,
-    )  # fmt: skip
 
 
 def strategy(**settings: Any) -> StrategyParams:
@@ -34,12 +24,22 @@ def strategy(**settings: Any) -> StrategyParams:
     return StrategyParams.model_validate(shared | settings)
 
 
+def adapt(
+    name: str, settings: StrategyParams, channels: int = 1, classes: int = 2, state: dict[str, Tensor] | None = None
+) -> Adapted:
+    """Return a network, with random weights unless told otherwise, adapted as a strategy asks for."""
+    return surgery.adapt(catalogue.find(name), state, SIZE, classes, channels, settings)
+
+
 def network(name: str, settings: StrategyParams, channels: int = 1, classes: int = 2) -> tuple[Adapted, FreezePlan]:
     """Return a network with random weights, adapted as a strategy asks for, and the strategy's plan."""
-    record = record_of(name)
-    adapted = surgery.adapt(None, record, classes, channels, settings.head, settings.seed)
-    groups = freezing.group_by_part(adapted.model, adapted.parts)
-    return adapted, library.plan(settings, groups, record)
+    adapted = adapt(name, settings, channels, classes)
+    injected: list[str] = []
+    if settings.adapters:
+        parts = library.trained_parts(settings, adapted.parts)
+        adapters.inject(adapted, settings.adapters, parts, SIZE, channels)
+        injected = adapters.trainable_names(adapted.model)
+    return adapted, library.plan(settings, library.groups_of(settings, adapted, injected), adapted.new, 0.1)
 
 
 def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:

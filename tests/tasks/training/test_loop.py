@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tasks.strategies import freezing
-from tasks.training import loop
+from tasks.training import checkpoints, gradients, loop
 from tasks.training.batches import Split
 from tasks.training.loop import DivergedError, predict
+from tasks.training.optim import set_rates
 from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
 
 NEVER, ALWAYS = 1e9, -1.0
@@ -82,6 +83,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert moved(start, whole.state())
 
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
+    monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
     for kept in (1, 2, 3):
         stopped = job(place=f"after-{kept}", **settings)
         with pytest.raises(InterruptedByTestError):
@@ -93,6 +95,124 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
         assert found.history == expected.history
         assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
         assert same(resumed.state(), whole.state())
+
+
+class StopAfter:
+    """Ends a training while it reports a step, as a killed process would; counts the steps that were taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: float = math.inf) -> None:
+        self.taken, self._last, self._plain = 0, steps, checkpoints.save
+        monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
+        monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
+        monkeypatch.setattr(loop.checkpoints, "save", self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Write the checkpoint, then end the process."""
+        self._plain(*args, **kwargs)
+        self.taken += 1
+        if self.taken == self._last:
+            raise InterruptedByTestError
+
+
+STEPS = 6  # of an epoch: 48 images in batches of 8
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "adamw", "ema": 0.9},
+        {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
+        {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
+    ],
+    ids="-".join,
+)
+def test_a_training_stopped_at_any_step_ends_as_if_it_had_not_been(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+) -> None:
+    """Within an epoch, a step before the change of phase, at it, and a step after: the same weights, to the bit."""
+    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL, **own}
+    whole = job(place="whole", **settings)
+    expected = whole.fit()
+    boundary = 2 * STEPS
+    for stop in (1, STEPS, boundary - 1, boundary, boundary + 1, boundary + STEPS + 3):
+        with monkeypatch.context() as patch:
+            stopping = StopAfter(patch, stop)
+            with pytest.raises(InterruptedByTestError):
+                job(place=f"after-{stop}", **settings).fit()
+        with monkeypatch.context() as patch:
+            counting = StopAfter(patch)
+            resumed = job(place=f"after-{stop}", **settings)
+            found = resumed.fit()
+        assert stopping.taken == stop
+        assert counting.taken == 4 * STEPS - stop + 1, "no step is taken again"
+        assert found.history == expected.history
+        assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
+        assert same(resumed.state(), whole.state())
+
+
+def test_dropout_is_on_in_every_step_of_the_head(job: MakeJob) -> None:
+    """The loss of the very first epoch on stored features already shows it."""
+    losses = []
+    for dropout in (0.0, 0.9):
+        head = {"kind": "linear", "dropout": dropout}
+        losses.append(job(place=f"{dropout}", train="head", head=head, lr=1e-6, epochs=2).fit().history)
+    for plain, dropped in zip(*losses, strict=True):
+        assert plain["train_loss"] != dropped["train_loss"]
+        assert plain["val_loss"] == pytest.approx(dropped["val_loss"], rel=1e-3)
+
+
+def test_a_skipped_step_does_not_move_the_schedule_on(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step after one that was skipped has the rate that the skipped one would have had."""
+    rates: dict[str, list[float]] = {}
+    for place, broken in (("whole", range(0)), ("skipping", range(2, 3))):
+        taken: list[float] = []
+
+        def spy(optimizer: Any, *args: Any, taken: list[float] = taken, plain: Any = set_rates, **kwargs: Any) -> None:
+            plain(optimizer, *args, **kwargs)
+            taken.append(max(group["lr"] for group in optimizer.param_groups))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "set_rates", spy)
+            patch.setattr(gradients.F, "cross_entropy", BrokenLoss(broken, math.nan))
+            job(place=place, train="all", epochs=1, lr=0.01).fit()
+        rates[place] = taken
+    assert len(rates["whole"]) == len(rates["skipping"]) == STEPS
+    assert rates["skipping"] == [*rates["whole"][:3], *rates["whole"][2:-1]]
+
+
+def test_the_moving_average_is_what_is_validated_and_kept(job: MakeJob, splits: Splits) -> None:
+    """With ``ema`` the network ends with averaged weights, whose validation loss is the one reported."""
+    settings = {"train": "all", "lr": 0.01, "epochs": 3, "batchnorm": "train"}
+    plain, averaged = job(place="plain", **settings), job(place="averaged", ema=0.95, **settings)
+    start = plain.state()
+    histories = [made.fit().history for made in (plain, averaged)]
+    assert [row["train_loss"] for row in histories[0]] == [row["train_loss"] for row in histories[1]]
+    assert [row["val_loss"] for row in histories[0]] != [row["val_loss"] for row in histories[1]]
+    best = min(row["val_loss"] for row in histories[1])
+    assert validation_loss(averaged, splits.val) == pytest.approx(best, rel=1e-4)
+
+    def moved_by(made: Job) -> float:
+        return sum(float((made.state()[name] - start[name]).square().sum()) for name in start if "weight" in name)
+
+    assert moved_by(averaged) < moved_by(plain)
+
+
+def test_an_extra_input_channel_learns(job: MakeJob) -> None:
+    """A channel whose kernels start at zero trains even where a strategy selects only the head."""
+    images = np.random.default_rng(0).integers(0, 255, (32, 32, 32, 4), dtype=np.uint8)
+    split = Split(images, np.arange(32), torch.arange(32) % 2)
+    made = job(images=split, val=split, channels=4, train="head", lr=0.01, epochs=2)
+    stem = made.adapted.model.state_dict()["conv1.0.weight"]
+    assert stem.shape[1] == 4
+    assert not stem[:, 3].any()
+    before = made.state()
+    made.fit()
+    assert made.state()["conv1.0.weight"][:, 3].abs().sum() > 0
+    assert {name.split(".")[0] for name in moved(before, made.state())} == {"conv1", "fc"}
+    frozen = job(place="frozen", images=split, val=split, channels=4, train="head", stem={"frozen": True}, epochs=1)
+    frozen.fit()
+    assert not frozen.state()["conv1.0.weight"][:, 3].any()
 
 
 def test_a_training_that_was_finished_is_not_repeated(job: MakeJob) -> None:
@@ -231,7 +351,7 @@ class BrokenLoss:
 def test_a_single_bad_step_is_skipped(job: MakeJob, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     """One non-finite loss moves nothing and spoils neither the weights nor the reported loss."""
     broken = BrokenLoss(range(2, 3), value)
-    monkeypatch.setattr(loop.F, "cross_entropy", broken)
+    monkeypatch.setattr(gradients.F, "cross_entropy", broken)
     made = job(train="all", epochs=1)
     before = made.state()
     progress = made.fit()
@@ -242,18 +362,15 @@ def test_a_single_bad_step_is_skipped(job: MakeJob, monkeypatch: pytest.MonkeyPa
 
 
 def test_non_finite_losses_end_the_training(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loss that stays non-finite is an error; the checkpoint of the epoch before is finite and still loads."""
+    """A loss that stays non-finite is an error; the last checkpoint is finite."""
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
-    monkeypatch.setattr(loop.F, "cross_entropy", BrokenLoss(range(6, 1000), math.nan))
+    monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
+    monkeypatch.setattr(gradients.F, "cross_entropy", BrokenLoss(range(6, 1000), math.nan))
     made = job(train="all", epochs=3)
     with pytest.raises(DivergedError, match="epoch 2"):
         made.fit()
     assert made.fitting.checkpoint.is_file()
     assert finite_checkpoint(made)
-    monkeypatch.undo()
-    rows: list[dict[str, float]] = []
-    job(train="all", epochs=3).fit(rows.append)
-    assert [row["epoch"] for row in rows] == [1, 2]
 
 
 @pytest.mark.parametrize("head", [{"kind": "linear"}, {"kind": "on_top", "hidden": 16}])

@@ -59,7 +59,8 @@ def test_frozen_groups_have_rate_zero() -> None:
     peaks = {0: 0.0, 1: 0.0}
     for epoch in range(plan.epochs):
         for step in range(10):
-            set_rates(optimizer, plan, epoch, step, 10, settings.warmup)
+            taken = 10 * (epoch - plan.cycle(epoch)[0]) + step
+            set_rates(optimizer, plan, epoch, taken, 10, settings.warmup)
             rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
             training = set(plan.rates(epoch))
             assert all((rate > 0) == (name in training) for name, rate in rates.items())
@@ -76,7 +77,7 @@ def test_a_phase_warms_up_anew() -> None:
     optimizer = build(adapted.model, plan, settings)
 
     def rate(epoch: int, step: int) -> float:
-        set_rates(optimizer, plan, epoch, step, 4, settings.warmup)
+        set_rates(optimizer, plan, epoch, 4 * (epoch - plan.cycle(epoch)[0]) + step, 4, settings.warmup)
         return max(group["lr"] for group in optimizer.param_groups)
 
     assert rate(2, 0) < rate(2, 1) < rate(3, 1)

@@ -1,0 +1,41 @@
+"""Every network by its name: torchvision's, timm's, and the user's own."""
+
+from tasks.backbones import own, timm_models, zoo
+from tasks.backbones.architecture import Architecture
+from tasks.backbones.explicit import with_parts
+from tasks.params import PartsParams
+
+
+def find(name: str, parts: PartsParams | None = None) -> Architecture:
+    """Return the description of a network.
+
+    Args:
+        name: a torchvision classification model, ``timm/`` with one of timm's, or ``package.module:callable``.
+        parts: what its layers are for, instead of what is known or found out.
+
+    Raises:
+        UserError: there is no such network, or its layers can't be told apart.
+    """
+    if is_own(name):
+        return own.find(name, parts)
+    architecture = timm_models.find(name) if is_timm(name) else zoo.find(name)
+    return with_parts(architecture, parts) if parts else architecture
+
+
+def is_timm(name: str) -> bool:
+    """Return whether a name is that of a network of timm."""
+    return name.startswith(timm_models.PREFIX)
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is that of the user's own architecture."""
+    return ":" in name
+
+
+def code_sha256(name: str) -> str:
+    """Return a digest of the source of the user's own architecture, empty for the networks of libraries.
+
+    Raises:
+        UserError: the source can't be imported.
+    """
+    return own.code_sha256(name) if is_own(name) else ""

@@ -1,0 +1,204 @@
+"""Weights from a file are fitted to a network by their names; whatever does not fit is an error or is reported."""
+
+import argparse
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from tasks.errors import UserError
+
+SHOWN = 8
+# Under these names training scripts keep the weights in their checkpoints (PyTorch, Lightning, timm, torchvision).
+_ENTRIES = ("state_dict", "model_state_dict", "model")
+# With these prefixes DataParallel, torch.compile and Lightning name every tensor.
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Which tensors of a network came from a file.
+
+    Attributes:
+        matched: number of tensors that were taken from the file.
+        left_out: names of the file's tensors that were not.
+        new: names of the network's tensors that were drawn new.
+        notes: what was done to make the file fit.
+    """
+
+    matched: int
+    left_out: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report as text, a line a fact."""
+        found = [f"{self.matched} tensors matched by name"]
+        if self.left_out:
+            found.append(f"{len(self.left_out)} of the file left out: {_listed(self.left_out)}")
+        if self.new:
+            found.append(f"{len(self.new)} drawn new: {_listed(self.new)}")
+        return [*found, *self.notes]
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "LoadReport":
+        """Return the report that ``content`` gave."""
+        names = (tuple(content[key]) for key in ("left_out", "new", "notes"))
+        return cls(content["matched"], *names)
+
+    def content(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file's weights under a network's names.
+
+    Attributes:
+        may_lack: prefixes of tensors that such a file may come without, and why.
+        notes: what was converted.
+    """
+
+    state: State
+    may_lack: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read(file: Path) -> State:
+    """Return the tensors of a ``.safetensors`` or PyTorch file by name; no code in it is run.
+
+    Raises:
+        UserError: the file is damaged, would run code, or holds no state dict.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(file))
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the settings in timm's and torchvision's files
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"the weights file {file} can't be read safely: {' '.join(str(error).split())[:200]}"
+        ) from error
+    if isinstance(content, dict):
+        content = next((content[entry] for entry in _ENTRIES if isinstance(content.get(entry), dict)), content)
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        raise UserError(f"the weights file {file} holds no state dict of tensors")
+    return content
+
+
+def unwrapped(state: State, wanted: Collection[str]) -> tuple[State, tuple[str, ...]]:
+    """Take the prefix of a wrapper away from all names, if they have one that the network doesn't; say so."""
+    notes: list[str] = []
+    for prefix in _WRAPPERS * 2:
+        wraps = bool(state) and all(name.startswith(prefix) for name in state)
+        if wraps and not all(name.startswith(prefix) for name in wanted):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+            notes.append(f"the prefix '{prefix}' was taken away from the file's names")
+    return state, tuple(notes)
+
+
+def fits(state: State, wanted: State) -> bool:
+    """Return whether a file's weights have a network's names and shapes."""
+    return state.keys() == wanted.keys() and not any(_differs(state[name], wanted[name]) for name in wanted)
+
+
+def matches(patterns: Sequence[str], name: str) -> bool:
+    """Return whether one of several regular expressions matches a whole name."""
+    return any(re.fullmatch(pattern, name) for pattern in patterns)
+
+
+def fit(converted: Converted, drawn: State, leave_out: Sequence[str], where: str) -> tuple[State, LoadReport]:
+    """Return a network's weights, taken from a file by name and drawn new where that is explained, and the report.
+
+    Args:
+        converted: the file's weights.
+        drawn: random weights of the network.
+        leave_out: regular expressions for whole names that are not taken from the file but drawn new.
+        where: the file and the network, for messages.
+
+    Raises:
+        UserError: a name or shape in the file or the network that nothing explains, an expression that explains
+            nothing, or no tensor that is the same.
+    """
+    state, counters = _with_counters(converted.state, drawn)
+    lacking = {
+        prefix: names
+        for prefix in converted.may_lack
+        if (names := [name for name in drawn if _below(prefix, name)])
+        and not any(_below(prefix, name) for name in state)
+    }
+    chosen = _chosen({*state, *drawn}, leave_out)
+    explained = chosen.union(*lacking.values())
+    missing = [name for name in drawn if name not in state and name not in explained]
+    unknown = [name for name in state if name not in drawn and name not in chosen]
+    common = [name for name in drawn if name in state and name not in chosen]
+    reshaped = [name for name in common if _differs(state[name], drawn[name])]
+    if missing or unknown or reshaped:
+        found = [
+            f"{len(names)} {what} (such as {', '.join(names[:3])})"
+            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
+            if names
+        ]
+        raise UserError(
+            f"{where}: {', '.join(found)}; name in backbone.leave_out of params.yaml what is to be drawn new"
+        )
+    if not common:
+        raise UserError(f"{where}: backbone.leave_out leaves out all there is; for random weights say 'weights: none'")
+    taken = {**drawn, **{name: state[name].to(drawn[name].dtype) for name in common}}
+    report = LoadReport(
+        len(common),
+        tuple(name for name in state if name in chosen),
+        tuple(name for name in drawn if name in explained),
+        (*converted.notes, *counters, *(converted.may_lack[prefix] for prefix in lacking)),
+    )
+    return taken, report
+
+
+def _with_counters(state: State, drawn: State) -> tuple[State, list[str]]:
+    """Add the batch counters that files from before BatchNorm had them lack."""
+    added = {
+        name: torch.zeros_like(tensor)
+        for name, tensor in drawn.items()
+        if name.endswith(".num_batches_tracked")
+        and name not in state
+        and name.replace("num_batches_tracked", "running_mean") in state
+    }
+    notes = [f"{len(added)} counters of BatchNorm, which the file lacks, start at zero"] if added else []
+    return {**state, **added}, notes
+
+
+def _chosen(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+    """Return the names that patterns match.
+
+    Raises:
+        UserError: a pattern matches none of them.
+    """
+    for pattern in patterns:
+        if not any(matches([pattern], name) for name in names):
+            raise UserError(
+                f"params.yaml: backbone.leave_out '{pattern}' matches no tensor of the file or of the network, "
+                f"which are named {_listed(sorted(names))}"
+            )
+    return {name for name in names if matches(patterns, name)}
+
+
+def _differs(tensor: Tensor, wanted: Tensor) -> bool:
+    return tensor.shape != wanted.shape or tensor.is_floating_point() != wanted.is_floating_point()
+
+
+def _below(prefix: str, name: str) -> bool:
+    return name.startswith(prefix + ".")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,189 @@
+"""Architectures of the user's own: a callable that returns a network with its classifier."""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from tasks.backbones.architecture import Architecture, Part
+from tasks.backbones.discovery import find_head, find_input_layer, find_parts
+from tasks.backbones.division import check_division
+from tasks.backbones.explicit import stated_parts
+from tasks.backbones.tracing import Call, trace
+from tasks.errors import UserError, nearest
+from tasks.files import digest_of_tree, sha256_of
+from tasks.params import PartsParams
+
+SIZE_PARAMETERS = ("size", "img_size", "image_size")
+USUAL_SIZES = (224, 256, 299, 384, 512, 128, 96, 64, 48, 32, 28, 16)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+
+Maker = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    size: int
+    input_layer: str
+    head: str
+    parts: tuple[Part, ...]
+
+
+def find(name: str, parts: PartsParams | None = None) -> Architecture:
+    """Return the description of an architecture, ``package.module:callable``, imported from the current folder.
+
+    The callable takes no arguments, or the working size as ``size``, ``img_size`` or ``image_size``. Its input
+    statistics are taken for ImageNet's.
+
+    Args:
+        name: where the callable is.
+        parts: what the layers are for; unset, it is found out from a forward pass.
+
+    Raises:
+        UserError: there is no such callable, or what it returns is not a classifier of images.
+    """
+    maker = _maker(name)
+    layout = _layout(name, maker, parts)
+    return Architecture(
+        name=name,
+        head=layout.head,
+        input_layer=layout.input_layer,
+        auxiliary=(),
+        auxiliary_weight=0.0,
+        mean=MEAN,
+        std=STD,
+        size=layout.size,
+        smallest=1,
+        recipe=None,
+        licence="that of the user's own architecture",
+        build=partial(_build, name, maker),
+        split=partial(_split, name, layout.parts),
+    )
+
+
+def code_sha256(name: str) -> str:
+    """Return a digest of the source of an architecture: of its package, or of its module where it is in none.
+
+    Raises:
+        UserError: the module can't be imported.
+    """
+    module = _module(name)
+    package = sys.modules[module.__name__.partition(".")[0]]
+    if hasattr(package, "__path__"):
+        return digest_of_tree(Path(next(iter(package.__path__))), "*.py")
+    return sha256_of(Path(module.__file__)) if module.__file__ else ""
+
+
+def _module(name: str) -> ModuleType:
+    module = name.partition(":")[0]
+    try:
+        with _current_folder_first():
+            return importlib.import_module(module)
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(
+            f"params.yaml: backbone.name '{name}': importing {module} from {Path.cwd()} failed with "
+            f"{type(error).__name__}: {_line(error)}"
+        ) from error
+
+
+def _maker(name: str) -> Maker:
+    module = _module(name)
+    found = getattr(module, name.partition(":")[2], None)
+    if not callable(found):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise UserError(
+            f"params.yaml: backbone.name '{name}': {module.__name__} has no callable '{name.partition(':')[2]}'"
+            f"{nearest(name.partition(':')[2], known) if known else ''}"
+        )
+    made: Maker = found
+    return made
+
+
+@cache
+def _layout(name: str, maker: Maker, parts: PartsParams | None) -> _Layout:
+    model, size, calls, answer = _first_run(name, maker)
+    if parts is None:
+        input_layer, head = find_input_layer(name, calls), find_head(name, calls, answer)
+        return _Layout(size, input_layer, head, tuple(find_parts(name, model, calls, input_layer, head)))
+    divided = stated_parts(name, parts, (), model)
+    input_layer = find_input_layer(name, [call for call in calls if divided[0].owns(call.name)])
+    return _Layout(size, input_layer, parts.head, tuple(divided))
+
+
+def _first_run(name: str, maker: Maker) -> tuple[nn.Module, int, list[Call], object]:
+    """Make the network and find a size that it takes: its own default, or a usual one."""
+    parameter = _size_parameter(maker)
+    default = parameter.default if parameter is not None and isinstance(parameter.default, int) else None
+    refusals = []
+    with torch.random.fork_rng(devices=[]):
+        for size in (default,) if default else USUAL_SIZES:
+            model = _make(name, maker, size)
+            try:
+                return model, size, *trace(model, size)
+            except Exception as error:  # whatever the user's code raises
+                refusals.append(f"{size}: {_line(error)}")
+    raise UserError(
+        f"params.yaml: backbone.name '{name}' takes no RGB image of any size that was tried, such as {refusals[0]}"
+    )
+
+
+def _build(name: str, maker: Maker, size: int) -> nn.Module:
+    model = _make(name, maker, size)
+    try:
+        trace(model, size)
+    except Exception as error:  # whatever the user's code raises
+        raise UserError(f"params.yaml: data.size {size} is none that {name} takes: {_line(error)}") from error
+    return model
+
+
+def _make(name: str, maker: Maker, size: int) -> nn.Module:
+    parameter = _size_parameter(maker)
+    try:
+        model = maker() if parameter is None else maker(**{parameter.name: size})
+    except Exception as error:  # whatever the user's code raises
+        given = f"{parameter.name}={size}" if parameter else "no arguments"
+        raise UserError(
+            f"params.yaml: backbone.name '{name}': calling it with {given} failed with "
+            f"{type(error).__name__}: {_line(error)}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise UserError(
+            f"params.yaml: backbone.name '{name}' returns a {type(model).__name__} where a network (nn.Module) is "
+            "needed"
+        )
+    return model
+
+
+def _size_parameter(maker: Maker) -> inspect.Parameter | None:
+    try:
+        parameters = inspect.signature(maker).parameters
+    except (TypeError, ValueError):  # a callable without a signature, written in C
+        return None
+    return next((parameters[name] for name in SIZE_PARAMETERS if name in parameters), None)
+
+
+def _split(name: str, parts: tuple[Part, ...], model: nn.Module) -> list[Part]:
+    check_division(name, model, parts)
+    return list(parts)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

@@ -1,0 +1,155 @@
+"""Names of parameters and buffers, sorted into the groups that freeze and thaw together.
+
+An ordered list of name patterns a group, of which every tensor must match those of exactly one group, as in Big Vision
+(Beyer et al., 2022): what is forgotten or listed twice is an error, never a guess.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from torch import nn
+
+from tasks.backbones.architecture import Part
+from tasks.errors import UserError
+from tasks.strategies.freezing import REST, Group
+
+NAMES_SHOWN = 12
+
+
+def patterns_of(parts: Sequence[Part]) -> dict[str, list[str]]:
+    """Return a network's own parts as patterns: each prefix, and everything below it."""
+    return {part.name: [re.escape(prefix) + r"(\..*)?" for prefix in part.prefixes] for part in parts}
+
+
+def group_by_part(model: nn.Module, parts: Sequence[Part]) -> tuple[Group, ...]:
+    """Sort every parameter, buffer and leaf module of a network into the group of its part.
+
+    Raises:
+        UserError: a parameter or buffer belongs to no part, or to two.
+    """
+    return _sorted(model, patterns_of(parts))
+
+
+def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) -> tuple[Group, ...]:
+    """Sort a network by regular expressions for whole names, a list a group, from the image to the logits.
+
+    Raises:
+        UserError: a pattern that is no regular expression or matches nothing, or a tensor that matches the patterns of
+            no group, or of two.
+    """
+    names = [*dict(model.named_parameters()), *dict(model.named_buffers())]
+    for group, expressions in patterns.items():
+        for expression in expressions:
+            try:
+                found = any(re.fullmatch(expression, name) for name in names)
+            except re.error as error:
+                raise UserError(
+                    f"params.yaml: groups.{group}: '{expression}' is no regular expression: {error}"
+                ) from None
+            if not found:
+                raise UserError(
+                    f"params.yaml: groups.{group}: '{expression}' matches no parameter or buffer; {_layers(model)}"
+                )
+    return _sorted(model, patterns)
+
+
+def split_off(
+    model: nn.Module, groups: Sequence[Group], kind: str, belongs: Callable[[str], bool], whole: Collection[str]
+) -> tuple[Group, ...]:
+    """Split what ``belongs`` off every group, as a group of its own named ``GROUP.kind``; the rest never trains.
+
+    A module follows the split-off group if that has all of its weights; modules without any (dropout) do so, too.
+
+    Args:
+        model: the network.
+        groups: from the image to the logits.
+        kind: what is split off: ``norms``, ``biases`` or ``adapters``.
+        belongs: whether the tensor of a name is of that kind.
+        whole: names of groups that are kept as they are.
+    """
+    split: list[Group] = []
+    for group in groups:
+        if group.name in whole:
+            split.append(group)
+            continue
+        names = {*group.parameters, *group.buffers}
+        chosen = {name for name in names if belongs(name)}
+        following = {module for module in group.modules if chosen and _is_all_of(model, module, chosen)}
+        split.append(_restricted(model, group, group.name, REST, names - chosen, set(group.modules) - following))
+        if chosen:
+            split.append(_restricted(model, group, f"{group.name}.{kind}", kind, chosen, following))
+    return tuple(split)
+
+
+def _is_all_of(model: nn.Module, module: str, chosen: set[str]) -> bool:
+    return all(f"{module}.{name}" in chosen for name, _ in model.get_submodule(module).named_parameters())
+
+
+def _restricted(model: nn.Module, group: Group, name: str, kind: str, names: set[str], modules: set[str]) -> Group:
+    parameters = tuple(parameter for parameter in group.parameters if parameter in names)
+    return Group(
+        name,
+        parameters,
+        tuple(buffer for buffer in group.buffers if buffer in names),
+        tuple(module for module in group.modules if module in modules),
+        sum(model.get_parameter(parameter).numel() for parameter in parameters),
+        group.part,
+        kind,
+    )
+
+
+def _sorted(model: nn.Module, patterns: Mapping[str, Sequence[str]]) -> tuple[Group, ...]:
+    compiled = {group: [re.compile(expression) for expression in own] for group, own in patterns.items()}
+
+    def owners(name: str) -> list[str]:
+        return [group for group, own in compiled.items() if any(pattern.fullmatch(name) for pattern in own)]
+
+    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    owner: dict[str, str] = {}
+    for name in (*parameters, *buffers):
+        found = owners(name)
+        if len(found) != 1:
+            problem = f"more than one group ({', '.join(found)})" if found else "no group"
+            raise UserError(
+                f"the freeze plan: '{name}' belongs to {problem}; the groups are {', '.join(patterns)}, and every "
+                "parameter and buffer must be in exactly one"
+            )
+        owner[name] = found[0]
+    modules = _owners_of_modules(model, owner, owners)
+    return tuple(
+        Group(
+            group,
+            tuple(name for name in parameters if owner[name] == group),
+            tuple(name for name in buffers if owner[name] == group),
+            tuple(name for name, its in modules.items() if its == group),
+            sum(parameter.numel() for name, parameter in parameters.items() if owner[name] == group),
+            group,
+        )
+        for group in patterns
+    )
+
+
+def _owners_of_modules(
+    model: nn.Module, owner: Mapping[str, str], owners: Callable[[str], list[str]]
+) -> dict[str, str]:
+    """Return the group of every module that has tensors of its own or no children; one without follows its name.
+
+    A module without tensors whose name matches no pattern is in the group of the module before it.
+    """
+    found: dict[str, str] = {}
+    before = next(iter(owner.values()))
+    for name, module in model.named_modules():
+        own = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
+        if not name or (any(module.children()) and not own):
+            continue
+        before = owner[f"{name}.{own[0]}"] if own else next(iter(owners(name)), before)
+        found[name] = before
+    return found
+
+
+def _layers(model: nn.Module) -> str:
+    names = [
+        name for name, module in model.named_modules() if name and not any(module.children()) and module.state_dict()
+    ]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"its layers are {', '.join(names[:NAMES_SHOWN])}{more}"

@@ -1,0 +1,128 @@
+"""A strategy's whole training: measured rates, one or several fine-tunings, and what is averaged afterwards."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812
+
+from tasks.backbones import weights
+from tasks.strategies import freezing, library
+from tasks.strategies.surgery import Adapted
+from tasks.training.averaging import LossOf, State, best_mixture, greedy_soup
+from tasks.training.checkpoints import Progress
+from tasks.training.loop import Fitting, before_last_phase, fill, fit, names_that_change, predict, state_of
+from tasks.training.progress import Reporter
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned network.
+
+    Attributes:
+        adapted: with the weights that are handed over, on the CPU.
+        progress: of all fine-tunings, one after the other.
+        facts: what was chosen on the validation split: ``soup_members``, ``wise_ft_share``.
+    """
+
+    adapted: Adapted
+    progress: Progress
+    facts: dict[str, Any]
+
+
+def fine_tune(
+    make: Callable[[], Adapted],
+    job: Fitting,
+    frozen: Mapping[str, str],
+    reporter: Reporter,
+    on_epoch: Callable[[Row], None],
+) -> Trained:
+    """Fine-tune a network as its strategy says, and prove that what was frozen stayed as it was.
+
+    Args:
+        make: returns the network before training; called for every fine-tuning.
+        job: data, plan and settings.
+        frozen: digests of what the plan freezes.
+        reporter: shows progress.
+        on_epoch: called with the history row of every epoch that was finished here.
+
+    Raises:
+        DivergedError: training became non-finite and did not recover.
+        RuntimeError: a frozen tensor changed; names it.
+    """
+    members: list[tuple[Progress, State]] = []
+    for place in range(job.settings.soup):
+        adapted, epochs_before = make(), sum(progress.epoch for progress, _ in members)
+        progress = fit(adapted, _member(job, place), reporter, _shifted(on_epoch, epochs_before))
+        freezing.prove_frozen(frozen, freezing.digests(adapted.model, list(frozen)))
+        members.append((progress, state_of(adapted.model, names_that_change(adapted.model, job.plan, job.settings))))
+    progress, state = members[0]
+    best, facts = 0, dict[str, Any]()
+    loss_of = _validation_loss(adapted, job)
+    if len(members) > 1:
+        state, taken, loss = greedy_soup([m for _, m in members], [p.best_loss for p, _ in members], loss_of)
+        best, facts["soup_members"] = taken[0], sorted(taken)
+        progress = _joined([progress for progress, _ in members], best, loss)
+        reporter.say(f"soup of {len(taken)} of {len(members)} fine-tunings, validation loss {loss:.4f}")
+    if job.settings.wise_ft:
+        state, share, loss = best_mixture(_start(adapted, job, best), state, job.settings.wise_ft, loss_of)
+        facts["wise_ft_share"] = share
+        progress = replace(progress, best_loss=loss)
+        reporter.say(f"{share:.0%} fine-tuned weights, the others from before: validation loss {loss:.4f}")
+    fill(adapted.model, state)
+    return Trained(adapted, progress, facts)
+
+
+def _member(job: Fitting, place: int) -> Fitting:
+    """Return one of several fine-tunings: the same start, the images in another order."""
+    if place == 0:
+        return job
+    settings = job.settings.model_copy(update={"seed": job.settings.seed + place})
+    checkpoint = job.checkpoint.with_stem(f"{job.checkpoint.stem}-{place + 1}")
+    return replace(job, settings=settings, checkpoint=checkpoint)
+
+
+def _shifted(on_epoch: Callable[[Row], None], epochs: int) -> Callable[[Row], None]:
+    return lambda row: on_epoch(_later(row, epochs))
+
+
+def _later(row: Row, epochs: int) -> Row:
+    return row | {"epoch": row["epoch"] + epochs}
+
+
+def _joined(members: list[Progress], best: int, loss: float) -> Progress:
+    """Return the progress of fine-tunings one after the other; the kept epoch is that of the best one."""
+    starts = [sum(progress.epoch for progress in members[:place]) for place in range(len(members))]
+    return replace(
+        members[-1],
+        epoch=sum(progress.epoch for progress in members),
+        best_loss=loss,
+        best_epoch=starts[best] + members[best].best_epoch,
+        seconds=sum(progress.seconds for progress in members),
+        peak_memory_mib=max(progress.peak_memory_mib for progress in members),
+        history=[_later(row, start) for start, m in zip(starts, members, strict=True) for row in m.history],
+    )
+
+
+def _start(adapted: Adapted, job: Fitting, member: int) -> State:
+    """Return the weights from before the last schedule, without those that were still untrained then."""
+    first, _ = job.plan.cycle(job.plan.epochs - 1)
+    untrained = {
+        name
+        for group in job.plan.groups
+        if (thaws := job.plan.thaws_at(group.name)) is not None and thaws >= first
+        for name in (*group.parameters, *group.buffers)
+        if library.is_new(name, group, adapted)
+    }
+    before = weights.load(before_last_phase(_member(job, member)))
+    return {name: tensor for name, tensor in before.items() if name not in untrained}
+
+
+def _validation_loss(adapted: Adapted, job: Fitting) -> LossOf:
+    def loss_of(state: State) -> float:
+        fill(adapted.model, state)
+        return F.cross_entropy(predict(adapted, job.val, job.hardware), job.val.targets).item()
+
+    return loss_of

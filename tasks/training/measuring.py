@@ -1,0 +1,180 @@
+"""What some strategies measure before they train: a learning rate, and how much each part wants to move."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tasks.data.augmentation import Augmentation
+from tasks.files import read_json
+from tasks.params import FIND, PhaseParams, StrategyParams
+from tasks.strategies import freezing, library
+from tasks.strategies.freezing import FreezePlan, Group
+from tasks.strategies.library import HEAD, Measured
+from tasks.strategies.surgery import Adapted
+from tasks.training.batches import Split, training_batches
+from tasks.training.device import Hardware
+from tasks.training.folding import folded
+from tasks.training.gradients import Gradients
+from tasks.training.loop import to_device
+from tasks.training.optim import build
+
+LOWEST_RATE, HIGHEST_RATE, RANGE_STEPS = 1e-6, 1.0, 60
+SMOOTHING = 0.9
+GONE = 4.0  # times the lowest loss: from there on it only gets worse
+RGN_BATCHES = 5
+SMALLEST_SHARE = 1e-3
+
+Curve = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a measurement may use: the training split alone.
+
+    Attributes:
+        settings: the strategy's.
+        pretraining_lr: the rate that the weights were trained with; None if nobody knows.
+        train: the training split.
+        augment: changes of its images.
+        hardware: device and precision.
+    """
+
+    settings: StrategyParams
+    pretraining_lr: float | None
+    train: Split
+    augment: Augmentation
+    hardware: Hardware
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured, and the curve of each learning-rate range test: (rate, smoothed loss) a step."""
+
+    measured: Measured = field(default_factory=Measured)
+    curves: dict[int, Curve] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, source: Path) -> "Measurement":
+        """Read what an attempt measured."""
+        content = read_json(source)
+        rates = {int(place): rate for place, rate in content["measured"]["rates"].items()}
+        curves = {int(place): [(rate, loss) for rate, loss in curve] for place, curve in content["curves"].items()}
+        return cls(Measured(rates, content["measured"]["shares"]), curves)
+
+
+def needs_measuring(settings: StrategyParams) -> bool:
+    """Return whether a strategy's plan depends on a measurement."""
+    return settings.auto_rgn or any(phase.lr == FIND for phase in settings.schedule())
+
+
+def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial) -> Measurement:
+    """Measure what a strategy's plan needs, on networks that are thrown away afterwards.
+
+    Args:
+        make: returns a new network and its groups.
+        trial: settings, training images and device.
+    """
+    settings = trial.settings
+    shares: dict[str, float] = {}
+    if settings.auto_rgn:
+        everything = PhaseParams(train=tuple(s for p in settings.schedule() for s in p.train), epochs=1, lr=1.0)
+        adapted, plan = _planned(make, _only(settings, everything), trial, Measured())
+        shares = relative_gradient_norms(adapted, plan, trial)
+    curves = {}
+    for place, phase in enumerate(settings.schedule()):
+        if phase.lr == FIND:
+            alone = _only(settings, phase.model_copy(update={"epochs": 1, "lr": 1.0}))
+            curves[place] = range_test(*_planned(make, alone, trial, Measured(shares=shares)), trial)
+    return Measurement(Measured({place: suggested_rate(curve) for place, curve in curves.items()}, shares), curves)
+
+
+def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) -> dict[str, float]:
+    """Return how large each part's gradient is against its weights, as a share of the largest (Auto-RGN).
+
+    The norms are averaged over some batches before training (Lee et al., Surgical Fine-Tuning Improves Adaptation to
+    Distribution Shifts, ICLR 2023, measure them again in every epoch; once keeps a plan a function of the epoch
+    alone). A new head starts small and random: it is left out and keeps the full rate.
+    """
+    freezing.apply(plan, adapted.model, 0, update_statistics=False)
+    ratios: dict[str, float] = {}
+    with folded(adapted.model):
+        add_gradients = _gradients(adapted, trial)
+        for inputs, targets in _batches(adapted, trial, RGN_BATCHES):
+            add_gradients(inputs, targets)
+            for group in plan.groups:
+                pairs = [p for p in map(adapted.model.get_parameter, group.parameters) if p.grad is not None]
+                if pairs and group.part not in {HEAD, freezing.AUXILIARY, *adapted.new}:
+                    gradient = math.sqrt(sum(float(p.grad.square().sum()) for p in pairs if p.grad is not None))
+                    weight = math.sqrt(sum(float(p.detach().square().sum()) for p in pairs))
+                    ratios[group.part] = ratios.get(group.part, 0.0) + gradient / max(weight, 1e-12)
+            adapted.model.zero_grad()
+    largest = max(ratios.values(), default=1.0) or 1.0
+    return {part: max(ratio / largest, SMALLEST_SHARE) for part, ratio in ratios.items()}
+
+
+def range_test(adapted: Adapted, plan: FreezePlan, trial: Trial) -> Curve:
+    """Raise the learning rate step by step until the loss explodes; return the rates and the smoothed losses.
+
+    Smith, Cyclical Learning Rates for Training Neural Networks (WACV 2017, section 3.3).
+    """
+    freezing.apply(plan, adapted.model, 0, update_statistics=trial.settings.updates_statistics)
+    optimizer = build(adapted.model, plan, trial.settings)
+    rates = plan.rates(0)
+    curve: Curve = []
+    average = 0.0
+    with folded(adapted.model):
+        add_gradients = _gradients(adapted, trial)
+        for inputs, targets in _batches(adapted, trial, RANGE_STEPS):
+            rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (len(curve) / (RANGE_STEPS - 1))
+            for group in optimizer.param_groups:
+                group["lr"] = rates.get(group["name"], 0.0) * rate
+            loss = add_gradients(inputs, targets)
+            if not math.isfinite(loss):
+                break
+            optimizer.step()
+            optimizer.zero_grad()
+            average = SMOOTHING * average + (1 - SMOOTHING) * loss
+            curve.append((rate, average / (1 - SMOOTHING ** (len(curve) + 1))))
+            if curve[-1][1] > GONE * min(value for _, value in curve):
+                break
+    return curve
+
+
+def suggested_rate(curve: Curve) -> float:
+    """Return a tenth of the rate at which a range test's loss was lowest."""
+    return min(curve, key=lambda point: point[1])[0] / 10 if curve else LOWEST_RATE
+
+
+def _planned(
+    make: Callable[[], tuple[Adapted, tuple[Group, ...]]], settings: StrategyParams, trial: Trial, measured: Measured
+) -> tuple[Adapted, FreezePlan]:
+    adapted, groups = make()
+    return adapted, library.plan(settings, groups, adapted.new, trial.pretraining_lr, measured)
+
+
+def _only(settings: StrategyParams, phase: PhaseParams) -> StrategyParams:
+    alone = {"phases": (phase,), "train": None, "milestones": None, "gradual": None}
+    return settings.model_copy(update=alone)
+
+
+def _gradients(adapted: Adapted, trial: Trial) -> Callable[[Tensor, Tensor], float]:
+    adapted.model.to(trial.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    gradients = Gradients(adapted, trial.settings, trial.hardware, trial.train)
+    return lambda inputs, targets: gradients(adapted.model, inputs, targets.to(trial.hardware.device))
+
+
+def _batches(adapted: Adapted, trial: Trial, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield as many training batches as asked for, over several epochs where needed."""
+    settings = trial.settings
+    torch.manual_seed(settings.seed)
+    epochs = (
+        training_batches(trial.train, settings.batch_size, trial.augment, settings.seed, epoch)
+        for epoch in itertools.count()
+    )
+    for images, targets in itertools.islice(itertools.chain.from_iterable(epochs), count):
+        yield to_device(adapted, images, trial.hardware), targets
