@@ -107,8 +107,8 @@ def unwrapped(state: State, wanted: Collection[str]) -> tuple[State, tuple[str, 
 
 
 def fits(state: State, wanted: State) -> bool:
-    """Return whether a file's weights have a network's names and shapes."""
-    return state.keys() == wanted.keys() and not any(_differs(state[name], wanted[name]) for name in wanted)
+    """Return whether a file's weights are under a network's names and in its shapes, though some may be lacking."""
+    return all(name in wanted and not _differs(tensor, wanted[name]) for name, tensor in state.items())
 
 
 def matches(patterns: Sequence[str], name: str) -> bool:

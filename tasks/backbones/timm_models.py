@@ -69,16 +69,6 @@ def find(name: str) -> Architecture:
     )
 
 
-def names() -> list[str]:
-    """Return the names of timm's networks, without ``timm/`` and without pretrained tags.
-
-    Raises:
-        UserError: timm is not installed.
-    """
-    found: list[str] = _library().list_models()
-    return found
-
-
 def config(name: str) -> "PretrainedCfg":
     """Return what timm states about a network and its pretrained weights.
 
@@ -175,9 +165,7 @@ def convert(name: str, state: State, model: nn.Module) -> Converted:
             state = {**state, tensor: state[tensor][cfg.label_offset :]}  # a class for the background
     module = sys.modules[type(model).__module__]
     convert_names = getattr(module, "checkpoint_filter_fn", None)
-    if convert_names is None or fits(
-        state, {key: wanted[key] for key in wanted if key.rpartition(".")[0] not in may_lack}
-    ):
+    if convert_names is None or fits(state, wanted):
         return Converted(state, may_lack)
     converted = convert_names(dict(state), model)
     return Converted(dict(converted), may_lack, (f"the file was converted by {module.__name__}.checkpoint_filter_fn",))

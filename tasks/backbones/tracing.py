@@ -49,7 +49,8 @@ def trace(model: nn.Module, size: int) -> tuple[list[Call], object]:
         busy.append(name)
 
     def leave(name: str, output: Any) -> None:
-        busy.pop()
+        while busy.pop() != name:
+            pass  # modules that raised what the network caught
         positions[name] = _positions(modules[name], output)
 
     with _evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):

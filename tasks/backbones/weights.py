@@ -1,5 +1,6 @@
 """Weights: retrieved from the first source that has them, fitted to their network, and kept with a record."""
 
+from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ class _Found:
     file: Path
     source: str
     licence: str
+    notes: tuple[str, ...] = ()
 
 
 def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
@@ -93,7 +95,8 @@ def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
     if params.weights == "none":
         if params.leave_out:
             raise UserError("params.yaml: backbone.leave_out is about a weights file, where backbone.weights is 'none'")
-        return _drawn(architecture, size).state_dict(), _record(params, architecture, size, "random", "none")
+        source = "as its own code draws them" if catalogue.is_own(params.name) else "random"
+        return _drawn(architecture, size).state_dict(), _record(params, architecture, size, source, "none")
     found = _find(params, architecture)
     state, report = _fitted(found, params, architecture, size)
     record = _record(params, architecture, size, found.source, found.licence)
@@ -107,8 +110,27 @@ def store(state: State, record: WeightsRecord, weights_file: Path, record_file: 
 
 
 def save(state: State, target: Path) -> None:
-    """Write a state dict as safetensors, whole or not at all."""
-    write_bytes(target, safetensors.torch.save({name: tensor.contiguous() for name, tensor in state.items()}))
+    """Write a state dict as safetensors, whole or not at all; tensors that share memory are written each."""
+    content: State = {}
+    memory: set[int] = set()
+    for name, tensor in state.items():
+        place = tensor.untyped_storage().data_ptr()
+        content[name] = tensor.clone(memory_format=torch.contiguous_format) if place in memory else tensor.contiguous()
+        memory.add(place)
+    write_bytes(target, safetensors.torch.save(content))
+
+
+def fill(model: nn.Module, state: State) -> None:
+    """Give a network all of its tensors, by name.
+
+    Networks that ask for the version of a saved state (MNASNet) get their own: safetensors keeps none.
+
+    Raises:
+        RuntimeError: a name or a shape differs.
+    """
+    versioned = OrderedDict(state)
+    versioned._metadata = getattr(model.state_dict(), "_metadata")  # type: ignore[attr-defined]  # noqa: B009
+    model.load_state_dict(versioned)
 
 
 def load(source: Path) -> State:
@@ -146,7 +168,7 @@ def _find(params: BackboneParams, architecture: Architecture) -> _Found:
         repository = timm_models.repository(params.name)
         return _Found(*sources.from_huggingface(repository, params.sha256 or ""), architecture.licence)
     entry = zoo.default_weights(params.name, params.weights)
-    return _Found(*sources.from_torchvision(entry, params.sha256 or ""), architecture.licence)
+    return _Found(*sources.from_torchvision(entry, params.sha256 or ""), architecture.licence, zoo.notes_on(entry))
 
 
 def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, size: int) -> tuple[State, LoadReport]:
@@ -160,7 +182,7 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
         converted = _converted(params.name, {name: state[name] for name in state if name not in dropped}, model, size)
     except Exception as error:  # whatever a conversion stumbles over in a file that it isn't made for
         raise UserError(f"{where}: {' '.join(str(error).split())[:200]}") from error
-    converted = replace(converted, state={**dropped, **converted.state}, notes=(*notes, *converted.notes))
+    converted = replace(converted, state={**dropped, **converted.state}, notes=(*found.notes, *notes, *converted.notes))
     return fitting.fit(converted, drawn, leave_out, where)
 
 

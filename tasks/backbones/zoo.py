@@ -35,11 +35,13 @@ class Family:
         trunk: the modules between stem and classifier, in order; a name that ends in ``.*`` stands for all children
             of that module, which are joined to stages of one resolution unless ``blocks`` is set.
         head: the classifier's last layer, which is replaced.
-        recipe: how its weights were trained.
+        recipe: how its weights were trained, by torchvision's references/classification; for families that were ported
+            from elsewhere, by their paper.
         input_layer: the convolution that meets the image.
         blocks: every child named by ``.*`` is a stage of its own.
         auxiliary: the last layers of auxiliary classifiers.
-        auxiliary_weight: of their losses.
+        auxiliary_weight: of their losses: GoogLeNet's from its paper (Szegedy et al., CVPR 2015), Inception v3's from
+            TF-Slim, where its weights were trained.
         smallest: the least side in pixels that it takes in evaluation and in training, where that was measured to be
             another than torchvision's ``min_size``.
         options: arguments of the builder.
@@ -187,6 +189,12 @@ def smallest_size(name: str) -> int:
     """Return the least working size that a model takes, in evaluation and in training."""
     stated = max(models.get_model_weights(name).DEFAULT.meta["min_size"])
     return _multiple(name) or family_of(name).smallest or stated
+
+
+def notes_on(entry: torchvision.models.WeightsEnum) -> tuple[str, ...]:
+    """Return what torchvision says about an entry's weights that a user should know."""
+    untrained = entry is models.GoogLeNet_Weights.IMAGENET1K_V1
+    return ("the auxiliary classifiers in torchvision's file are not pretrained",) if untrained else ()
 
 
 def file_names(name: str) -> list[str]:

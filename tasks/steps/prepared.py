@@ -1,6 +1,6 @@
 """What ``prepare`` and ``backbone`` left behind, and the networks made from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from tasks import layout
-from tasks.backbones import catalogue, weights
+from tasks.backbones import weights
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.pixels import Pixels, open_store
@@ -115,13 +115,14 @@ def network_in_groups(settings: StrategyParams, data: PreparedData) -> tuple[Ada
 def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:
     """Return a strategy's network with the weights of a file."""
     adapted = _adapted(settings, data)
-    adapted.model.load_state_dict(weights.load(file))
+    weights.fill(adapted.model, weights.load(file))
     return adapted
 
 
 def _adapted(settings: StrategyParams, data: PreparedData) -> Adapted:
     state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
-    architecture = catalogue.find(data.record.name, data.record.parts)
+    record = data.record
+    architecture = replace(record.architecture(), mean=record.mean, std=record.std)
     return surgery.adapt(architecture, state, data.size, len(data.classes), data.channels, settings)
 
 

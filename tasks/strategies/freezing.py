@@ -28,6 +28,8 @@ class Group:
         part: the part of the network that it belongs to; its own name, unless a part was split.
         kind: which of a split part's groups it is (``norms``, ``biases``, ``adapters``, or the ``rest``, which never
             trains); empty for a whole part.
+        learns_statistics: whether its BatchNorm layers have no pretrained statistics to keep, and update theirs
+            whenever it trains.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Group:
     size: int
     part: str
     kind: str = ""
+    learns_statistics: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class FreezePlan:
         for group in self.groups:
             frozen = self.thaws_at(group.name) is None
             names += group.parameters if frozen else ()
-            names += group.buffers if frozen or not update_statistics else ()
+            names += group.buffers if frozen or not (update_statistics or group.learns_statistics) else ()
         return names
 
     def trainable(self) -> int:
@@ -151,8 +154,8 @@ def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: 
 
     A frozen parameter neither requires nor keeps a gradient, so that no optimizer can move it by weight decay or
     momentum. A frozen group's modules are in evaluation mode, so that BatchNorm keeps its statistics and dropout is
-    off. In groups that train, BatchNorm updates its statistics only with ``update_statistics``. A network with
-    auxiliary classifiers answers their logits, too, while these train.
+    off. In groups that train, BatchNorm updates its statistics only with ``update_statistics``, or
+    if it has none to keep. A network with auxiliary classifiers answers their logits, too, while these train.
     """
     rates = plan.rates(epoch)
     model.eval()
@@ -165,7 +168,8 @@ def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: 
             parameter.grad = None
         for name in group.modules:
             module = model.get_submodule(name)
-            module.training = trains and (update_statistics or not isinstance(module, NORMS_WITH_STATISTICS))
+            learns = update_statistics or group.learns_statistics
+            module.training = trains and (learns or not isinstance(module, NORMS_WITH_STATISTICS))
 
 
 def digests(model: nn.Module, names: Sequence[str]) -> dict[str, str]:

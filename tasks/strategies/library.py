@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasks.backbones.architecture import Part
 from tasks.errors import UserError
@@ -12,7 +12,7 @@ from tasks.strategies.freezing import AUXILIARY, REST, FreezePlan, Group, Phase
 from tasks.strategies.surgery import Adapted
 
 SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?:(?P<colon>:)(?P<stop>-?\d+)?)?\]")
-HEAD, ADAPTERS = "head", "adapters"
+STEM, HEAD, ADAPTERS = "stem", "head", "adapters"
 NORMS = re.compile(r"Norm|BatchNormAct")
 
 
@@ -43,7 +43,11 @@ def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[s
     model = adapted.model
     if settings.groups:
         return grouping.group_by_pattern(model, settings.groups)
-    groups = grouping.group_by_part(model, adapted.parts)
+    inserted = {name for name in adapted.new if name != STEM}
+    groups = tuple(
+        replace(group, learns_statistics=group.part in inserted)
+        for group in grouping.group_by_part(model, adapted.parts)
+    )
     whole = {HEAD, AUXILIARY, *adapted.new}
     if settings.adapters:
         return grouping.split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tasks.backbones import weights
 from tasks.backbones.architecture import Architecture, Part
 from tasks.params import StrategyParams
 from tasks.strategies import stages
@@ -61,7 +62,7 @@ def adapt(
     torch.manual_seed(settings.seed)
     model = architecture.build(size)
     if state is not None:
-        model.load_state_dict(state)
+        weights.fill(model, state)
     parts, name = architecture.split(model), architecture.head
     pretrained = Normalisation(architecture.mean, architecture.std)
     normalisation, replaced = replace_stem(model, architecture.input_layer, pretrained, channels, settings.stem)

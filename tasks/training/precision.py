@@ -17,6 +17,7 @@ def lower(model: nn.Module, plan: FreezePlan) -> None:
     frozen = {name for g in plan.groups if plan.thaws_at(g.name) is None for name in g.parameters}
     attention = {name for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)}
     for name, module in model.named_modules():
-        if isinstance(module, ROUNDS_ITS_WEIGHTS) and name.rpartition(".")[0] not in attention:
-            if f"{name}.weight" in frozen:
-                module.weight.data = module.weight.data.to(torch.bfloat16)
+        rounds = isinstance(module, ROUNDS_ITS_WEIGHTS) and name.rpartition(".")[0] not in attention
+        if rounds and f"{name}.weight" in frozen:
+            weight = model.get_parameter(f"{name}.weight")
+            weight.data = weight.data.to(torch.bfloat16)

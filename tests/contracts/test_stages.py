@@ -90,7 +90,14 @@ def test_every_dependency_is_pinned() -> None:
     pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
     asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     for requirement in map(Requirement, asked):
+        if requirement.name == project["name"]:  # an extra that takes in others
+            continue
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)])
+
+
+def test_every_gallery_is_understood() -> None:
+    """The benchmark of strategies has at least twelve, which all are what params.yaml takes."""
+    assert len(load_params(ROOT / "tests/benchmarks/strategies.yaml").strategies) >= 12
 
 
 def test_readme_starts_with_the_two_commands() -> None:

@@ -109,6 +109,61 @@ def test_misspelt_params_name_the_nearest(
     assert project.files() == set()
 
 
+MISTAKES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
+    "a pattern without a match": (
+        {"train": "head", "groups": {"body": [r"layer9\..*"], "head": ["fc.*"]}},
+        (r"groups.body: 'layer9\..*' matches no parameter", "its layers are conv1.0"),
+    ),
+    "a parameter without a pattern": (
+        {"train": "head", "groups": {"head": ["fc.*"]}},
+        ("'conv1.0.weight' belongs to no group", "the groups are head"),
+    ),
+    "a cut deeper than the network": ({"train": "all", "cut": 9}, ("cut", "stage1")),
+    "adapters on layers that are not there": (
+        {"train": "all", "adapters": {"targets": ["attention.*"]}},
+        ("'attention.*' matches no layer", "choose from"),
+    ),
+    "a stem for too few channels": (
+        {"train": "head", "stem": {"init": "zero"}},
+        ("zero", "choose auto, sum or repeat"),
+    ),
+    "stages that are not there": ({"train": "stages[9:]"}, ("selects nothing", "stage1", "head")),
+    "a rate for nothing": ({"train": "all", "lr": {"head": 0.1}}, ("'stem' trains, but 'lr' gives no rate",)),
+    "too few epochs": ({"train": "all", "gradual": 5, "epochs": 3}, ("set 'epochs' to",)),
+}
+
+
+def test_strategies_that_do_not_fit_the_network(project: Project) -> None:
+    """Each is one sentence that names what is wrong and what to choose from; no run is left behind."""
+    for name in ("raw", "prepare", "backbone"):
+        assert step(project, name).returncode == 0
+    before, params = project.files(), project.params()
+    params["strategies"] = {f"wrong{i}": settings for i, (settings, _) in enumerate(MISTAKES.values())}
+    project.write_params(params)
+    for i, (mistake, (_, expected)) in enumerate(MISTAKES.items()):
+        sentence = one_sentence(step(project, "finetune", "--strategy", f"wrong{i}"))
+        assert all(part in sentence for part in expected), f"{mistake}: {sentence}"
+    assert project.files() == before
+    assert not (project.root / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("data", "channels", 0, "'data.channels'"),
+        ("train", "lr", 0, "a learning rate of 0 freezes nothing: leave out of 'train' what is to stay frozen"),
+    ],
+)
+def test_values_that_mean_nothing(project: Project, section: str, key: str, value: object, expected: str) -> None:
+    """No channels, and a rate of zero for frozen."""
+    params = project.params()
+    params[section][key] = value
+    if section == "train":
+        params["strategies"] = {"full": {"train": "all"}}
+    project.write_params(params)
+    assert expected in one_sentence(step(project, "backbone"))
+
+
 def test_unknown_strategy_by_both_doors(project: Project) -> None:
     """The sentence names the nearest strategy."""
     assert "did you mean 'head_only'" in one_sentence(step(project, "finetune", "--strategy", "head_onyl"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
@@ -212,6 +213,14 @@ def test_auxiliary_classifiers_that_a_file_lacks_are_drawn_new(tmp_path: Path) -
     assert any("aux1" in line and "drawn new" in line for line in record.lines())
 
 
+def test_untrained_auxiliary_classifiers_are_noted(tmp_path: Path, sources: Sources) -> None:
+    """torchvision's own file has them without pretraining, which the report passes on."""
+    torch.save(drawn("googlenet"), tmp_path / "online.pth")
+    sources.online = tmp_path / "online.pth"
+    _, record = weights.retrieve(BackboneParams(name="googlenet", sha256=sha256_of(sources.online)), SIZE)
+    assert any("not pretrained" in line for line in record.lines())
+
+
 def test_half_an_auxiliary_classifier_is_refused(tmp_path: Path) -> None:
     """A file that lacks but one of its layers is damaged, not made without."""
     _, params = googlenet(tmp_path, lambda state: without(state, "aux2.fc2.bias"))
@@ -296,6 +305,12 @@ def test_pattern_that_makes_no_sense_is_refused(tmp_path: Path, pattern: str, sa
     """A pattern that explains nothing is a misspelling; one that explains everything is no pretraining."""
     with pytest.raises(UserError, match=said):
         weights.retrieve(left_out(saved(tmp_path, drawn(SMALL)), pattern), SIZE)
+
+
+def test_pattern_that_is_no_regular_expression_is_refused() -> None:
+    """A bracket that is never closed is a mistake in params.yaml."""
+    with pytest.raises(ValidationError, match=r"'fc\(' is not a regular expression: .*"):
+        BackboneParams(name=SMALL, leave_out=("fc(",))
 
 
 def test_nothing_is_left_out_of_random_weights() -> None:
@@ -430,6 +445,16 @@ def test_weights_in_another_memory_layout_are_stored(tmp_path: Path) -> None:
     kernel = torch.arange(24.0).reshape(2, 3, 2, 2)
     weights.save({"kernel": kernel.to(memory_format=torch.channels_last)}, tmp_path / "w.safetensors")
     assert torch.equal(weights.load(tmp_path / "w.safetensors")["kernel"], kernel)
+
+
+def test_shared_weights_are_stored(tmp_path: Path) -> None:
+    """A network that uses one tensor twice, or two halves of one, is saved whole."""
+    shared = torch.arange(6.0)
+    state = {"first": shared, "second": shared, "start": shared[:3], "end": shared[3:].view(3, 1)}
+    weights.save(state, tmp_path / "w.safetensors")
+    loaded = weights.load(tmp_path / "w.safetensors")
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
 
 
 NET = """

@@ -89,7 +89,7 @@ class Case:
 
     def __init__(self, family: str, name: str, folder: Path) -> None:
         self.settings: StrategyParams = strategy(
-            **{"epochs": 1, "lr": 0.01, "batch_size": 4, "weight_decay": 0.0, "warmup": 0.0, **STRATEGIES[name]}
+            **{"epochs": 1, "lr": 0.003, "batch_size": 4, "weight_decay": 0.0, "warmup": 0.0, **STRATEGIES[name]}
         )
         self.architecture = slim.find(family)
         self.size = max(64, self.architecture.smallest)

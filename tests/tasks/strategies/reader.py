@@ -2,11 +2,12 @@
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 
+from tasks.backbones import weights
 from tasks.params import StrategyParams
 from tasks.strategies import surgery
 from tasks.training.device import Hardware
@@ -24,7 +25,7 @@ def main() -> None:
         adapted = surgery.adapt(
             slim.find(job["family"]), None, images.shape[1], job["classes"], images.shape[3], settings
         )
-        adapted.model.load_state_dict(safetensors.torch.load_file(job["weights"]))
+        weights.fill(adapted.model, weights.load(Path(job["weights"])))
         hardware = Hardware(torch.device("cpu"), bfloat16=job["bfloat16"])
         np.save(job["logits"], predict(adapted, whole_split(images, job["classes"]), hardware).numpy())
         print("done", flush=True)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
-from tasks.strategies import library
+from tasks.strategies import freezing, library
 from tasks.strategies.freezing import REST, Group
 from tasks.strategies.library import Measured
-from tests.tasks.networks import strategy
+from tests.tasks.networks import network, strategy
 
 
 def names_of(stages: int) -> list[str]:
@@ -194,6 +194,18 @@ def test_new_parts_train_in_every_phase() -> None:
     assert [set(phase.rates) for phase in plan.phases] == [{"stem", "head"}, {"stem", "stage4", "head"}]
     slow = library.plan(strategy(train="all", gradual=1, epochs=9), GROUPS, new=("stem",))
     assert set(slow.rates(0)) == {"stem", "head"}
+
+
+def test_inserted_stages_learn_their_statistics() -> None:
+    """With ``batchnorm: frozen`` pretrained statistics stay; those of new blocks, which have none, are updated."""
+    adapted, plan = network("resnet18", strategy(train="all", insert=1, cut=1))
+    fixed = set(plan.never_moved(update_statistics=False))
+    statistics = {name for name in adapted.model.state_dict() if name.endswith("running_mean")}
+    own = {name for part in adapted.parts if part.name == "new1" for name in statistics if part.owns(name)}
+    assert own
+    assert fixed & statistics == statistics - own
+    freezing.apply(plan, adapted.model, 0, update_statistics=False)
+    assert {name for name in statistics if adapted.model.get_submodule(name.rpartition(".")[0]).training} == own
 
 
 def test_a_phase_in_which_nothing_can_train_is_refused() -> None:
