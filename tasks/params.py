@@ -85,7 +85,7 @@ class DataParams(_Section):
         source: ``elpv`` (the packaged solar cells) or ``folder`` (a folder a class).
         path: the folder that is read; for ``elpv`` the place where its images are put.
         size: working height and width in pixels; every image is resized to ``size`` x ``size``.
-        channels: 1 (grey), 3 (RGB), or ``auto``: 1 if every image is grey, else 3.
+        channels: 1 (grey), 2 (grey and alpha), 3 (RGB), 4 (RGB and alpha), or ``auto``: 1 if every image is grey, else 3.
         upright: whether the images have an up; decides which flips and turns are harmless. ``auto``: not for
             ``elpv``, but for a folder.
         defective_over: ``elpv`` only: a defect probability above this is labelled ``defective``.
@@ -96,7 +96,7 @@ class DataParams(_Section):
     source: Literal["elpv", "folder"]
     path: str = Field(min_length=1)
     size: int = Field(224, ge=16, le=2048)
-    channels: Literal["auto", 1, 3] = "auto"
+    channels: Literal["auto", 1, 2, 3, 4] = "auto"
     upright: Literal["auto", True, False] = "auto"
     defective_over: float = Field(0.5, ge=0, lt=1)
     max_unreadable: float = Field(0.05, ge=0, le=1)

@@ -148,7 +148,7 @@ def _plan(axes: Axes, parts: Sequence[Part], phases: Sequence[int], shades: LogN
 def _rate_scale(figure: Figure, panels: Sequence[Axes], shades: LogNorm) -> None:
     bar = figure.colorbar(ScalarMappable(shades, THAWED), ax=panels, fraction=0.025, aspect=30)
     bar.set_label("peak learning rate", fontsize=7)
-    bar.ax.tick_params(labelsize=6)
+    bar.ax.tick_params(which="both", labelsize=6)
 
 
 def confusions(found: Comparison) -> Figure:

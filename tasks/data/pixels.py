@@ -18,6 +18,9 @@ from tasks.files import replacing
 # The limit is ours (data.max_pixels), checked before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
+WITHOUT_ALPHA = {1: "L", 3: "RGB"}
+WITH_ALPHA = {2: "LA", 4: "RGBA"}
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -45,7 +48,8 @@ def read_header(path: Path) -> str:
 def decode(image: Image.Image, size: int, channels: int) -> Pixels:
     """Turn an image upright, bring it to ``channels``, and resize it to ``size`` x ``size``.
 
-    Alpha is composited over white; 16-bit grey keeps its upper byte. Returns uint8 of shape (size, size, channels).
+    One channel is grey, three are colour, with alpha composited over white; two and four have alpha as their last.
+    16-bit grey keeps its upper byte. Returns uint8 of shape (size, size, channels).
 
     Raises:
         ValueError: the image's mode has no fixed range.
@@ -57,8 +61,11 @@ def decode(image: Image.Image, size: int, channels: int) -> Pixels:
         raise ValueError(f"mode {image.mode} has no fixed range of values")
     elif image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if channels == 1 else "RGB")
+        if channels in WITHOUT_ALPHA:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    else:
+        image = image.convert("L" if image.mode in {"1", "L"} else "RGB")
+    image = image.convert({**WITHOUT_ALPHA, **WITH_ALPHA}[channels])
     image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
 

@@ -105,7 +105,8 @@ def train(attempt: Attempt) -> None:
         params = load_params(layout.PARAMS)
         settings = params.strategy(attempt.strategy)
         data = PreparedData.read()
-        measured = Measurement.read(attempt.work / "measured.json").measured
+        measurement = Measurement.read(attempt.work / "measured.json")
+        measured = measurement.measured
         before = read_json(attempt.work / "plan.json")["frozen"]
         job = Fitting(
             settings, network(settings, data, measured).plan, data.split("train"), data.split("val"),
@@ -122,7 +123,8 @@ def train(attempt: Attempt) -> None:
         if settings.adapters:
             adapters.merge(model)
         weights.save(model.state_dict(), attempt.work / "model.safetensors")
-        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": facts})
+        seconds = trained.progress.seconds + measurement.seconds
+        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"seconds": seconds, "facts": facts})
 
 
 def evaluate(attempt: Attempt) -> dict[str, Any]:
@@ -225,6 +227,7 @@ def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> s
             "manifest": sha256_of(layout.MANIFEST),
             "pixels": [data.size, data.channels],
             "weights": sha256_of(layout.WEIGHTS),
+            "architecture": [data.record.name, data.record.parts, data.record.code_sha256],
             "code": digest_of_tree(Path(__file__).parents[1], "*.py"),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),

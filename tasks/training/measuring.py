@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,10 +54,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured, and the curve of each learning-rate range test: (rate, smoothed loss) a step."""
+    """What was measured, and at what cost.
+
+    Attributes:
+        measured: what the plan takes from it.
+        curves: of each learning-rate range test (rate, smoothed loss) a step, by the phase's place.
+        seconds: that it took.
+    """
 
     measured: Measured = field(default_factory=Measured)
     curves: dict[int, Curve] = field(default_factory=dict)
+    seconds: float = 0.0
 
     @classmethod
     def read(cls, source: Path) -> "Measurement":
@@ -64,7 +72,7 @@ class Measurement:
         content = read_json(source)
         rates = {int(place): rate for place, rate in content["measured"]["rates"].items()}
         curves = {int(place): [(rate, loss) for rate, loss in curve] for place, curve in content["curves"].items()}
-        return cls(Measured(rates, content["measured"]["shares"]), curves)
+        return cls(Measured(rates, content["measured"]["shares"]), curves, content["seconds"])
 
 
 def needs_measuring(settings: StrategyParams) -> bool:
@@ -79,6 +87,7 @@ def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial)
         make: returns a new network and its groups.
         trial: settings, training images and device.
     """
+    started = time.monotonic()
     settings = trial.settings
     shares: dict[str, float] = {}
     if settings.auto_rgn:
@@ -90,7 +99,8 @@ def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial)
         if phase.lr == FIND:
             alone = _only(settings, phase.model_copy(update={"epochs": 1, "lr": 1.0}))
             curves[place] = range_test(*_planned(make, alone, trial, Measured(shares=shares)), trial)
-    return Measurement(Measured({place: suggested_rate(curve) for place, curve in curves.items()}, shares), curves)
+    rates = {place: suggested_rate(curve) for place, curve in curves.items()}
+    return Measurement(Measured(rates, shares), curves, time.monotonic() - started)
 
 
 def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) -> dict[str, float]:

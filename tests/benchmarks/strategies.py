@@ -84,7 +84,7 @@ def _trained(name: str, settings: StrategyParams, params: Params, data: Prepared
         for split in ("val", "test")
     }
     result = held_out | {
-        "seconds": trained.progress.seconds,
+        "seconds": trained.progress.seconds + measurement.seconds,
         "trainable": plan.trainable(),
         "facts": trained.facts,
         "measured": asdict(measurement.measured),

@@ -57,6 +57,19 @@ def one(folder: Path, image: Image.Image, channels: int = 3, name: str = "1.png"
     return store[0]
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "CMYK"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_is_the_last_of_an_even_number_of_channels(folder: Path, mode: str, channels: int) -> None:
+    """Colour under it is as it was, not composited; an image without alpha is opaque."""
+    has_alpha = mode.endswith("A")
+    image = Image.new("RGBA" if has_alpha else "RGB", (SIZE, SIZE), (40, 120, 200, 100)[: 3 + has_alpha]).convert(mode)
+    pixels = one(folder, image, channels, name="1.tiff" if mode == "CMYK" else "1.png")
+    assert np.unique(pixels[..., -1]).tolist() == [100 if has_alpha else 255]
+    expected = np.asarray(image.convert("RGB").convert("L" if channels == 2 else "RGB"), dtype=int)
+    difference = pixels[..., :-1].astype(int) - expected.reshape(SIZE, SIZE, channels - 1)
+    assert np.abs(difference).max() <= RESAMPLED
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("mode", "colour", "rgb"),

@@ -63,7 +63,8 @@ def test_measuring_is_repeatable(splits: Splits) -> None:
     """The same settings and images give the same rate, to the bit."""
     settings = strategy(train="all", lr="find")
     first, second = (measure(lambda: made(settings), trial(settings, splits)) for _ in range(2))
-    assert first == second
+    assert (first.measured, first.curves) == (second.measured, second.curves)
+    assert first.seconds > 0
 
 
 def test_relative_gradient_norms(splits: Splits) -> None:
