@@ -85,7 +85,7 @@ class DataParams(_Section):
         source: ``elpv`` (the packaged solar cells) or ``folder`` (a folder a class).
         path: the folder that is read; for ``elpv`` the place where its images are put.
         size: working height and width in pixels; every image is resized to ``size`` x ``size``.
-        channels: 1 (grey), 2 (grey and alpha), 3 (RGB), 4 (RGB and alpha), or ``auto``: 1 if every image is grey, else 3.
+        channels: 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGB, alpha), or ``auto``: 1 if every image is grey, else 3.
         upright: whether the images have an up; decides which flips and turns are harmless. ``auto``: not for
             ``elpv``, but for a folder.
         defective_over: ``elpv`` only: a defect probability above this is labelled ``defective``.

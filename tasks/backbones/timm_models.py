@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -191,12 +192,14 @@ def _split(name: str, model: nn.Module) -> list[Part]:
 
 def _grouped_parts(model: nn.Module, head: str) -> list[Part] | None:
     """Return the parts by timm's groups, if it has any; what is in none of them belongs to the last stage."""
-    from timm.models._manipulate import group_with_matcher  # timm.models.group_parameters leaves out the buffers
+    from timm.models import group_parameters
 
     tensors = tensor_names(model)
     try:
         matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
-        groups = group_with_matcher(((tensor, tensor) for tensor in [*tensors, _UNMATCHED]), matcher, reverse=True)
+        # Buffers belong to groups, too, of which timm lists the parameters alone.
+        everything = SimpleNamespace(named_parameters=lambda: ((name, name) for name in [*tensors, _UNMATCHED]))
+        groups = group_parameters(everything, matcher, reverse=True)  # type: ignore[arg-type]
     except Exception:  # whatever a network without groups raises
         return None
     trunk = [tensor for tensor in tensors if not Part("head", (head,)).owns(tensor)]
