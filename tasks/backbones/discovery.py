@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tasks.backbones.architecture import Part
 from tasks.backbones.division import ancestors, divide, tensor_names
-from tasks.backbones.tracing import BATCH, NORMS, Call, has_state, levels
+from tasks.backbones.tracing import BATCH, NORMS, Call, has_state, is_composed, levels
 from tasks.errors import UserError
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -88,14 +88,15 @@ def find_parts(name: str, model: nn.Module, calls: Sequence[Call], input_layer: 
             f"params.yaml: backbone.name '{name}' has no layers with weights between its first convolution "
             f"'{input_layer}' and its classifier '{head}'"
         )
-    owners = {tensor: _owner(name, tensor, places) for tensor in tensor_names(model)}
+    buffers = dict(model.named_buffers())
+    owners = {tensor: _owner(name, tensor, places, idle=tensor in buffers) for tensor in tensor_names(model)}
     names = ["stem", *(f"stage{number}" for number in range(1, max(places.values()))), "head"]
     return divide(model, names, owners, [call.name for call in calls])
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Return whether a module normalises, by its type or by what it is called."""
-    return isinstance(module, NORMS) or "Norm" in type(module).__name__
+    """Return whether a layer normalises, by its type or by what it is called."""
+    return isinstance(module, NORMS) or ("Norm" in type(module).__name__ and not is_composed(module))
 
 
 def is_classifier(module: nn.Module) -> bool:
@@ -159,21 +160,20 @@ def _where_resolution_falls(blocks: Sequence[_Block]) -> list[bool]:
 
 def _where_blocks_begin(blocks: Sequence[_Block]) -> list[bool]:
     """Return which blocks begin a stage: each that consists of several layers; what comes before joins the first."""
-    several = [any(block.module.children()) for block in blocks]
+    several = [is_composed(block.module) for block in blocks]
     first = several.index(True) if any(several) else 0
     return [index == 0 or (index > first and found) for index, found in enumerate(several)]
 
 
 def _can_be_block(module: nn.Module) -> bool:
     """Return whether a module is no mere sequence of blocks."""
-    return not isinstance(module, _CONTAINERS) or not any(any(child.children()) for child in module.children())
+    return not isinstance(module, _CONTAINERS) or not any(is_composed(child) for child in module.children())
 
 
 def _has_blocks(model: nn.Module, name: str) -> bool:
     """Return whether a module holds a plain sequence of blocks with weights."""
     return any(
-        isinstance(module, nn.Sequential | nn.ModuleList)
-        and sum(any(child.children()) and has_state(child) for child in module) > 1
+        isinstance(module, nn.Sequential | nn.ModuleList) and sum(map(is_composed, module)) > 1
         for module in model.get_submodule(name).modules()
     )
 
@@ -187,8 +187,12 @@ def _falls_within(calls: Sequence[Call]) -> dict[str, int]:
     return {module: found[-1] - found[0] for module, found in seen.items()}
 
 
-def _owner(name: str, tensor: str, places: Mapping[str, int]) -> int:
-    """Return which part a tensor is in: its layer's, or, beside layers, that of the first layer below its module."""
+def _owner(name: str, tensor: str, places: Mapping[str, int], *, idle: bool) -> int:
+    """Return which part a tensor is in: its layer's, or, beside layers, that of the first layer below its module.
+
+    Args:
+        idle: the tensor is never trained, so that it may be in the stem if its layer doesn't run.
+    """
     around = ancestors(tensor)
     for module in reversed(around):
         if module in places:
@@ -198,7 +202,7 @@ def _owner(name: str, tensor: str, places: Mapping[str, int]) -> int:
             return min(inside[0], max(places.values()) - 1)
         if inside:
             break
-    if not around:
+    if not around or idle:
         return 0
     raise UserError(
         f"params.yaml: backbone.name '{name}' has a tensor '{tensor}' whose layer does not run in evaluation mode, so "

@@ -194,14 +194,16 @@ def _grouped_parts(model: nn.Module, head: str) -> list[Part] | None:
     """Return the parts by timm's groups, if it has any; what is in none of them belongs to the last stage."""
     from timm.models import group_parameters
 
-    tensors = tensor_names(model)
     try:
         matcher = model.group_matcher(coarse=True)  # type: ignore[operator]
-        # Buffers belong to groups, too, of which timm lists the parameters alone.
-        everything = SimpleNamespace(named_parameters=lambda: ((name, name) for name in [*tensors, _UNMATCHED]))
-        groups = group_parameters(everything, matcher, reverse=True)  # type: ignore[arg-type]
-    except Exception:  # whatever a network without groups raises
+    except (AttributeError, AssertionError, NotImplementedError):
         return None
+    if matcher is None:
+        return None
+    tensors = tensor_names(model)
+    # Buffers belong to groups, too, of which timm lists the parameters alone.
+    everything = SimpleNamespace(named_parameters=lambda: ((name, name) for name in [*tensors, _UNMATCHED]))
+    groups = group_parameters(everything, matcher, reverse=True)  # type: ignore[arg-type]
     trunk = [tensor for tensor in tensors if not Part("head", (head,)).owns(tensor)]
     numbers = sorted({groups[tensor] for tensor in trunk} - {groups[_UNMATCHED]})
     owners = {tensor: len(numbers) for tensor in tensors}

@@ -1,6 +1,6 @@
 """A forward pass, written down: which layers run in which order, and at which resolution."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -17,11 +17,12 @@ _ON_MAPS = (nn.Conv2d, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 @dataclass(frozen=True)
 class Call:
-    """A layer that ran: a module within which no other did.
+    """A layer that ran: a module with weights of its own or without any, within which no other weights are used.
 
     Attributes:
         name, module: the layer.
-        positions: places of the image that its output has a vector for.
+        positions: places of the image that its output has a vector for. Within a module that answers in the shape it
+            was given, such as a squeeze-and-excitation, these are the places before.
     """
 
     name: str
@@ -39,33 +40,35 @@ def trace(model: nn.Module, size: int) -> tuple[list[Call], object]:
     """
     modules = dict(model.named_modules())
     busy: list[str] = []
-    inner: dict[str, bool] = {}
+    around: dict[str, tuple[str, ...]] = {}
     positions: dict[str, int | None] = {}
+    keeping: set[str] = set()
 
     def enter(name: str) -> None:
-        if not any(isinstance(modules[outer], _LAYERS) for outer in busy):
-            inner.update(dict.fromkeys(busy, False))
-            inner.setdefault(name, True)
+        around.setdefault(name, tuple(busy))
         busy.append(name)
 
-    def leave(name: str, output: Any) -> None:
+    def leave(name: str, given: tuple[Any, ...], output: Any) -> None:
         while busy.pop() != name:
             pass  # modules that raised what the network caught
         positions[name] = _positions(modules[name], output)
+        if given and isinstance(given[0], Tensor) and isinstance(output, Tensor) and given[0].shape == output.shape:
+            keeping.add(name)
 
     with _evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         handles = []
         for name, module in modules.items():
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
-            handles.append(module.register_forward_hook(lambda *seen, name=name: leave(name, seen[-1])))
+            handles.append(module.register_forward_hook(lambda _, given, out, name=name: leave(name, given, out)))
         try:
             answer = model(torch.zeros(BATCH, 3, size, size, device=device_of(model)))
         finally:
             for handle in handles:
                 handle.remove()
     calls, latest = [], size * size
-    for name in (name for name, innermost in inner.items() if innermost):
-        latest = positions[name] or latest
+    for name in _layers(modules, around):
+        if not keeping.intersection(around[name]):
+            latest = positions[name] or latest
         calls.append(Call(name, modules[name], latest))
     return calls, answer
 
@@ -84,9 +87,29 @@ def has_state(module: nn.Module) -> bool:
     return any(True for _ in module.parameters()) or any(True for _ in module.buffers())
 
 
+def has_own_state(module: nn.Module) -> bool:
+    """Return whether a module has parameters or buffers beside those of the modules in it."""
+    return any(tensor is not None for tensor in (*module._parameters.values(), *module._buffers.values()))
+
+
+def is_composed(module: nn.Module) -> bool:
+    """Return whether there are modules with parameters or buffers in a module."""
+    return any(has_state(child) for child in module.children())
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of a network's weights."""
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def _layers(modules: Mapping[str, nn.Module], around: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the layers of the modules that ran, given the modules that each ran in."""
+    composed = {outer for name, outers in around.items() if has_state(modules[name]) for outer in outers}
+    wrapping = {outer for outers in around.values() for outer in outers if not has_own_state(modules[outer])}
+    layers = {
+        name for name in around if isinstance(modules[name], _LAYERS) or not (name in composed or name in wrapping)
+    }
+    return [name for name in around if name in layers and not layers.intersection(around[name])]
 
 
 def _positions(module: nn.Module, output: Any) -> int | None:

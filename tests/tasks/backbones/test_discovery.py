@@ -83,6 +83,58 @@ def test_blocks_are_not_torn_apart() -> None:
     ]  # fmt: skip
 
 
+class Gate(nn.Module):
+    """A squeeze-and-excitation: it looks at one place, and answers in the shape that it is given."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(width, width, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        gated: Tensor = maps * self.look(maps.mean((2, 3), keepdim=True)).sigmoid()
+        return gated
+
+
+class NormFreeBlock(nn.Module):
+    """A block that ends in a gate, and is no norm in spite of its name."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width, width, 3, stride=stride, padding=1)
+        self.gate = Gate(width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        gated: Tensor = self.gate(self.convolution(maps))
+        return gated
+
+
+def test_gates_at_the_end_of_blocks_are_no_lower_resolution() -> None:
+    """The last block of each resolution, and of the network, stays with the others of its resolution."""
+    blocks = [NormFreeBlock(4, stride) for stride in (1, 1, 2, 1, 2, 1)]
+    parts = discovered(plain(nn.Conv2d(3, 4, 3), *blocks, *POOL, nn.Linear(4, 2)))[2]
+    assert [part.prefixes for part in parts[:4]] == [("0",), ("1", "2"), ("3", "4"), ("5", "6")]
+
+
+class ActiveNorm(nn.BatchNorm2d):
+    """A norm with its activation inside, and a table that nothing uses."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.activation = nn.ReLU()
+        self.table = nn.BatchNorm1d(2, affine=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        active: Tensor = self.activation(super().forward(maps))
+        return active
+
+
+def test_norm_with_its_activation_inside_is_one_layer() -> None:
+    """Its weights are its own, though a module runs in it; statistics that never change have a place as well."""
+    model = plain(nn.Conv2d(3, 4, 3), ActiveNorm(4), nn.Conv2d(4, 4, 3), *POOL, nn.Linear(4, 2))
+    parts = discovered(model)[2]
+    assert [part.prefixes for part in parts[:2]] == [("0", "1"), ("2",)]
+
+
 class Attention(nn.Module):
     """A transformer block with two children."""
 
