@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -42,7 +42,7 @@ def _as_rate(value: Any) -> Any:
     except (TypeError, ValueError):
         rate = 0.0
     if rate == 0 and value == 0:
-        raise ValueError("a learning rate of 0 freezes nothing: leave out of 'train' what is to stay frozen")
+        raise ValueError("0 is not a learning rate and freezes nothing: leave out of 'train' what is to stay frozen")
     if not 0 < rate <= 100:
         raise ValueError(f"'{value}' is not a learning rate (a number over 0, pretraining/10, or find)")
     return rate
@@ -470,6 +470,7 @@ def _section_at(location: list[str | int]) -> type[BaseModel]:
             section = PhaseParams
         elif isinstance(part, str) and part in section.model_fields:
             annotation = section.model_fields[part].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                section = annotation
+            for kind in (annotation, *get_args(annotation)):
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    section = kind
     return section

@@ -151,7 +151,7 @@ def test_strategies_that_do_not_fit_the_network(project: Project) -> None:
     ("section", "key", "value", "expected"),
     [
         ("data", "channels", 0, "'data.channels'"),
-        ("train", "lr", 0, "a learning rate of 0 freezes nothing: leave out of 'train' what is to stay frozen"),
+        ("train", "lr", 0, "freezes nothing: leave out of 'train' what is to stay frozen"),
     ],
 )
 def test_values_that_mean_nothing(project: Project, section: str, key: str, value: object, expected: str) -> None:

@@ -112,7 +112,7 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     [
         ({"data": {"source": "web", "path": "p"}}, "data.source"),
         ({"data": {"source": "folder", "path": 3}}, "data.path"),
-        ({"data": {"source": "folder", "path": "p", "channels": 2}}, "data.channels"),
+        ({"data": {"source": "folder", "path": "p", "channels": 0}}, "data.channels"),
         ({"data": {"source": "folder", "path": "p", "size": "large"}}, "data.size"),
         ({"data": {"source": "folder", "path": "p", "size": 2}}, "data.size"),
         ({"data": {"source": "folder"}}, "data.path"),
@@ -132,6 +132,12 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         ({"strategies": {"a": {"lr": 1}}}, "strategies.a"),
         ({"strategies": {"a": {"train": "all", "phases": [{"train": "all"}]}}}, "strategies.a"),
         ({"strategies": {"a": {"phases": [{"train": "all", "epochs": 0}]}}}, "strategies.a.phases.0.epochs"),
+        ({"strategies": {"a": {"train": "all", "adapters": {}, "only": "norms"}}}, "strategies.a"),
+        ({"strategies": {"a": {"train": "all", "adapters": {}, "soup": 2}}}, "strategies.a"),
+        ({"strategies": {"a": {"train": "all", "head": {"kind": "on_top"}, "cut": 1}}}, "strategies.a"),
+        ({"strategies": {"a": {"train": "all", "batch_size": 8, "micro_batch": 9}}}, "strategies.a"),
+        ({"strategies": {"a": {"milestones": {0: "head"}, "gradual": 1}}}, "strategies.a"),
+        ({"strategies": {"a": {"train": "all", "wise_ft": [0.5, 1.5]}}}, "strategies.a.wise_ft.1"),
     ],
 )
 def test_wrong_value_names_its_place(tmp_path: Path, sections: dict[str, Any], where: str) -> None:
@@ -170,6 +176,13 @@ def test_learning_rate_forms(tmp_path: Path, text: str, rate: float | str) -> No
     source = tmp_path / "params.yaml"
     source.write_text(f"data: {{source: folder, path: p}}\nstrategies: {{a: {{train: all, lr: {text}}}}}\n")
     assert load_params(source).strategy("a").lr == rate
+
+
+def test_a_misspelt_key_of_a_section_within_names_the_nearest(tmp_path: Path) -> None:
+    """Also where the section may be absent."""
+    said = refusal(written(tmp_path, strategies={"a": {"train": "all", "adapters": {"rnak": 4}}}))
+    assert "'strategies.a.adapters.rnak' is not a known key" in said
+    assert "did you mean 'rank'" in said
 
 
 @pytest.mark.parametrize(

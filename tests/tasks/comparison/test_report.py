@@ -88,7 +88,7 @@ def test_every_picture_is_embedded(written: Written) -> None:
     """The embedded pictures are those on disk, each a readable image with something on it."""
     embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
     assert sorted(embedded) == sorted(file.read_bytes() for file in written.pictures)
-    assert {file.stem for file in written.pictures} == {"scores", "costs", "curves", "confusions", "mistakes"}
+    assert {file.stem for file in written.pictures} == {"scores", "costs", "plans", "curves", "confusions", "mistakes"}
     for content in embedded:
         with Image.open(io.BytesIO(content)) as image:
             assert min(image.size) > 200
@@ -106,7 +106,7 @@ def test_class_names_are_text(written: Written) -> None:
 
 
 def test_every_strategy_has_its_row(written: Written) -> None:
-    """Scores, costs and what trains are in the tables, best first; the champion has a star."""
+    """Scores and costs are in the tables, best first; the champion has a star."""
     header = next(i for i, row in enumerate(written.page.rows) if row and row[0] == "strategy")
     strategies = list(written.found.strategies.values())
     rows = written.page.rows[header + 1 : header + 1 + len(strategies)]
@@ -117,8 +117,6 @@ def test_every_strategy_has_its_row(written: Written) -> None:
         assert f"{result.test.auroc:.3f}" in row[3]
         assert f"{result.test.accuracy:.3f}" in row[4]
         assert f"{result.trainable_parameters:,}" in row[-1]
-    what_trains = [row for row in written.page.rows if row and row[0].strip() in written.found.strategies]
-    assert sum("frozen" in row[1] and "trains" in row[2] for row in what_trains) == len(strategies)
 
 
 def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
@@ -176,10 +174,31 @@ def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, ce
     figure.savefig(io.BytesIO())
 
 
-def test_a_run_has_its_picture(tmp_path: Path) -> None:
-    """One strategy's curves and confusion are drawn, with class names that look like mathematics, too."""
+def test_plans_show_what_is_frozen_when(written: Written) -> None:
+    """A panel a strategy, its parts from the image upwards; cells without a rate are those of frozen phases."""
+    figure = figures.plans(written.found)
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert [axes.get_title(loc="left").removeprefix("★ ") for axes in panels] == list(written.found.strategies)
+    for axes, result in zip(panels, written.found.strategies.values(), strict=True):
+        assert [label.get_text() for label in axes.get_yticklabels()] == [part.name for part in result.parts]
+        (mesh,) = axes.collections
+        rates = np.ma.filled(np.ma.masked_invalid(mesh.get_array()), 0).reshape(len(result.parts), len(result.phases))
+        assert rates.tolist() == [[rate or 0 for rate in part.rates] for part in result.parts]
+        assert axes.get_xlim() == (0, sum(result.phases))
+
+
+def test_a_run_has_its_pictures(tmp_path: Path) -> None:
+    """Curves, confusion, plan and range test are drawn, with class names that look like mathematics, too."""
     history = [{"epoch": float(e), "train_loss": 1.0, "val_loss": 1.0 - e / 10} for e in range(3)]
     progress = {"history": history, "best_epoch": 2}
-    (file,) = report.run_figures(tmp_path, progress, {"confusion": [[3, 1], [0, 4]]}, ["$_$", r"$\frac$"])
-    with Image.open(file) as image:
-        assert min(image.size) > 200
+    parts = [{"name": "stem", "parameters": 9, "thaws_at": None, "rates": [None]},
+             {"name": "head", "parameters": 5, "thaws_at": 0, "rates": [0.1]}]  # fmt: skip
+    curve = [(10.0**-e, 1.0 / e) for e in range(6, 1, -1)]
+    scores = {"confusion": [[3, 1], [0, 4]]}
+    files = report.run_figures(
+        tmp_path, progress, {"parts": parts, "phases": [3]}, [(curve, 1e-3)], scores, ["$_$", r"$\frac$"]
+    )
+    assert [file.name for file in files] == ["run.png", "freeze_plan.png", "range_test_1.png"]
+    for file in files:
+        with Image.open(file) as image:
+            assert min(image.size) > 200
