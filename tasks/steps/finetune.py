@@ -70,6 +70,7 @@ def adapt(strategy: str) -> Attempt:
     reporter = Reporter(strategy)
     measurement = _measurement(settings, params, data, work / "measured.json", reporter)
     adapted, plan = network(settings, data, measurement.measured)
+    write_json(work / "measured.json", asdict(measurement))
     trainable, total = plan.trainable(), sum(group.size for group in plan.groups)
     record = {
         "strategy": strategy,
@@ -202,18 +203,17 @@ def _measurement(
     """Return what the strategy's plan needs measured; an attempt measures once, however often it is resumed."""
     if file.is_file():
         return Measurement.read(file)
-    found = Measurement()
-    if needs_measuring(settings):
-        reporter.say("measures before it trains")
-        device.keep_freed_memory()
-        augment = Augmentation(params.augment, is_upright(params))
-        trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
-        found = measure(lambda: network_in_groups(settings, data), trial)
-        for place, rate in found.measured.rates.items():
-            reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
-        for part, share in found.measured.shares.items():
-            reporter.say(f"{part} trains at {share:.0%} of the rate")
-    write_json(file, asdict(found))
+    if not needs_measuring(settings):
+        return Measurement()
+    reporter.say("measures before it trains")
+    device.keep_freed_memory()
+    augment = Augmentation(params.augment, is_upright(params))
+    trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
+    found = measure(lambda: network_in_groups(settings, data), trial)
+    for place, rate in found.measured.rates.items():
+        reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
+    for part, share in found.measured.shares.items():
+        reporter.say(f"{part} trains at {share:.0%} of the rate")
     return found
 
 
