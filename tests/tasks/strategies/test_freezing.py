@@ -74,7 +74,7 @@ def state_of(model: nn.Module) -> tuple[list[bool], list[bool]]:
 @given(visited=st.lists(st.integers(0, 4), max_size=6), epoch=st.integers(0, 4), statistics=st.booleans())
 def test_the_state_depends_on_the_epoch_alone(visited: list[int], epoch: int, statistics: bool) -> None:
     """Whatever epochs came before, and whatever was done to the network: the state of an epoch is the same."""
-    fresh, used = Toy(), Toy()
+    fresh, used = Toy().eval(), Toy()
     plan = plan_of(fresh, *BODY_THEN_HEAD)
     for earlier in visited:
         freezing.apply(plan, used, earlier, update_statistics=not statistics)
