@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.backbones import catalogue
+from tasks.backbones.architecture import Architecture
 from tasks.params import StrategyParams
 from tasks.strategies import surgery
 from tasks.strategies.surgery import Adapted
@@ -14,11 +16,16 @@ from tests.tasks.strategies import slim
 SIZE = 64
 
 
+def architecture(name: str) -> Architecture:
+    """Return a slim architecture, or the whole of one whose layers are told apart by their names."""
+    return catalogue.find(name) if name == "mobilenet_v3_small" else slim.find(name)
+
+
 @cache
 def weights(name: str) -> dict[str, Tensor]:
     """Return weights with biases other than zero, and with the statistics of random images; not to be changed."""
     torch.manual_seed(5)
-    model = slim.find(name).build(SIZE)
+    model = architecture(name).build(SIZE)
     for tensor in model.state_dict().values():
         if tensor.dim() == 1 and tensor.is_floating_point():
             tensor.add_(0.1 * torch.rand_like(tensor))
@@ -37,7 +44,7 @@ def strategy(**settings: Any) -> StrategyParams:
 
 def adapt(name: str, channels: int = 3, classes: int = 2, **settings: Any) -> Adapted:
     """Return a network with those weights, adapted as a strategy asks for."""
-    return surgery.adapt(slim.find(name), weights(name), SIZE, classes, channels, strategy(**settings))
+    return surgery.adapt(architecture(name), weights(name), SIZE, classes, channels, strategy(**settings))
 
 
 def random_images(channels: int = 3, count: int = 2) -> Tensor:
