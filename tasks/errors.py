@@ -1,7 +1,9 @@
 """The error that a person can act on."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+SHOWN = 12
 
 
 class UserError(Exception):
@@ -22,3 +24,9 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     if close:
         return f" (did you mean '{close[0]}'?)"
     return f" (choose from: {', '.join(options)})"
+
+
+def listed(names: Sequence[str], shown: int = SHOWN) -> str:
+    """Return names one after the other: the first ones, and how many more there are."""
+    more = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")

@@ -72,7 +72,6 @@ def _as_milestones(value: Any) -> Any:
 
 
 FIND = "find"
-Rate = Annotated[float | str, BeforeValidator(_as_rate)]
 Rates = Annotated[float | str | dict[str, float | str], BeforeValidator(_as_rates)]
 Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from tasks.errors import UserError
+from tasks.errors import UserError, listed
 
 SHOWN = 8
 # Under these names training scripts keep the weights in their checkpoints (PyTorch, Lightning, timm, torchvision).
@@ -41,9 +41,9 @@ class LoadReport:
         """Return the report as text, a line a fact."""
         found = [f"{self.matched} tensors matched by name"]
         if self.left_out:
-            found.append(f"{len(self.left_out)} of the file left out: {_listed(self.left_out)}")
+            found.append(f"{len(self.left_out)} of the file left out: {listed(self.left_out, SHOWN)}")
         if self.new:
-            found.append(f"{len(self.new)} drawn new: {_listed(self.new)}")
+            found.append(f"{len(self.new)} drawn new: {listed(self.new, SHOWN)}")
         return [*found, *self.notes]
 
     @classmethod
@@ -186,7 +186,7 @@ def _chosen(names: Collection[str], patterns: Sequence[str]) -> set[str]:
         if not any(matches([pattern], name) for name in names):
             raise UserError(
                 f"params.yaml: backbone.leave_out '{pattern}' matches no tensor of the file or of the network, "
-                f"which are named {_listed(sorted(names))}"
+                f"which are named {listed(sorted(names), SHOWN)}"
             )
     return {name for name in names if matches(patterns, name)}
 
@@ -197,8 +197,3 @@ def _differs(tensor: Tensor, wanted: Tensor) -> bool:
 
 def _below(prefix: str, name: str) -> bool:
     return name.startswith(prefix + ".")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

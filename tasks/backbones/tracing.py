@@ -55,7 +55,7 @@ def trace(model: nn.Module, size: int) -> tuple[list[Call], object]:
         if given and isinstance(given[0], Tensor) and isinstance(output, Tensor) and given[0].shape == output.shape:
             keeping.add(name)
 
-    with _evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with evaluating(model), torch.no_grad(), torch.random.fork_rng(devices=[]):
         handles = []
         for name, module in modules.items():
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: enter(name)))
@@ -126,7 +126,8 @@ def _positions(module: nn.Module, output: Any) -> int | None:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Keep all of a network in evaluation mode for as long as the block runs."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -1,21 +1,18 @@
 """Adapters: small trainable layers of the peft library beside frozen ones, merged into them after training."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import nn
 
-from tasks.backbones.tracing import has_state
-from tasks.errors import UserError
+from tasks.backbones.tracing import evaluating, has_state
+from tasks.errors import UserError, listed
 from tasks.params import AdaptersParams
 from tasks.strategies.heads import set_module
 from tasks.strategies.surgery import Adapted
-
-NAMES_SHOWN = 12
 
 
 def inject(adapted: Adapted, params: AdaptersParams, parts: Sequence[str], size: int, channels: int) -> None:
@@ -117,7 +114,7 @@ def _targets(patterns: Sequence[str] | None, problems: Mapping[str, str | None],
         raise UserError(
             f"params.yaml: 'adapters' finds no layer in {', '.join(parts)} that can have one: train more with 'train'"
         )
-    choice = f"choose from {_some(able)}"
+    choice = f"choose from {listed(able)}"
     chosen: set[str] = set()
     for pattern in patterns or ():
         try:
@@ -158,25 +155,9 @@ def _called(model: nn.Module, layers: Mapping[str, nn.Module], size: int, channe
     seen: set[str] = set()
     handles = [layer.register_forward_hook(lambda *_, name=name: seen.add(name)) for name, layer in layers.items()]
     try:
-        with _evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad():
             model(torch.zeros(2, channels, size, size))
     finally:
         for handle in handles:
             handle.remove()
     return seen
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{', '.join(names[:NAMES_SHOWN])}{more}"

@@ -10,10 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from torch import nn
 
 from tasks.backbones.architecture import Part
-from tasks.errors import UserError
+from tasks.errors import UserError, listed
 from tasks.strategies.freezing import REST, Group
-
-NAMES_SHOWN = 12
 
 
 def patterns_of(parts: Sequence[Part]) -> dict[str, list[str]]:
@@ -151,5 +149,4 @@ def _layers(model: nn.Module) -> str:
     names = [
         name for name, module in model.named_modules() if name and not any(module.children()) and module.state_dict()
     ]
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"its layers are {', '.join(names[:NAMES_SHOWN])}{more}"
+    return f"its layers are {listed(names)}"

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tasks.backbones.architecture import Part
+from tasks.backbones.discovery import is_norm
 from tasks.errors import UserError
 from tasks.params import FIND, PRETRAINING_RATE, PhaseParams, StrategyParams
 from tasks.strategies import grouping
@@ -13,7 +14,6 @@ from tasks.strategies.surgery import Adapted
 
 SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?:(?P<colon>:)(?P<stop>-?\d+)?)?\]")
 STEM, HEAD, ADAPTERS = "stem", "head", "adapters"
-NORMS = re.compile(r"Norm|BatchNormAct")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[s
         return grouping.split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)
     if settings.only == "all":
         return groups
-    norms = {name for name, module in model.named_modules() if NORMS.search(type(module).__name__)}
+    norms = {name for name, module in model.named_modules() if is_norm(module)}
     belongs = {
         "norms": lambda name: name.rpartition(".")[0] in norms,
         "biases": lambda name: name.endswith("bias"),

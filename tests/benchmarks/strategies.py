@@ -36,7 +36,7 @@ GALLERY = Path(__file__).with_name("strategies.yaml")
 def main(
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each strategy.")] = 3,
     params: Annotated[Path, typer.Option(help="A file like params.yaml.")] = GALLERY,
-    folder: Annotated[Path, typer.Option(help="Where data and results are kept.")] = Path("data/work/strategies"),
+    folder: Annotated[Path, typer.Option(help="Where data and results are kept.")] = layout.WORK / "strategies",
     only: Annotated[list[str] | None, typer.Option(help="Strategies to train; all, if none is named.")] = None,
 ) -> None:
     """Train every strategy with every seed; print the table and write it as JSON beside."""

@@ -2,8 +2,9 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ class Reader:
     def logits(self, folder: Path, **job: Any) -> torch.Tensor:
         """Return what the saved weights answer."""
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert isinstance(stdin, IO) or stdin is not None
+        assert stdin is not None
         assert stdout is not None
         print(json.dumps(job | {"logits": str(folder / "logits.npy")}), file=stdin, flush=True)
         assert stdout.readline().strip() == "done"
@@ -178,3 +179,18 @@ def check(family: str, name: str, reader: Reader, tmp_path: Path) -> None:
     assert torch.equal(read, merged), "saved weights answer the same to the bit"
     for file in tmp_path.glob("*.safetensors"):
         file.unlink()
+
+
+def matrix_of(*families: str) -> Callable[..., None]:
+    """Return the test of some families by every strategy; a file for some families each lets processes share them."""
+
+    @pytest.mark.parametrize("name", STRATEGIES)
+    @pytest.mark.parametrize("family", families)
+    def test_matrix(
+        family: str, name: str, reader: Reader, tmp_path: Path, record_property: Callable[[str, object], None]
+    ) -> None:
+        """What trains moves, what is frozen is equal to the bit, and what was saved answers the same elsewhere."""
+        record_property("matrix", [family, name])
+        check(family, name, reader, tmp_path)
+
+    return test_matrix

@@ -116,10 +116,10 @@ def _densenet(size: int) -> nn.Module:
     return models.DenseNet(growth_rate=8, block_config=(2, 2, 2, 2), num_init_features=WIDTH)
 
 
-def _efficientnet(size: int) -> nn.Module:
+def _efficientnet(early: type[MBConvConfig | FusedMBConvConfig], size: int) -> nn.Module:
     settings = [
-        MBConvConfig(1, 3, 1, 16, 16, 1),
-        MBConvConfig(2, 3, 2, 16, 16, 1),
+        early(1, 3, 1, 16, 16, 1),
+        early(2, 3, 2, 16, 16, 1),
         MBConvConfig(2, 3, 2, 16, 24, 1),
         MBConvConfig(2, 5, 2, 24, 32, 1),
     ]
@@ -149,16 +149,6 @@ def _shufflenet(size: int) -> nn.Module:
     return models.ShuffleNetV2([2, 2, 2], [16, 16, 32, 64, 128])
 
 
-def _efficientnet_v2(size: int) -> nn.Module:
-    settings = [
-        FusedMBConvConfig(1, 3, 1, 16, 16, 1),
-        FusedMBConvConfig(2, 3, 2, 16, 16, 1),
-        MBConvConfig(2, 3, 2, 16, 24, 1),
-        MBConvConfig(2, 3, 2, 24, 32, 1),
-    ]
-    return models.EfficientNet(settings, dropout=0.2, last_channel=64)
-
-
 def _maxvit(size: int) -> nn.Module:
     return models.MaxVit((size, size), WIDTH, 2, [WIDTH, 2 * WIDTH], [1, 1], 8, stochastic_depth_prob=0.1)
 
@@ -183,9 +173,9 @@ SLIM: dict[str, Callable[[int], nn.Module]] = {
     "alexnet": _alexnet,
     "convnext_tiny": _convnext,
     "densenet121": _densenet,
-    "efficientnet_b0": _efficientnet,
-    "efficientnet_v2_s": _efficientnet_v2,
-    "efficientnet_v2_l": _efficientnet_v2,
+    "efficientnet_b0": partial(_efficientnet, MBConvConfig),
+    "efficientnet_v2_s": partial(_efficientnet, FusedMBConvConfig),
+    "efficientnet_v2_l": partial(_efficientnet, FusedMBConvConfig),
     "googlenet": _googlenet,
     "inception_v3": _inception,
     "maxvit_t": _maxvit,

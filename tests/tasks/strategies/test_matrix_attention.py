@@ -1,25 +1,10 @@
 """Networks that attend, fine-tuned in every way; a table of the outcome ends the tests."""
 
-from collections.abc import Callable
-from pathlib import Path
+from tests.tasks.strategies.matrix import matrix_of
 
-import pytest
-
-from tests.tasks.strategies.matrix import STRATEGIES, Reader, check
-
-FAMILIES = (
+test_matrix = matrix_of(
     "maxvit_t",
     "swin_t",
     "swin_v2_t",
     "vit_b_16",
 )
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_matrix(
-    family: str, name: str, reader: Reader, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    """What trains moves, what is frozen is equal to the bit, and what was saved answers the same elsewhere."""
-    record_property("matrix", [family, name])
-    check(family, name, reader, tmp_path)

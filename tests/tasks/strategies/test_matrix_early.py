@@ -1,26 +1,11 @@
 """The first convolutional networks, fine-tuned in every way; a table of the outcome ends the tests."""
 
-from collections.abc import Callable
-from pathlib import Path
+from tests.tasks.strategies.matrix import matrix_of
 
-import pytest
-
-from tests.tasks.strategies.matrix import STRATEGIES, Reader, check
-
-FAMILIES = (
+test_matrix = matrix_of(
     "alexnet",
     "vgg11_bn",
     "squeezenet1_1",
     "googlenet",
     "inception_v3",
 )
-
-
-@pytest.mark.parametrize("name", STRATEGIES)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_matrix(
-    family: str, name: str, reader: Reader, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    """What trains moves, what is frozen is equal to the bit, and what was saved answers the same elsewhere."""
-    record_property("matrix", [family, name])
-    check(family, name, reader, tmp_path)
