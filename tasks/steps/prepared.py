@@ -10,13 +10,15 @@ import torch
 
 from tasks import layout
 from tasks.backbones import weights
+from tasks.backbones.architecture import Architecture
+from tasks.backbones.fitting import State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.pixels import Pixels, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.params import Params, StrategyParams
-from tasks.strategies import adapters, library, surgery
+from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import Measured
 from tasks.strategies.surgery import Adapted
@@ -104,26 +106,24 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
 
 def network_in_groups(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, tuple[Group, ...]]:
     """Return a strategy's network before training, and the groups that freeze and thaw together."""
-    adapted = _adapted(settings, data)
-    if settings.adapters:
-        parts = library.trained_parts(settings, adapted.parts)
-        adapters.inject(adapted, settings.adapters, parts, data.size, data.channels)
-    injected = adapters.trainable_names(adapted.model) if settings.adapters else ()
-    return adapted, library.groups_of(settings, adapted, injected)
+    return making.make(*_start(settings, data))
 
 
 def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:
     """Return a strategy's network with the weights of a file."""
-    adapted = _adapted(settings, data)
+    adapted = surgery.adapt(*_start(settings, data))
     weights.fill(adapted.model, weights.load(file))
     return adapted
 
 
-def _adapted(settings: StrategyParams, data: PreparedData) -> Adapted:
-    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
+def _start(
+    settings: StrategyParams, data: PreparedData
+) -> tuple[Architecture, State | None, int, int, int, StrategyParams]:
+    """Return what a strategy's network is made of."""
     record = data.record
     architecture = replace(record.architecture(), mean=record.mean, std=record.std)
-    return surgery.adapt(architecture, state, data.size, len(data.classes), data.channels, settings)
+    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
+    return architecture, state, data.size, len(data.classes), data.channels, settings
 
 
 def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams) -> metrics.Floats:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tasks.backbones import catalogue
 from tasks.data.pixels import fill_store, open_store
 from tasks.params import StrategyParams
-from tasks.strategies import adapters, library, surgery
+from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
@@ -33,13 +33,8 @@ def adapt(
 
 def network(name: str, settings: StrategyParams, channels: int = 1, classes: int = 2) -> tuple[Adapted, FreezePlan]:
     """Return a network with random weights, adapted as a strategy asks for, and the strategy's plan."""
-    adapted = adapt(name, settings, channels, classes)
-    injected: list[str] = []
-    if settings.adapters:
-        parts = library.trained_parts(settings, adapted.parts)
-        adapters.inject(adapted, settings.adapters, parts, SIZE, channels)
-        injected = adapters.trainable_names(adapted.model)
-    return adapted, library.plan(settings, library.groups_of(settings, adapted, injected), adapted.new, 0.1)
+    adapted, groups = making.make(catalogue.find(name), None, SIZE, classes, channels, settings)
+    return adapted, library.plan(settings, groups, adapted.new, 0.1)
 
 
 def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:

@@ -15,7 +15,7 @@ from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.errors import UserError
 from tasks.params import AugmentParams, StrategyParams
-from tasks.strategies import adapters, freezing, library, surgery
+from tasks.strategies import adapters, freezing, library, making
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.surgery import Adapted
 from tasks.training import precision
@@ -104,14 +104,7 @@ class Case:
 
     def made(self) -> tuple[Adapted, tuple[Group, ...]]:
         """Return the network before training and its groups."""
-        settings = self.settings
-        adapted = surgery.adapt(self.architecture, None, self.size, CLASSES, self.channels, settings)
-        injected: list[str] = []
-        if settings.adapters:
-            parts = library.trained_parts(settings, adapted.parts)
-            adapters.inject(adapted, settings.adapters, parts, self.size, self.channels)
-            injected = adapters.trainable_names(adapted.model)
-        return adapted, library.groups_of(settings, adapted, injected)
+        return making.make(self.architecture, None, self.size, CLASSES, self.channels, self.settings)
 
     def plan(self) -> FreezePlan:
         """Return the plan, after measuring what it needs."""
