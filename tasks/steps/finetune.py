@@ -16,20 +16,18 @@ from tasks import layout, tracking
 from tasks.backbones import weights
 from tasks.comparison import report
 from tasks.data import manifest
-from tasks.data.augmentation import Augmentation
 from tasks.errors import UserError
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
 from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, is_upright, network, network_in_groups, probabilities_of, with_weights
+from tasks.steps.prepared import PreparedData, is_upright, network, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
-from tasks.strategies import adapters, freezing
+from tasks.steps.training import measurement_for, trained_network
+from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
-from tasks.training import device
-from tasks.training.fine_tune import fine_tune
-from tasks.training.loop import DivergedError, Fitting
-from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
+from tasks.training.loop import DivergedError
+from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
 
 EXAMPLE_SIDE = 32
@@ -68,9 +66,12 @@ def adapt(strategy: str) -> Attempt:
     identity = _identity(settings, params, data)
     work = layout.WORK / f"{strategy}-{identity[:12]}"
     reporter = Reporter(strategy)
-    measurement = _measurement(settings, params, data, work / "measured.json", reporter)
+    measured = work / "measured.json"
+    measurement = (
+        Measurement.read(measured) if measured.is_file() else measurement_for(settings, params, data, reporter)
+    )
     adapted, plan = network(settings, data, measurement.measured)
-    write_json(work / "measured.json", asdict(measurement))
+    write_json(measured, asdict(measurement))
     trainable, total = plan.trainable(), sum(group.size for group in plan.groups)
     record = {
         "strategy": strategy,
@@ -107,25 +108,13 @@ def train(attempt: Attempt) -> None:
         settings = params.strategy(attempt.strategy)
         data = PreparedData.read()
         measurement = Measurement.read(attempt.work / "measured.json")
-        measured = measurement.measured
-        before = read_json(attempt.work / "plan.json")["frozen"]
-        job = Fitting(
-            settings, network(settings, data, measured).plan, data.split("train"), data.split("val"),
-            Augmentation(params.augment, is_upright(params)), device.choose(settings),
-            attempt.work / "checkpoint.safetensors",
-        )  # fmt: skip
-        device.keep_freed_memory()
-        trained = fine_tune(
-            lambda: network(settings, data, measured).adapted, job, before, Reporter(attempt.strategy),
+        trained = trained_network(
+            settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
+            attempt.work / "checkpoint.safetensors", Reporter(attempt.strategy),
             lambda row: tracking.log_epoch(attempt.run_id, row),
         )  # fmt: skip
-        model = trained.adapted.model
-        facts = trained.facts | {"frozen_digest": digest_of(freezing.digests(model, list(before)))}
-        if settings.adapters:
-            adapters.merge(model)
-        weights.save(model.state_dict(), attempt.work / "model.safetensors")
-        seconds = trained.progress.seconds + measurement.seconds
-        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"seconds": seconds, "facts": facts})
+        weights.save(trained.adapted.model.state_dict(), attempt.work / "model.safetensors")
+        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": trained.facts})
 
 
 def evaluate(attempt: Attempt) -> dict[str, Any]:
@@ -195,26 +184,6 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     except BaseException:
         tracking.abandon(attempt.run_id)
         raise
-
-
-def _measurement(
-    settings: StrategyParams, params: Params, data: PreparedData, file: Path, reporter: Reporter
-) -> Measurement:
-    """Return what the strategy's plan needs measured; an attempt measures once, however often it is resumed."""
-    if file.is_file():
-        return Measurement.read(file)
-    if not needs_measuring(settings):
-        return Measurement()
-    reporter.say("measures before it trains")
-    device.keep_freed_memory()
-    augment = Augmentation(params.augment, is_upright(params))
-    trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
-    found = measure(lambda: network_in_groups(settings, data), trial)
-    for place, rate in found.measured.rates.items():
-        reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
-    for part, share in found.measured.shares.items():
-        reporter.say(f"{part} trains at {share:.0%} of the rate")
-    return found
 
 
 def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812
 
 from tasks.backbones import weights
+from tasks.files import digest_of
 from tasks.strategies import freezing, library
 from tasks.strategies.surgery import Adapted
 from tasks.training.averaging import LossOf, State, best_mixture, greedy_soup
@@ -24,7 +25,8 @@ class Trained:
     Attributes:
         adapted: with the weights that are handed over, on the CPU.
         progress: of all fine-tunings, one after the other.
-        facts: what was chosen on the validation split: ``soup_members``, ``wise_ft_share``.
+        facts: ``frozen_digest``, of all frozen tensors, the same before and after; and what was chosen on the
+            validation split: ``soup_members``, ``wise_ft_share``.
     """
 
     adapted: Adapted
@@ -59,7 +61,7 @@ def fine_tune(
         freezing.prove_frozen(frozen, freezing.digests(adapted.model, list(frozen)))
         members.append((progress, state_of(adapted.model, names_that_change(adapted.model, job.plan, job.settings))))
     progress, state = members[0]
-    best, facts = 0, dict[str, Any]()
+    best, facts = 0, dict[str, Any](frozen_digest=digest_of(frozen))
     loss_of = _validation_loss(adapted, job)
     if len(members) > 1:
         state, taken, loss = greedy_soup([m for _, m in members], [p.best_loss for p, _ in members], loss_of)

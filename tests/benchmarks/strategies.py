@@ -16,18 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks import layout
-from tasks.data.augmentation import Augmentation
 from tasks.evaluation.metrics import scores
 from tasks.files import digest_of, read_json, write_json
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.backbone import backbone
 from tasks.steps.data import prepare, raw
-from tasks.steps.prepared import PreparedData, is_upright, network, network_in_groups, probabilities_of
-from tasks.strategies import adapters, freezing
+from tasks.steps.prepared import PreparedData, network, probabilities_of
+from tasks.steps.training import measurement_for, trained_network
+from tasks.strategies import freezing
 from tasks.training import device
-from tasks.training.fine_tune import fine_tune
-from tasks.training.loop import Fitting
-from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
 
 GALLERY = Path(__file__).with_name("strategies.yaml")
@@ -65,26 +62,17 @@ def _trained(name: str, settings: StrategyParams, params: Params, data: Prepared
         found: dict[str, Any] = read_json(place)
         return found
     reporter = Reporter(f"{name}, seed {settings.seed}")
-    hardware, augment = device.choose(settings), Augmentation(params.augment, is_upright(params))
-    measurement = Measurement()
-    if needs_measuring(settings):
-        trial = Trial(settings, data.record.lr, data.split("train"), augment, hardware)
-        measurement = measure(lambda: network_in_groups(settings, data), trial)
+    measurement = measurement_for(settings, params, data, reporter)
     adapted, plan = network(settings, data, measurement.measured)
     frozen = freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics))
     checkpoint = place.with_suffix(".safetensors")
-    job = Fitting(settings, plan, data.split("train"), data.split("val"), augment, hardware, checkpoint)
-    trained = fine_tune(
-        lambda: network(settings, data, measurement.measured).adapted, job, frozen, reporter, lambda _: None
-    )
-    if settings.adapters:
-        adapters.merge(trained.adapted.model)
+    trained = trained_network(settings, params, data, measurement, frozen, checkpoint, reporter, lambda _: None)
     held_out = {
         split: scores(data.split(split).targets.numpy(), probabilities_of(trained.adapted, data.split(split), settings))
         for split in ("val", "test")
     }
     result = held_out | {
-        "seconds": trained.progress.seconds + measurement.seconds,
+        "seconds": trained.progress.seconds,
         "trainable": plan.trainable(),
         "facts": trained.facts,
         "measured": asdict(measurement.measured),

@@ -1,0 +1,73 @@
+"""What trains a strategy's network, without tracking: measured where the strategy asks for it, fine-tuned, merged."""
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tasks.data.augmentation import Augmentation
+from tasks.params import Params, StrategyParams
+from tasks.steps.prepared import PreparedData, is_upright, network, network_in_groups
+from tasks.strategies import adapters
+from tasks.training import device
+from tasks.training.fine_tune import Trained, fine_tune
+from tasks.training.loop import Fitting
+from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
+from tasks.training.progress import Reporter
+
+
+def measurement_for(settings: StrategyParams, params: Params, data: PreparedData, reporter: Reporter) -> Measurement:
+    """Measure what a strategy's plan needs before training; most need nothing."""
+    if not needs_measuring(settings):
+        return Measurement()
+    reporter.say("measures before it trains")
+    device.keep_freed_memory()
+    augment = Augmentation(params.augment, is_upright(params))
+    trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
+    found = measure(lambda: network_in_groups(settings, data), trial)
+    for place, rate in found.measured.rates.items():
+        reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
+    for part, share in found.measured.shares.items():
+        reporter.say(f"{part} trains at {share:.0%} of the rate")
+    return found
+
+
+def trained_network(
+    settings: StrategyParams,
+    params: Params,
+    data: PreparedData,
+    measurement: Measurement,
+    frozen: Mapping[str, str],
+    checkpoint: Path,
+    reporter: Reporter,
+    on_epoch: Callable[[dict[str, float]], None],
+) -> Trained:
+    """Fine-tune a strategy's network; what was measured before counts as training time.
+
+    Args:
+        settings: the strategy.
+        params: shared by all strategies.
+        data: the prepared images and the backbone.
+        measurement: what the plan needs.
+        frozen: digests of what the plan freezes.
+        checkpoint: where the state is kept between steps.
+        reporter: shows progress.
+        on_epoch: called with the history row of every epoch that was finished here.
+
+    Raises:
+        DivergedError: training became non-finite and did not recover.
+        RuntimeError: a frozen tensor changed; names it.
+    """
+    made = partial(network, settings, data, measurement.measured)
+    first = made()
+    job = Fitting(
+        settings, first.plan, data.split("train"), data.split("val"),
+        Augmentation(params.augment, is_upright(params)), device.choose(settings), checkpoint,
+    )  # fmt: skip
+    device.keep_freed_memory()
+    networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))
+    trained = fine_tune(partial(next, networks), job, frozen, reporter, on_epoch)
+    if settings.adapters:
+        adapters.merge(trained.adapted.model)
+    return replace(trained, progress=replace(trained.progress, seconds=trained.progress.seconds + measurement.seconds))
