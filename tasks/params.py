@@ -1,9 +1,10 @@
 """``params.yaml``, typed: an unknown or misspelt key is an error that names the nearest one."""
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, get_args
 
+from PIL import ImageColor
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -18,6 +19,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from tasks import layout
 from tasks.errors import UserError, nearest
 
 PRETRAINING_RATE = re.compile(r"pretraining\s*(?:/\s*(?P<divisor>\d+(?:\.\d+)?))?")
@@ -75,44 +77,150 @@ FIND = "find"
 Rates = Annotated[float | str | dict[str, float | str], BeforeValidator(_as_rates)]
 Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+Sampling = Literal["natural", "balanced"]
+TABLES = (".csv", ".tsv", ".parquet")
 
 
 class DataParams(_Section):
     """Where the images come from and how they are read.
 
     Attributes:
-        source: ``elpv`` (the packaged solar cells) or ``folder`` (a folder a class).
-        path: the folder that is read; for ``elpv`` the place where its images are put.
+        source: ``elpv`` (the packaged solar cells), ``folder`` (a folder a class), ``manifest`` (a table with a row an
+            image), ``archive`` (a .zip or .tar of either) or ``torchvision`` (one of its data sets).
+        path: the folder, table or archive that is read; ``data/fetched/NAME`` where it is fetched first.
+        url: where a folder, table or archive is fetched from: ``s3://``, ``gs://``, ``ssh://``, ``https://``,
+            ``file://``.
+        rev: the git revision whose version of ``path`` is read; ``path`` is then one that this repository tracks.
+        dataset: ``torchvision`` only: a class of ``torchvision.datasets``, such as ``CIFAR10``.
+        max_files: an archive with more members than this is not unpacked.
+        max_unpacked_bytes: an archive that unpacks to more than this is not unpacked.
         size: working height and width in pixels; every image is resized to ``size`` x ``size``.
         channels: 1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGB, alpha), or ``auto``: 1 if every image is grey, else 3.
         upright: whether the images have an up; decides which flips and turns are harmless. ``auto``: not for
             ``elpv``, but for a folder.
         defective_over: ``elpv`` only: a defect probability above this is labelled ``defective``.
-        max_unreadable: the largest share of unreadable images that a run tolerates.
+        max_unreadable: the largest share of files that can't be used that a run tolerates.
         max_pixels: images with more pixels than this are not decoded (decompression bombs).
+        max_bytes: files larger than this are not read.
+        background: what images with alpha are laid over, by name (``white``) or number (``#ffffff``).
     """
 
-    source: Literal["elpv", "folder"]
+    source: Literal["elpv", "folder", "manifest", "archive", "torchvision"]
     path: str = Field(min_length=1)
+    url: str = ""
+    rev: str = ""
+    dataset: str = ""
+    max_files: int = Field(1_000_000, gt=0)
+    max_unpacked_bytes: int = Field(100_000_000_000, gt=0)
     size: int = Field(224, ge=16, le=2048)
     channels: Literal["auto", 1, 2, 3, 4] = "auto"
     upright: Literal["auto", True, False] = "auto"
     defective_over: float = Field(0.5, ge=0, lt=1)
     max_unreadable: float = Field(0.05, ge=0, le=1)
     max_pixels: int = Field(100_000_000, gt=0)
+    max_bytes: int = Field(500_000_000, gt=0)
+    background: str = "white"
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, name: str) -> str:
+        try:
+            ImageColor.getrgb(name)
+        except ValueError as error:
+            raise ValueError(
+                f"'{name}' is not a colour: write a name such as white, or a number such as #ffffff"
+            ) from error
+        return name
+
+    @model_validator(mode="after")
+    def _says_where_images_come_from(self) -> "DataParams":
+        if self.url and self.rev:
+            raise ValueError("'url' and 'rev' are two places to fetch from: keep one")
+        if (self.url or self.rev) and self.source in {"elpv", "torchvision"}:
+            raise ValueError(
+                f"'{'url' if self.url else 'rev'}' goes with folder, manifest and archive, not {self.source}"
+            )
+        if bool(self.dataset) != (self.source == "torchvision"):
+            raise ValueError("'dataset' and 'source: torchvision' go together: write both, such as 'dataset: CIFAR10'")
+        if not re.fullmatch(r"\w*", self.dataset):
+            raise ValueError(f"'dataset' is a name such as CIFAR10, not '{self.dataset}'")
+        if self.url and (not re.match(r"[\w+:]+://.", self.url) or self.fetched in {"", ".", ".."}):
+            raise ValueError(f"'url' is an address such as s3://bucket/photos, not '{self.url}'")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_what_is_fetched(self) -> "DataParams":
+        path = PurePosixPath(self.path)
+        if self.rev:
+            if path.is_absolute() or ".." in path.parts or not self.fetched:
+                raise ValueError(
+                    f"with 'rev', 'path' is one that this repository tracks, in a folder, not '{self.path}'"
+                )
+        elif self.fetched:
+            place = PurePosixPath(layout.FETCHED, self.fetched)
+            if path != place and not (self.source == "manifest" and path.parent == place):
+                raise ValueError(f"'path' must be {place}, where what is fetched lies: write 'path: {place}'")
+        elif layout.FETCHED.as_posix() in {path.as_posix(), *(parent.as_posix() for parent in path.parents)}:
+            raise ValueError(
+                f"'path' is in {layout.FETCHED}, which holds what is fetched and is emptied otherwise: say with 'url' "
+                "where to fetch from, or put the images elsewhere"
+            )
+        return self
+
+    @property
+    def fetched(self) -> str:
+        """What the fetched file or folder is called; empty where ``path`` is read as it is."""
+        if self.source in {"elpv", "torchvision"}:
+            return self.dataset or self.source
+        if self.url:
+            address = self.url.partition("?")[0] if self.url.startswith("http") else self.url
+            return address.rstrip("/").rpartition("/")[2]
+        return self._tracked().name if self.rev else ""
+
+    @property
+    def tracked(self) -> str:
+        """The path that is fetched of a revision: ``path``, or for a table the folder that it lies in."""
+        return self._tracked().as_posix() if self.rev else ""
+
+    @property
+    def root(self) -> Path:
+        """The folder, table or archive that is really read."""
+        if not self.rev:
+            return Path(self.path)
+        return layout.FETCHED / self.fetched / PurePosixPath(self.path).relative_to(self._tracked())
+
+    def _tracked(self) -> PurePosixPath:
+        path = PurePosixPath(self.path)
+        is_table = self.source == "manifest" and path.suffix.lower() in TABLES
+        return path.parent if is_table else path
 
 
 class SplitParams(_Section):
-    """Shares of the images held out; what remains is trained on."""
+    """Shares of the images held out; what remains is trained on.
+
+    Attributes:
+        validation, test: shares of the images.
+        near_duplicates: images that are at least this alike, whatever their exposure (1 is the same), never lie in
+            different splits; ``false`` compares contents alone.
+        repair: leave images out of training that leak into a held-out split which the source gave.
+        folds: divide all images but the test split into so many folds, instead of drawing ``validation``.
+        fold: the fold, from 0, that is validated on.
+    """
 
     validation: float = Field(0.15, gt=0, lt=1)
     test: float = Field(0.25, gt=0, lt=1)
     seed: int = 0
+    near_duplicates: Literal[False] | Annotated[float, Field(gt=0.5, le=1)] = 0.9
+    repair: bool = False
+    folds: int | None = Field(None, ge=2, le=100)
+    fold: int = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "SplitParams":
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together leave nothing to train on (their sum must be below 1)")
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"'fold' {self.fold} is none of the folds, which are counted from 0 ('folds')")
         return self
 
 
@@ -185,6 +293,9 @@ class AugmentParams(_Section):
 class TrainParams(_Section):
     """Settings of a fine-tuning that every strategy shares; a strategy may override each of them.
 
+    The validation loss that chooses the best epoch is the mean cross-entropy over the images; over the classes where
+    the training is told to treat them alike (class weights, balanced sampling, logit adjustment).
+
     Attributes:
         device: ``auto`` takes CUDA where there is one, else the CPU.
         precision: ``auto`` takes bfloat16 autocast where the device gains from it, else float32.
@@ -198,6 +309,13 @@ class TrainParams(_Section):
         warmup: share of a phase's steps over which the rate rises linearly; a cosine to zero follows.
         batchnorm: ``frozen`` keeps the pretrained statistics in layers that train, ``train`` updates them.
         class_weights: weigh the loss by inverse class frequency.
+        sampling: ``natural``: every image once an epoch; ``balanced``: as many, drawn with replacement, each class with
+            the same probability.
+        focal_gamma: 0 is cross-entropy; larger values take weight off the images that are already told apart (focal
+            loss; Lin et al., ICCV 2017).
+        logit_adjustment: this many times the logarithm of the class's frequency in the training split is added to the
+            logits in the training loss, not in predictions; 0 switches it off, 1 makes the balanced error the target
+            (Menon et al., ICLR 2021).
         patience: epochs of the last phase without a better validation loss before training stops early.
     """
 
@@ -217,6 +335,9 @@ class TrainParams(_Section):
     batchnorm: Literal["frozen", "train"] = "frozen"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     class_weights: bool = False
+    sampling: Sampling = "natural"
+    focal_gamma: float = Field(0.0, ge=0)
+    logit_adjustment: float = Field(0.0, ge=0)
     clip_norm: float = Field(0.0, ge=0)
     patience: int = Field(5, ge=1)
 
@@ -350,6 +471,23 @@ class StrategyParams(TrainParams):
         if self.micro_batch and self.micro_batch > self.batch_size:
             raise ValueError(f"'micro_batch' ({self.micro_batch}) is a part of 'batch_size' ({self.batch_size})")
         return self
+
+    @model_validator(mode="after")
+    def _corrects_class_frequencies_once(self) -> "StrategyParams":
+        corrections = {
+            "class_weights: true": self.class_weights,
+            "sampling: balanced": self.sampling == "balanced",
+            "logit_adjustment": self.logit_adjustment > 0,
+        }
+        chosen = [f"'{name}'" for name, is_on in corrections.items() if is_on]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} correct for the same class frequencies: keep one of them")
+        return self
+
+    @property
+    def treats_classes_alike(self) -> bool:
+        """Whether a rare class is to count as much as a frequent one."""
+        return self.class_weights or self.sampling == "balanced" or self.logit_adjustment > 0
 
     @property
     def updates_statistics(self) -> bool:

@@ -24,6 +24,7 @@ class Adapted:
         parts: stem, stages, auxiliary classifiers where there are any, and head, from the image to the logits.
         head: the name of the module whose input are the features of the frozen network, when only the head trains.
         normalisation: input statistics of the adapted stem.
+        classes: number of the logits.
         new: names of the parts besides the head that have new weights and train in every phase.
         auxiliary_weight: of the auxiliary classifiers' losses; 0 without any.
     """
@@ -32,6 +33,7 @@ class Adapted:
     parts: tuple[Part, ...]
     head: str
     normalisation: Normalisation
+    classes: int
     new: tuple[str, ...] = ()
     auxiliary_weight: float = 0.0
 
@@ -70,7 +72,7 @@ def adapt(
     if settings.cut or settings.insert:
         images = torch.randn(2, channels, size, size)
         rebuilt = stages.rebuild(architecture.name, model, parts, name, images, classes, settings)
-        return Adapted(rebuilt.model, tuple(rebuilt.parts), rebuilt.head, normalisation, (*new, *rebuilt.new))
+        return Adapted(rebuilt.model, tuple(rebuilt.parts), rebuilt.head, normalisation, classes, (*new, *rebuilt.new))
     replace_auxiliary(model, architecture.auxiliary, classes)
     parts, name = replace_head(model, parts, name, classes, settings.head)
-    return Adapted(model, tuple(parts), name, normalisation, new, architecture.auxiliary_weight)
+    return Adapted(model, tuple(parts), name, normalisation, classes, new, architecture.auxiliary_weight)

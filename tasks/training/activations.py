@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tasks.params import Sampling
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
-from tasks.training.batches import Split, epoch_order, inference_batches
+from tasks.training.batches import Batch, Split, epoch_order, inference_batches, weights_of
 from tasks.training.device import Hardware
 
 
@@ -29,24 +30,25 @@ def answers_logits(adapted: Adapted) -> bool:
 class Activations:
     """What the head is given for every training and validation image, in float32 on the training device.
 
-    Training images are taken without augmentation: one view each.
+    Training images are taken without augmentation: one view each. ``targets`` and ``weights`` are theirs.
     """
 
     train: Tensor
     targets: Tensor
     val: Tensor
+    weights: Tensor | None = None
 
     @classmethod
     def compute(cls, adapted: Adapted, train: Split, val: Split, hardware: Hardware) -> "Activations":
         """Run the frozen network once over both splits."""
-        return cls(features(adapted, train, hardware), train.targets, features(adapted, val, hardware))
+        return cls(features(adapted, train, hardware), train.targets, features(adapted, val, hardware), train.weights)
 
     def training_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features and targets of one epoch in a drawn order, from step ``start`` on."""
-        for chosen in epoch_order(len(self.train), batch_size, seed, epoch)[start:]:
-            yield self.train[chosen], self.targets[chosen]
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, sampling: Sampling = "natural"
+    ) -> Iterator[Batch]:
+        """Yield the batches of one epoch, of features, in a drawn order from step ``start`` on."""
+        for chosen in epoch_order(self.targets, self.weights, batch_size, seed, epoch, sampling)[start:]:
+            yield Batch(self.train[chosen], self.targets[chosen], weights_of(self.weights, chosen))
 
     def validation_logits(self, head: nn.Module) -> Tensor:
         """Return the logits of the validation split in float32."""

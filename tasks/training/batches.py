@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tasks.data.augmentation import Augmentation
-from tasks.data.pixels import Pixels
+from tasks.data.reading import Pixels
+from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
 INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
@@ -17,11 +19,20 @@ INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split: rows of the store, and their classes as integers."""
+    """The images of one split.
+
+    Attributes:
+        store: the decoded images, of all splits.
+        rows: the split's rows of it.
+        targets: classes as integers, shape (images,).
+        weights: how much each image counts in the training loss, float32 of shape (images,), none below 0: one of
+            weight 2 counts as two, one of weight 0 not at all. None: all count alike.
+    """
 
     store: Pixels
     rows: Rows
     targets: Tensor
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -31,28 +42,64 @@ class Split:
         return torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
 
 
+class Batch(NamedTuple):
+    """What one step of the optimizer sees.
+
+    Attributes:
+        inputs: images, or the features that stand for them; the first dimension is the batch.
+        targets: classes as integers, shape (batch,).
+        weights: of the images in the loss, shape (batch,); None: all count alike.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None = None
+
+
 def generator_for(*key: int) -> torch.Generator:
     """Return the random generator of a place in a training (seed, epoch, step), which needs none of those before it."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1))
 
 
 def training_batches(
-    split: Split, batch_size: int, augment: Augmentation | None, seed: int, epoch: int, start: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield augmented images and targets of one epoch in a drawn order, from step ``start`` on.
+    split: Split,
+    batch_size: int,
+    augment: Augmentation | None,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    sampling: Sampling = "natural",
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch, images augmented, in a drawn order from step ``start`` on.
 
     A last batch of a single image is joined to the one before it, since BatchNorm can't normalise one value.
     """
-    for step, chosen in enumerate(epoch_order(len(split), batch_size, seed, epoch)):
+    for step, chosen in enumerate(epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)):
         if step >= start:
             images = split.images(chosen)
             drawn = images if augment is None else augment(images, generator_for(seed, epoch, step + 1))
-            yield drawn, split.targets[chosen]
+            yield Batch(drawn, split.targets[chosen], weights_of(split.weights, chosen))
 
 
-def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
-    """Return the rows of every batch of an epoch, in the order that seed and epoch decide."""
-    return split_order(torch.randperm(count, generator=generator_for(seed, epoch)).numpy(), batch_size)
+def epoch_order(
+    targets: Tensor, weights: Tensor | None, batch_size: int, seed: int, epoch: int, sampling: Sampling
+) -> list[Rows]:
+    """Return the rows of every batch of an epoch, in the order that seed and epoch decide.
+
+    ``balanced`` draws as many rows as there are, with replacement: every class with the same probability, and every
+    image within it. Images of weight 0 are not drawn; how large other weights are matters in the loss alone.
+    """
+    generator = generator_for(seed, epoch)
+    if sampling == "balanced":
+        order = torch.multinomial(_chances(targets, weights), len(targets), replacement=True, generator=generator)
+    else:
+        order = torch.randperm(len(targets), generator=generator)
+    return split_order(order.numpy(), batch_size)
+
+
+def weights_of(weights: Tensor | None, chosen: Rows | slice) -> Tensor | None:
+    """Return the weights of some images, where there are weights."""
+    return None if weights is None else weights[chosen]
 
 
 def inference_batches(split: Split) -> Iterator[Tensor]:
@@ -67,3 +114,9 @@ def split_order(order: Rows, batch_size: int) -> list[Rows]:
     if cuts and len(order) - cuts[-1] == 1:
         cuts.pop()
     return np.split(order, cuts)
+
+
+def _chances(targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return how likely balanced sampling draws each row, up to a factor: float64 of shape (rows,)."""
+    counts_at_all = torch.ones_like(targets, dtype=torch.float64) if weights is None else (weights > 0).double()
+    return counts_at_all / torch.bincount(targets, weights=counts_at_all).clamp(min=1)[targets]

@@ -4,14 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch.nn.functional as F  # noqa: N812
-
 from tasks.backbones import weights
 from tasks.files import digest_of
 from tasks.strategies import freezing, library
 from tasks.strategies.surgery import Adapted
 from tasks.training.averaging import LossOf, State, best_mixture, greedy_soup
 from tasks.training.checkpoints import Progress
+from tasks.training.gradients import validation_loss
 from tasks.training.loop import Fitting, before_last_phase, fill, fit, names_that_change, predict, state_of
 from tasks.training.progress import Reporter
 
@@ -125,6 +124,6 @@ def _start(adapted: Adapted, job: Fitting, member: int) -> State:
 def _validation_loss(adapted: Adapted, job: Fitting) -> LossOf:
     def loss_of(state: State) -> float:
         fill(adapted.model, state)
-        return F.cross_entropy(predict(adapted, job.val, job.hardware), job.val.targets).item()
+        return validation_loss(predict(adapted, job.val, job.hardware), job.val.targets, job.settings)
 
     return loss_of

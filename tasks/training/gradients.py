@@ -1,12 +1,14 @@
 """The loss of a batch and its gradients, in pieces where the whole batch doesn't fit."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tasks.params import StrategyParams
 from tasks.strategies.surgery import Adapted
-from tasks.training.batches import Split
+from tasks.training.batches import Batch, Split, weights_of
 from tasks.training.device import Hardware
 
 
@@ -18,39 +20,122 @@ class Gradients:
     """
 
     def __init__(self, adapted: Adapted, settings: StrategyParams, hardware: Hardware, train: Split) -> None:
-        self._settings, self._hardware = settings, hardware
+        self._micro_batch, self._hardware = settings.micro_batch, hardware
         self._auxiliary_weight = adapted.auxiliary_weight
-        self._class_weights = _class_weights(train).to(hardware.device) if settings.class_weights else None
+        self._loss = TrainingLoss(settings, train, adapted.classes, hardware.device)
 
-    def __call__(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-        """Run a batch forwards and backwards; return its mean cross-entropy."""
-        weights = self._class_weights
-        total = float(len(targets) if weights is None else weights[targets].sum())
+    def __call__(self, network: nn.Module, inputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> float:
+        """Run a batch forwards and backwards; return its loss.
+
+        Args:
+            network: answers logits of shape (batch, classes), or several such with those of auxiliary classifiers.
+            inputs: what it is given, on the training device.
+            targets: classes as integers, shape (batch,).
+            weights: of the images in the loss, shape (batch,); None: all count alike.
+        """
+        device = self._hardware.device
+        batch = Batch(inputs, targets.to(device), None if weights is None else weights.to(device))
+        total = self._loss.total_weight(batch.targets, batch.weights) or 1.0  # without any weight, every sum is 0
         value = 0.0
-        size = self._settings.micro_batch or len(targets)
-        for images, labels in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
+        for piece in _pieces(batch, self._micro_batch or len(targets)):
             with self._hardware.autocast():
-                answer = network(images)
-            loss = self._loss(answer, labels) / total
+                answer = network(piece.inputs)
+            loss = self._summed(answer, piece) / total
             loss.backward()  # type: ignore[no-untyped-call]
             value += loss.item()
         return value
 
-    def _loss(self, answer: Tensor | tuple[Tensor, ...], targets: Tensor) -> Tensor:
-        """Return the summed cross-entropy; auxiliary classifiers' losses count by their weight."""
+    def _summed(self, answer: Tensor | tuple[Tensor, ...], piece: Batch) -> Tensor:
+        """Return the summed loss; auxiliary classifiers' losses count by their weight."""
         if isinstance(answer, Tensor):
-            return self._cross_entropy(answer, targets)
+            return self._loss(answer, piece.targets, piece.weights)
         logits, *auxiliary = answer
-        losses = [self._cross_entropy(other, targets) for other in auxiliary]
-        return self._cross_entropy(logits, targets) + self._auxiliary_weight * torch.stack(losses).sum()
+        losses = [self._loss(other, piece.targets, piece.weights) for other in auxiliary]
+        return self._loss(logits, piece.targets, piece.weights) + self._auxiliary_weight * torch.stack(losses).sum()
 
-    def _cross_entropy(self, logits: Tensor, targets: Tensor) -> Tensor:
-        smoothing = self._settings.label_smoothing
+
+class TrainingLoss:
+    """Cross-entropy with what a strategy corrects in it.
+
+    Of an image with logits z, class y and weight v in the split:
+
+    - z' = z + ``logit_adjustment`` * log(prior), the prior being a class's share of the training split (Menon et al.,
+      Long-tail learning via logit adjustment, ICLR 2021, equation 10);
+    - the cross-entropy H is that of ``torch.nn.functional.cross_entropy`` for z', with ``label_smoothing`` and class
+      weights w, so that (without smoothing) H = -w[y] log softmax(z')[y];
+    - the image's loss is v * (1 - softmax(z')[y]) ** ``focal_gamma`` * H (Lin et al., Focal Loss for Dense Object
+      Detection, ICCV 2017).
+
+    A batch's loss is their sum divided by the sum of v * w[y]. Where classes are counted, an image counts by its
+    weight in units of the mean weight, and a class below one counts as one: of a class without training images the
+    prior is that of a class with a single one.
+    """
+
+    def __init__(self, settings: StrategyParams, train: Split, classes: int, device: torch.device) -> None:
+        counts = _class_counts(train, classes)
+        self._smoothing, self._gamma = settings.label_smoothing, settings.focal_gamma
+        self._class_weights = (counts.sum() / (classes * counts)).to(device) if settings.class_weights else None
+        self._shift = (settings.logit_adjustment * (counts / counts.sum()).log()).to(device)
+
+    def __call__(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the sum of the images' losses.
+
+        Args:
+            logits: shape (batch, classes).
+            targets: classes as integers, shape (batch,).
+            weights: of the images, shape (batch,); None: all count alike.
+        """
+        shifted = logits.float() + self._shift
+        if weights is None and not self._gamma:
+            return self._cross_entropy(shifted, targets, "sum")
+        losses = self._cross_entropy(shifted, targets, "none")
+        if self._gamma:
+            losses = losses * _doubt(shifted, targets) ** self._gamma
+        return (losses if weights is None else losses * weights).sum()
+
+    def total_weight(self, targets: Tensor, weights: Tensor | None = None) -> float:
+        """Return what the sum of a batch's losses is divided by, shapes as above."""
+        if self._class_weights is None:
+            return float(len(targets) if weights is None else weights.sum())
+        of_classes = self._class_weights[targets]
+        return float((of_classes if weights is None else of_classes * weights).sum())
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor, reduction: str) -> Tensor:
         return F.cross_entropy(
-            logits.float(), targets, weight=self._class_weights, reduction="sum", label_smoothing=smoothing
+            logits, targets, weight=self._class_weights, reduction=reduction, label_smoothing=self._smoothing
         )
 
 
-def _class_weights(split: Split) -> Tensor:
-    counts = torch.bincount(split.targets).float().clamp(min=1)
-    return counts.sum() / (len(counts) * counts)
+def validation_loss(logits: Tensor, targets: Tensor, settings: StrategyParams) -> float:
+    """Return the loss that chooses between epochs, and between weights.
+
+    Args:
+        logits: shape (images, classes).
+        targets: classes as integers, shape (images,).
+        settings: whether the mean is over the images, or over the classes that have any.
+    """
+    if not settings.treats_classes_alike:
+        return F.cross_entropy(logits, targets).item()
+    counts = torch.bincount(targets, minlength=logits.shape[1])
+    weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
+    return F.cross_entropy(logits, targets, weight=weights).item()
+
+
+def _pieces(batch: Batch, size: int) -> Iterator[Batch]:
+    for start in range(0, len(batch.targets), size):
+        part = slice(start, start + size)
+        yield Batch(batch.inputs[part], batch.targets[part], weights_of(batch.weights, part))
+
+
+def _doubt(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return 1 - the probability of the target; above 0, where powers below 1 would have an infinite slope."""
+    log_probability = -F.cross_entropy(logits, targets, reduction="none")
+    return -torch.expm1(log_probability).clamp(max=-torch.finfo(torch.float32).eps)
+
+
+def _class_counts(split: Split, classes: int) -> Tensor:
+    """Return the training images of each class by their weights, shape (classes,)."""
+    if split.weights is None:
+        return torch.bincount(split.targets, minlength=classes).float().clamp(min=1)
+    relative = split.weights / split.weights.mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.bincount(split.targets, weights=relative, minlength=classes).float().clamp(min=1)

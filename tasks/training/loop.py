@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tasks.backbones import weights
@@ -21,11 +20,11 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import checkpoints
 from tasks.training.activations import Activations, answers_logits, only_head_trains
 from tasks.training.averaging import MovingAverage, State
-from tasks.training.batches import Split, generator_for, inference_batches, training_batches
+from tasks.training.batches import Batch, Split, generator_for, inference_batches, training_batches
 from tasks.training.checkpoints import Progress
 from tasks.training.device import Hardware, PeakMemory, watch_memory
 from tasks.training.folding import folded
-from tasks.training.gradients import Gradients
+from tasks.training.gradients import Gradients, validation_loss
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
 from tasks.training.recompute import recomputed
@@ -171,8 +170,8 @@ class _Training:
         started = time.monotonic()
         self._start_epoch()
         batches, steps = self._batches(), self._steps()
-        for inputs, targets in self._reporter.steps(batches, steps - progress.step, progress.epoch, plan.epochs):
-            progress.losses.append(self._step(inputs, targets.to(self._job.hardware.device)))
+        for batch in self._reporter.steps(batches, steps - progress.step, progress.epoch, plan.epochs):
+            progress.losses.append(self._step(batch))
             progress.step += 1
             progress.seconds += time.monotonic() - started
             if progress.step < steps:
@@ -225,26 +224,26 @@ class _Training:
     def _network(self) -> nn.Module:
         return self._model if self._features is None else self._model.get_submodule(self._adapted.head)
 
-    def _batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        job, progress = self._job, self.progress
+    def _batches(self) -> Iterable[Batch]:
+        job, progress, sampling = self._job, self.progress, self._job.settings.sampling
         size, place = job.settings.batch_size, (job.settings.seed, progress.epoch, progress.step)
         if self._features is not None:
-            return self._features.training_batches(size, *place)
+            return self._features.training_batches(size, *place, sampling)
         return (
-            (to_device(self._adapted, images, job.hardware), targets)
-            for images, targets in training_batches(job.train, size, job.augment, *place)
+            batch._replace(inputs=to_device(self._adapted, batch.inputs, job.hardware))
+            for batch in training_batches(job.train, size, job.augment, *place, sampling)
         )
 
     def _steps(self) -> int:
         count, size = len(self._job.train), self._job.settings.batch_size
         return max(1, count // size + (count % size > 1))
 
-    def _step(self, inputs: Tensor, targets: Tensor) -> float:
+    def _step(self, batch: Batch) -> float:
         """Take a step and return its loss, or not a number if it was skipped because something wasn't finite."""
         settings, progress = self._job.settings, self.progress
         set_rates(self._optimizer, self._job.plan, progress.epoch, progress.taken, self._steps(), settings.warmup)
         torch.manual_seed(generator_for(settings.seed, progress.epoch, progress.step).initial_seed())
-        loss = self._gradients(self._network(), inputs, targets)
+        loss = self._gradients(self._network(), *batch)
         self._start.pull()
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         finite = math.isfinite(loss) and all_finite(trained)
@@ -273,7 +272,7 @@ class _Training:
             logits = _logits(self._adapted, job.val, job.hardware)
         else:
             logits = self._features.validation_logits(self._network())
-        loss = F.cross_entropy(logits, job.val.targets).item()
+        loss = validation_loss(logits, job.val.targets, job.settings)
         if progress.epoch >= _last_phase(job) and loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epoch
             self.best = state_of(self._model, self._names)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from tasks.data.augmentation import Augmentation
 from tasks.files import read_json
@@ -17,7 +16,7 @@ from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import HEAD, Measured
 from tasks.strategies.surgery import Adapted
-from tasks.training.batches import Split, training_batches
+from tasks.training.batches import Batch, Split, training_batches
 from tasks.training.device import Hardware
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
@@ -114,8 +113,8 @@ def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) ->
     ratios: dict[str, float] = {}
     with folded(adapted.model):
         add_gradients = _gradients(adapted, trial)
-        for inputs, targets in _batches(adapted, trial, RGN_BATCHES):
-            add_gradients(inputs, targets)
+        for batch in _batches(adapted, trial, RGN_BATCHES):
+            add_gradients(batch)
             for group in plan.groups:
                 pairs = [p for p in map(adapted.model.get_parameter, group.parameters) if p.grad is not None]
                 if pairs and group.part not in {HEAD, freezing.AUXILIARY, *adapted.new}:
@@ -139,11 +138,11 @@ def range_test(adapted: Adapted, plan: FreezePlan, trial: Trial) -> Curve:
     average = 0.0
     with folded(adapted.model):
         add_gradients = _gradients(adapted, trial)
-        for inputs, targets in _batches(adapted, trial, RANGE_STEPS):
+        for batch in _batches(adapted, trial, RANGE_STEPS):
             rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (len(curve) / (RANGE_STEPS - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rates.get(group["name"], 0.0) * rate
-            loss = add_gradients(inputs, targets)
+            loss = add_gradients(batch)
             if not math.isfinite(loss):
                 break
             optimizer.step()
@@ -172,19 +171,21 @@ def _only(settings: StrategyParams, phase: PhaseParams) -> StrategyParams:
     return settings.model_copy(update=alone)
 
 
-def _gradients(adapted: Adapted, trial: Trial) -> Callable[[Tensor, Tensor], float]:
+def _gradients(adapted: Adapted, trial: Trial) -> Callable[[Batch], float]:
     adapted.model.to(trial.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     gradients = Gradients(adapted, trial.settings, trial.hardware, trial.train)
-    return lambda inputs, targets: gradients(adapted.model, inputs, targets.to(trial.hardware.device))
+    return lambda batch: gradients(adapted.model, *batch)
 
 
-def _batches(adapted: Adapted, trial: Trial, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(adapted: Adapted, trial: Trial, count: int) -> Iterator[Batch]:
     """Yield as many training batches as asked for, over several epochs where needed."""
     settings = trial.settings
     torch.manual_seed(settings.seed)
     epochs = (
-        training_batches(trial.train, settings.batch_size, trial.augment, settings.seed, epoch)
+        training_batches(
+            trial.train, settings.batch_size, trial.augment, settings.seed, epoch, sampling=settings.sampling
+        )
         for epoch in itertools.count()
     )
-    for images, targets in itertools.islice(itertools.chain.from_iterable(epochs), count):
-        yield to_device(adapted, images, trial.hardware), targets
+    for batch in itertools.islice(itertools.chain.from_iterable(epochs), count):
+        yield batch._replace(inputs=to_device(adapted, batch.inputs, trial.hardware))

@@ -1,5 +1,7 @@
 """params.yaml: what is understood, and how what is not understood is named."""
 
+import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from tasks.errors import UserError
-from tasks.params import Params, StrategyParams, load_params
+from tasks.params import Params, SplitParams, StrategyParams, load_params
 from tests.conftest import ROOT
 
 
@@ -90,7 +92,7 @@ def test_misspelt_key_names_the_nearest(tmp_path: Path, sections: dict[str, Any]
 def test_unlike_key_lists_the_choices(tmp_path: Path) -> None:
     """A key unlike any other gets the whole list."""
     said = refusal(written(tmp_path, split={"zzz": 1}))
-    assert "choose from: seed, test, validation" in said
+    assert f"choose from: {', '.join(sorted(SplitParams.model_fields))}" in said
 
 
 def test_misspelt_shared_setting_is_reported_once(tmp_path: Path) -> None:
@@ -122,6 +124,10 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
         ({"train": {"epochs": 2.5}}, "train.epochs"),
         ({"train": {"optimizer": "adam"}}, "train.optimizer"),
         ({"train": {"weight_decay": float("inf")}}, "train.weight_decay"),
+        ({"train": {"sampling": "even"}}, "train.sampling"),
+        ({"train": {"focal_gamma": -1}}, "train.focal_gamma"),
+        ({"train": {"logit_adjustment": float("inf")}}, "train.logit_adjustment"),
+        ({"strategies": {"a": {"train": "all", "logit_adjustment": -0.5}}}, "strategies.a.logit_adjustment"),
         ({"compare": {"confidence": 95}}, "compare.confidence"),
         ({"strategies": {}}, "strategies"),
         ({"strategies": ["a"]}, "strategies"),
@@ -143,6 +149,20 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 def test_wrong_value_names_its_place(tmp_path: Path, sections: dict[str, Any], where: str) -> None:
     """A value of a wrong type, out of range, or absent is refused with the place it stands at."""
     assert f"'{where}'" in refusal(written(tmp_path, **sections))
+
+
+CORRECTIONS: dict[str, Any] = {"class_weights": True, "sampling": "balanced", "logit_adjustment": 1.0}
+
+
+@pytest.mark.parametrize("pair", itertools.combinations(CORRECTIONS, 2), ids="-".join)
+def test_class_frequencies_are_corrected_once(tmp_path: Path, pair: tuple[str, str]) -> None:
+    """Two corrections are refused by their names, also where one of them is shared; each goes with the focal loss."""
+    first, second = ({key: CORRECTIONS[key]} for key in pair)
+    both = written(tmp_path, train=first, strategies={"a": {"train": "all", **second}})
+    assert re.search(f"'strategies.a'.*'{pair[0]}.*'{pair[1]}.*correct for the same class frequencies", refusal(both))
+    for alone in (first, second):
+        params = load_params(written(tmp_path, train={**alone, "focal_gamma": 2}))
+        assert params.strategy("probe").focal_gamma == 2
 
 
 @pytest.mark.parametrize("name", ["", "two words", "../up", "a/b", "-dash", "ä", "x" * 65])

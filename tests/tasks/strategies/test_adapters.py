@@ -172,7 +172,7 @@ def test_parts_without_such_layers_are_refused() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, groups=6), nn.Flatten(), nn.LazyLinear(2))
     model(torch.zeros(1, 3, SIZE, SIZE))
     parts = (Part("stem", ("0",)), Part("stage1", ("1",)), Part("head", ("3", "2")))
-    adapted = Adapted(model, parts, "3", adapt("resnet18").normalisation)
+    adapted = Adapted(model, parts, "3", adapt("resnet18").normalisation, classes=2)
     with pytest.raises(UserError, match="no layer in stage1 that can have one"):
         inject(adapted, ("stage1", "head"))
 

@@ -1,9 +1,14 @@
 """Stored features stand for the frozen network."""
 
+from dataclasses import replace
+from typing import get_args
+
 import pytest
 import torch
 
+from tasks.params import Sampling
 from tasks.training.activations import Activations, answers_logits, features, only_head_trains
+from tasks.training.batches import Split, training_batches
 from tasks.training.loop import predict
 from tests.tasks.networks import adapt, network, strategy
 from tests.tasks.training.conftest import CPU, Splits
@@ -44,12 +49,29 @@ def test_features_can_be_trained_on(splits: Splits) -> None:
     known = {tuple(row.tolist()): int(target) for row, target in zip(stored.train, stored.targets, strict=True)}
     assert len(known) == len(splits.train)
     batches = list(stored.training_batches(10, 0, 0))
-    seen = [tuple(row.tolist()) for rows, _ in batches for row in rows]
+    seen = [tuple(row.tolist()) for batch in batches for row in batch.inputs]
     assert sorted(seen) == sorted(known)
-    assert [known[row] for row in seen] == torch.cat([targets for _, targets in batches]).tolist()
+    assert [known[row] for row in seen] == torch.cat([batch.targets for batch in batches]).tolist()
     head = adapted.model.get_submodule(adapted.head)
-    head(batches[0][0]).sum().backward()
+    head(batches[0].inputs).sum().backward()
     assert all(parameter.grad is not None for parameter in head.parameters())
+
+
+@pytest.mark.parametrize("sampling", get_args(Sampling))
+def test_features_come_in_the_order_of_images(splits: Splits, unbalanced: Split, sampling: Sampling) -> None:
+    """Each step has the images that it would have without the shortcut, with their weights."""
+    adapted, _ = network("shufflenet_v2_x0_5", strategy(train="head"))
+    weighted = replace(unbalanced, weights=torch.arange(len(unbalanced)).float())
+    stored = Activations.compute(adapted, weighted, splits.val, CPU)
+    from_images = list(training_batches(weighted, 8, None, 1, 2, 1, sampling))
+    from_features = list(stored.training_batches(8, 1, 2, 1, sampling))
+    assert len(from_images) == len(from_features) > 1
+    for images, rows in zip(from_images, from_features, strict=True):
+        assert images.weights is not None
+        assert rows.weights is not None
+        assert torch.equal(images.targets, rows.targets)
+        assert torch.equal(images.weights, rows.weights)
+        assert torch.equal(rows.inputs, stored.train[rows.weights.long()])
 
 
 def test_the_shortcut_is_for_phases_of_the_head_alone() -> None:

@@ -12,9 +12,16 @@ from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Splits
 
 SETTINGS = {"train": "all", "lr": 0.01, "epochs": 1, "label_smoothing": 0.1, "class_weights": True}
+CORRECTIONS = {
+    "class weights": {},
+    "focal": {"focal_gamma": 2.0},
+    "logit adjustment": {"class_weights": False, "logit_adjustment": 1.0},
+}
 
 
-def gradients_of(splits: Splits, name: str = "mobilenet_v3_small", **settings: object) -> dict[str, Tensor]:
+def gradients_of(
+    splits: Splits, name: str = "mobilenet_v3_small", weights: Tensor | None = None, **settings: object
+) -> dict[str, Tensor]:
     """Return loss, gradients and statistics of one batch of real images."""
     chosen = strategy(**{**SETTINGS, **settings, "batch_size": 20})
     adapted, plan = network(name, chosen)
@@ -27,18 +34,21 @@ def gradients_of(splits: Splits, name: str = "mobilenet_v3_small", **settings: o
     add_gradients = Gradients(adapted, chosen, CPU, splits.train)
     if chosen.activation_checkpointing:
         with recomputed(adapted.model, prefixes):
-            loss = add_gradients(adapted.model, images, splits.train.targets[:20])
+            loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
     else:
-        loss = add_gradients(adapted.model, images, splits.train.targets[:20])
+        loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
     found = {name: p.grad.clone() for name, p in adapted.model.named_parameters() if p.grad is not None}
     return {"loss": torch.tensor(loss)} | found | {n: b.clone() for n, b in adapted.model.named_buffers()}
 
 
-@pytest.mark.parametrize("piece", [1, 3, 10, 20])
-def test_pieces_add_up_to_the_whole(splits: Splits, piece: int) -> None:
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("correction", CORRECTIONS)
+@pytest.mark.parametrize("piece", [1, 3, 20])
+def test_pieces_add_up_to_the_whole(splits: Splits, piece: int, correction: str, weighted: bool) -> None:
     """The gradient of a batch does not depend on how much of it is in the network at once."""
-    whole = gradients_of(splits)
-    pieces = gradients_of(splits, micro_batch=piece)
+    weights = torch.linspace(0, 2, 20) if weighted else None
+    whole = gradients_of(splits, weights=weights, **CORRECTIONS[correction])
+    pieces = gradients_of(splits, weights=weights, micro_batch=piece, **CORRECTIONS[correction])
     assert whole.keys() == pieces.keys()
     for name, gradient in whole.items():
         torch.testing.assert_close(

@@ -124,6 +124,7 @@ STEPS = 6  # of an epoch: 48 images in batches of 8
         {"optimizer": "adamw", "ema": 0.9},
         {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
         {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
+        {"optimizer": "sgd", "sampling": "balanced", "focal_gamma": 2.0},
     ],
     ids="-".join,
 )
