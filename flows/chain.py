@@ -60,12 +60,14 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
     return True
 
 
-@link("version data")
+@link("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=_outside_failed)
 def version_data(force: bool) -> State[Any]:
-    """Put the images in place, check, split and decode them, and record their digest."""
+    """Bring the images here, check, split and decode them, and record their digest."""
     from tasks.steps import data
+    from tasks.steps.fetch import fetch
 
-    ran = [run_if_stale("raw", data.raw, force=force), run_if_stale("prepare", _prepare, force=force)]
+    ran = [run_if_stale("fetch", fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
+    create_table_artifact(data.quality_rows(), key="data-quality", description="What the images are, counted.")
     return _done(any(ran))
 
 
@@ -75,6 +77,14 @@ def retrieve_backbone(force: bool) -> State[Any]:
     from tasks.steps.backbone import backbone
 
     return _done(run_if_stale("backbone", backbone, force=force))
+
+
+@link("probe data")
+def probe_data(force: bool) -> State[Any]:
+    """Measure on frozen features how much a random split would have pretended."""
+    from tasks.steps.probe import probe
+
+    return _done(run_if_stale("probe", probe, force=force))
 
 
 @link("adapt (freeze, replace head)", task_run_name="adapt {strategy} (freeze, replace head)")
@@ -120,6 +130,17 @@ def compare_strategies(force: bool) -> State[Any]:
     show(comparison)
     publish(comparison)
     return _done(ran)
+
+
+@link("compare on a revision", task_run_name="compare on the images of {rev}")
+def compare_revision(rev: str, force: bool) -> State[Any]:
+    """Compare on an older version of the images, in a process and a clone of its own."""
+    from flows.revisions import compare_at
+
+    status = compare_at(rev, force=force)
+    if status:
+        return Failed(message=f"the comparison on the revision {rev} failed with status {status}: see its output above")
+    return _done(True)
 
 
 def publish(comparison: Any) -> None:

@@ -6,35 +6,53 @@ import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.chain import adapt, compare_strategies, evaluate, fine_tune, retrieve_backbone, version_data
-from flows.running import one_at_a_time, outcome, run
+from flows.chain import (
+    adapt,
+    compare_revision,
+    compare_strategies,
+    evaluate,
+    fine_tune,
+    probe_data,
+    retrieve_backbone,
+    version_data,
+)
+from flows.revisions import compare_at
+from flows.running import one_at_a_time, one_sentence, outcome, run
 from tasks.params import load_params
 
 
 @flow(name="compare", task_runner=one_at_a_time())
-def compare(force: bool = False) -> State[Any]:
+def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
     """Find out which way of fine-tuning suits the data.
 
     Args:
         force: run every stage, also those that are up to date.
+        data_rev: a git revision, whose version of the images is read, in a clone beside the working copy.
     """
+    if data_rev:
+        return outcome([compare_revision.submit(data_rev, force)])
     strategies = list(load_params().strategies)
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
+    probed = probe_data.submit(force, wait_for=[backbone])
     tuned, evaluated = [], []
     for strategy in strategies:
-        adapted = adapt.submit(strategy, force, wait_for=[backbone])
+        adapted = adapt.submit(strategy, force, wait_for=[probed])
         trained = fine_tune.submit(strategy, adapted)
         tuned += [adapted, trained]
         evaluated.append(evaluate.submit(strategy, trained))
     compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, *tuned, *evaluated, compared])
+    return outcome([data, backbone, probed, *tuned, *evaluated, compared])
 
 
 def main(
     force: Annotated[bool, typer.Option(help="Run every stage, also those that are up to date.")] = False,
+    data_rev: Annotated[str, typer.Option(help="Read the images as they were at this git revision.")] = "",
 ) -> None:
     """Find out which way of fine-tuning suits the data; what DVC calls current is skipped."""
+    if data_rev:
+        with one_sentence():
+            raise typer.Exit(compare_at(data_rev, force=force))
     run(compare, force=force)
 
 

@@ -1,6 +1,7 @@
 """From a flow's tasks to its final state, and from that to the exit status of a command."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -37,18 +38,25 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
     return Completed(message="done" if ran else "everything was up to date")
 
 
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn a user's mistake into one sentence and exit status 2."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"thawline: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
     """Run a flow in this process, for one strategy or for all; exit with status 2 and one sentence if it fails."""
-    try:
+    with one_sentence():
         params = load_params()
         if strategy is not None:
             params.strategy(strategy)
             parameters["strategy"] = strategy
         returned: Any = flow(**parameters, return_state=True)
         state: State[Any] = returned
-    except UserError as error:
-        typer.echo(f"thawline: {error}", err=True)
-        raise typer.Exit(2) from error
     if not state.is_completed():
         typer.echo(f"thawline: {state.message}", err=True)
         raise typer.Exit(2)

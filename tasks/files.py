@@ -26,7 +26,7 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk, or the user's quota of it, is full.
     """
-    with _naming_a_full_disk(target):
+    with naming_a_full_disk(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         temporary = scratch / target.name
@@ -40,16 +40,26 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _naming_a_full_disk(target: Path) -> Iterator[None]:
+def naming_a_full_disk(target: Path) -> Iterator[None]:
+    """Turn a full disk into a sentence.
+
+    Raises:
+        UserError: the disk, or the user's quota of it, is full.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_full_disk(error):
             raise UserError(
                 f"no space left while writing {target}: free some disk space and run the same command again; "
                 "finished work was kept"
             ) from error
         raise
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Return whether the disk, or the user's quota of it, was full."""
+    return error.errno in _FULL
 
 
 def write_bytes(target: Path, content: bytes) -> None:

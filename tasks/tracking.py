@@ -188,6 +188,13 @@ def shown_uri() -> str:
     return re.sub(r"//[^@/]*@", "//", _uri())
 
 
+def absolute_uri() -> str:
+    """Return the store's address as it is from any folder."""
+    store = "sqlite:///"
+    uri = _uri()
+    return f"{store}{Path(uri.removeprefix(store)).absolute()}" if uri.startswith(store) else uri
+
+
 def _uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
 

@@ -135,7 +135,7 @@ MISTAKES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 
 def test_strategies_that_do_not_fit_the_network(project: Project) -> None:
     """Each is one sentence that names what is wrong and what to choose from; no run is left behind."""
-    for name in ("raw", "prepare", "backbone"):
+    for name in ("fetch", "prepare", "backbone"):
         assert step(project, name).returncode == 0
     before, params = project.files(), project.params()
     params["strategies"] = {f"wrong{i}": settings for i, (settings, _) in enumerate(MISTAKES.values())}
@@ -206,7 +206,7 @@ def test_weights_file_with_another_digest(project: Project) -> None:
 
 def test_full_disk_while_training(project: Project) -> None:
     """Whether MLflow's store or a checkpoint hits it: one sentence, nothing half-written; the next try succeeds."""
-    for name in ("raw", "prepare", "backbone"):
+    for name in ("fetch", "prepare", "backbone"):
         assert step(project, name).returncode == 0
     before = project.files()
     for largest, sentence in ((1 << 16, "MLflow's store"), (1 << 22, "no space left")):

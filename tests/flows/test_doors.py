@@ -106,7 +106,7 @@ def test_flow_skips_what_repro_did(reproduced: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert stages_run_by_flow(done) == []
     output = done.stdout + done.stderr
-    for stage in ("raw", "prepare", "backbone", "finetune@scratch", "finetune@head_only", "compare"):
+    for stage in ("fetch", "prepare", "backbone", "finetune@scratch", "finetune@head_only", "compare"):
         assert f"skipped {stage}: up to date" in output
     assert tracked_runs(reproduced) == before
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.data.sources import LabelledFile, list_files, unpack_packaged
+from tasks.data.sources import LabelledFile, find
+from tasks.data.sources.fetching import fetch
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -22,7 +23,7 @@ def folder_of(root: Path, *files: str) -> DataParams:
 
 def listed(params: DataParams) -> list[tuple[str, str, str]]:
     """Return path, label and split of each file."""
-    return [(file.path, file.label, file.split) for file in list_files(params)]
+    return [(file.path, file.label, file.split) for file in find(params, Path("unused")).files]
 
 
 def test_folder_a_class(tmp_path: Path) -> None:
@@ -54,7 +55,7 @@ def test_train_alone_is_a_split(tmp_path: Path) -> None:
 def test_held_out_splits_without_train_are_refused(tmp_path: Path) -> None:
     """There is nothing to train on, and the message says what is there."""
     with pytest.raises(UserError, match="splits test, val but no train folder"):
-        list_files(folder_of(tmp_path, "val/a/1.png", "test/b/1.png"))
+        find(folder_of(tmp_path, "val/a/1.png", "test/b/1.png"), tmp_path)
 
 
 def test_class_named_like_a_split_beside_others_is_a_class(tmp_path: Path) -> None:
@@ -69,20 +70,13 @@ def test_class_beside_folders_of_splits_is_refused(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "image.png").touch()
     with pytest.raises(UserError, match="beside the folder others"):
-        list_files(DataParams(source="folder", path=str(tmp_path)))
+        find(DataParams(source="folder", path=str(tmp_path)), tmp_path)
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     """The path of params.yaml is repeated, with the key to correct."""
     with pytest.raises(UserError, match=r"nowhere does not exist: correct data\.path"):
-        list_files(DataParams(source="folder", path=str(tmp_path / "nowhere")))
-
-
-def test_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
-    """An image instead of a folder is no data folder."""
-    (tmp_path / "photo.png").touch()
-    with pytest.raises(UserError, match=r"photo\.png does not exist|not a folder"):
-        list_files(DataParams(source="folder", path=str(tmp_path / "photo.png")))
+        find(DataParams(source="folder", path=str(tmp_path / "nowhere")), tmp_path)
 
 
 @pytest.mark.parametrize("leftover", [(), ("mud/.DS_Store",)])
@@ -91,19 +85,19 @@ def test_empty_class_is_named(tmp_path: Path, leftover: tuple[str, ...]) -> None
     params = folder_of(tmp_path, "clean/1.png", "sand/1.png", *leftover)
     (tmp_path / "mud").mkdir(exist_ok=True)
     with pytest.raises(UserError, match=r"class folder .*mud is empty"):
-        list_files(params)
+        find(params, tmp_path)
 
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     """The single class is named."""
     with pytest.raises(UserError, match=r"only the class 'lonely'.*at least two classes"):
-        list_files(folder_of(tmp_path, "lonely/1.png", "lonely/2.png"))
+        find(folder_of(tmp_path, "lonely/1.png", "lonely/2.png"), tmp_path)
 
 
 def test_loose_images_are_no_classes(tmp_path: Path) -> None:
     """Images without folders have no label."""
     with pytest.raises(UserError, match="no class folders"):
-        list_files(folder_of(tmp_path, "1.png", "2.png"))
+        find(folder_of(tmp_path, "1.png", "2.png"), tmp_path)
 
 
 def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
@@ -140,7 +134,7 @@ def test_name_that_is_no_unicode_is_refused_by_name(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     with pytest.raises(UserError, match=r"gr.*sser\.png.* is not valid Unicode") as caught:
-        list_files(params)
+        find(params, tmp_path)
     assert str(caught.value).isprintable()
 
 
@@ -159,53 +153,81 @@ def test_same_listing_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert listed(params) == before == sorted(before)
 
 
-def test_packaged_cells_are_put_and_listed(tmp_path: Path) -> None:
-    """The packaged images arrive with their labels and licence, and are listed with their cell type as group."""
-    target = tmp_path / "elpv"
-    assert unpack_packaged("elpv", target) == 2624
-    assert "BY-NC-SA" in (target / "LICENSE.txt").read_text()
-    files = list_files(DataParams(source="elpv", path=str(target)))
-    assert len(files) == 2624
-    assert all((target / file.path).is_file() for file in files)
-    assert {file.group for file in files} == {"mono", "poly"}
-    assert {file.split for file in files} == {""}
+@pytest.fixture
+def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the root of a repository for the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_defect_probability_decides_the_label(tmp_path: Path) -> None:
+ELPV = {"source": "elpv", "path": "data/fetched/elpv"}
+
+
+def test_packaged_cells_are_fetched_and_listed(at_home: Path) -> None:
+    """The packaged images arrive with their labels and licence, and are listed with their cell type as subset."""
+    params = DataParams.model_validate(ELPV)
+    params.root.parent.mkdir(parents=True)
+    fetch(params, params.root, at_home / "downloads")
+    assert "BY-NC-SA" in (params.root / "LICENSE.txt").read_text()
+    found = find(params, at_home)
+    assert len(found.files) == 2624
+    assert all((found.root / file.path).is_file() for file in found.files)
+    assert {file.subset for file in found.files} == {"mono", "poly"}
+    assert {(file.split, file.group, file.weight) for file in found.files} == {("", "", 1.0)}
+
+
+def test_defect_probability_decides_the_label(at_home: Path) -> None:
     """A cell is defective above the threshold, not at it."""
-    (tmp_path / "labels.csv").write_text("images/1.png 0.0 mono\nimages/2.png  0.3333 poly\nimages/3.png 1.0 mono\n")
+    (at_home / ELPV["path"]).mkdir(parents=True)
+    labels = "images/1.png 0.0 mono\nimages/2.png  0.3333 poly\nimages/3.png 1.0 mono\n"
+    (at_home / ELPV["path"] / "labels.csv").write_text(labels)
 
     def defective(over: float) -> list[str]:
-        params = DataParams(source="elpv", path=str(tmp_path), defective_over=over)
-        return [file.path for file in list_files(params) if file.label == "defective"]
+        params = DataParams.model_validate({**ELPV, "defective_over": over})
+        return [file.path for file in find(params, at_home).files if file.label == "defective"]
 
     assert defective(0.5) == ["images/3.png"]
     assert defective(0.1) == ["images/2.png", "images/3.png"]
     assert defective(0.3333) == ["images/3.png"]
-    assert LabelledFile("images/2.png", "functional", group="poly") in list_files(
-        DataParams(source="elpv", path=str(tmp_path))
-    )
+    files = find(DataParams.model_validate(ELPV), at_home).files
+    assert LabelledFile("images/2.png", "functional", subset="poly") in files
 
 
-def test_packaged_source_without_its_labels_is_refused(tmp_path: Path) -> None:
-    """source elpv on a folder of one's own is a sentence, not a traceback."""
-    folder_of(tmp_path, "a/1.png", "b/1.png")
-    with pytest.raises(UserError, match=r"no labels\.csv.*data\.source"):
-        list_files(DataParams(source="elpv", path=str(tmp_path)))
+def test_packaged_source_without_its_labels_is_refused(at_home: Path) -> None:
+    """Without the labels, the sentence says how they get there."""
+    (at_home / ELPV["path"]).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no labels\.csv: run 'dvc repro'"):
+        find(DataParams.model_validate(ELPV), at_home)
 
 
-def test_other_sources_get_an_empty_folder(tmp_path: Path) -> None:
-    """The folder of packaged images is emptied for a source that has none."""
-    target = tmp_path / "elpv"
-    target.mkdir()
-    (target / "stale.png").touch()
-    assert unpack_packaged("folder", target) == 0
-    assert list(target.iterdir()) == []
+def test_what_was_not_fetched_yet_is_named(at_home: Path) -> None:
+    """Where the images are fetched, the params are not what is wrong."""
+    with pytest.raises(UserError, match="data/fetched/elpv does not exist: run 'dvc repro' to fetch it"):
+        find(DataParams.model_validate(ELPV), at_home)
 
 
-def test_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the package, nothing is left behind and the message says what to install."""
+def test_missing_package_is_named(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the package the message says what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match="elpv-dataset is not installed"):
-        unpack_packaged("elpv", tmp_path / "elpv")
-    assert list(tmp_path.iterdir()) == []
+        fetch(DataParams.model_validate(ELPV), at_home / "elpv", at_home)
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "expected"),
+    [
+        ("folder", "labels.csv", "write 'source: manifest'"),
+        ("folder", "photos.tar.gz", "write 'source: archive'"),
+        ("manifest", "photos", "write 'source: folder'"),
+        ("manifest", "photos.zip", "write 'source: archive'"),
+        ("archive", "photos", "write 'source: folder'"),
+        ("archive", "labels.csv", "write 'source: manifest'"),
+        ("archive", "photos.tar.zst", r"reads an archive \(.*\.tar\.xz.*correct data\.path"),
+        ("folder", "photo.png", r"correct data\.path"),
+    ],
+)
+def test_source_and_path_that_do_not_fit(at_home: Path, source: str, path: str, expected: str) -> None:
+    """The sentence says what to write instead."""
+    (at_home / path).mkdir() if "." not in path else (at_home / path).touch()
+    with pytest.raises(UserError, match=expected):
+        find(DataParams(source=source, path=path), at_home)

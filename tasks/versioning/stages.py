@@ -1,16 +1,10 @@
-"""DVC: what is stale, what was recorded, and the digests that identify data. The only importer of DVC."""
+"""What is stale, and what was recorded."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from tasks.errors import UserError
-
-LOCK_FILE = Path("dvc.lock")
 
 
 class Stages:
@@ -42,20 +36,3 @@ class Stages:
             yield
         except self._failure as error:
             raise UserError(f"DVC can't handle the stage '{stage}': {' '.join(str(error).split())}") from error
-
-
-def data_digest(path: str) -> str:
-    """Return the digest that DVC recorded of the images under ``path``; empty before the stage ``prepare`` ran."""
-    if not LOCK_FILE.is_file():
-        return ""
-    lock = YAML(typ="safe").load(LOCK_FILE) or {}
-    dependencies: list[dict[str, Any]] = lock.get("stages", {}).get("prepare", {}).get("deps", [])
-    return next((entry.get("md5", "") for entry in dependencies if entry.get("path") == path), "")
-
-
-def git_revision() -> str:
-    """Return the revision of the code, with ``-dirty`` where tracked files differ; empty outside a repository."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()

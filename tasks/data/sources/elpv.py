@@ -1,0 +1,48 @@
+"""The packaged solar cells: put in place, and listed."""
+
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from tasks.data.sources.listing import LabelledFile
+from tasks.errors import UserError
+
+NOTICE = """\
+Electroluminescence images of solar cells: the ELPV data set, from the package elpv-dataset.
+Licence: Creative Commons BY-NC-SA 4.0 (https://creativecommons.org/licenses/by-nc-sa/4.0/): no commercial use.
+Source: S. Deitsch et al., "Automatic classification of defective photovoltaic module cells in electroluminescence
+images", Solar Energy 185 (2019), 455-468; C. Buerhop-Lutz et al., EU PVSEC (2018).
+"""
+
+
+def fetch(target: Path) -> None:
+    """Copy the images, their labels and their licence to ``target``.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("elpv_dataset")
+    if spec is None or spec.origin is None:
+        raise UserError("the package elpv-dataset is not installed: install the project as its README says")
+    packaged = Path(spec.origin).parent / "data"
+    shutil.copytree(packaged / "images", target / "images")
+    shutil.copyfile(packaged / "labels.csv", target / "labels.csv")
+    (target / "LICENSE.txt").write_text(NOTICE, encoding="utf-8")
+
+
+def files(root: Path, defective_over: float) -> Iterator[LabelledFile]:
+    """Yield every cell with its type as subset.
+
+    Raises:
+        UserError: the labels are missing.
+    """
+    if not (root / "labels.csv").is_file():
+        raise UserError(
+            f"{root} has no labels.csv: run 'dvc repro' to put the packaged images there, or set data.source to folder"
+        )
+    table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
+    for path, probability, cell in table.itertuples(index=False):
+        yield LabelledFile(path, "defective" if probability > defective_over else "functional", subset=cell)

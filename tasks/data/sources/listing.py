@@ -1,0 +1,76 @@
+"""What every source gives: labelled files below one folder."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+ESCAPES = (
+    "is empty",
+    "has a NUL character",
+    "has a backslash: write forward slashes",
+    "is absolute: write it relative to the folder",
+    "leaves the folder by '..'",
+)
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file that claims to be an image.
+
+    Attributes:
+        path: relative to the root of what was found, with forward slashes.
+        label: its class.
+        group: what it shares with others that belong together (a patient, a module, a device), or empty; images of
+            one group never cross a split.
+        subset: a kind of image that metrics are also given for (a cell type, a device), or empty.
+        split: ``train``, ``val`` or ``test`` where the source already decided, else empty.
+        weight: how much it counts in training.
+    """
+
+    path: str
+    label: str
+    group: str = ""
+    subset: str = ""
+    split: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """The labelled files of a source.
+
+    Attributes:
+        root: the folder that their paths are relative to.
+        files: sorted by path.
+    """
+
+    root: Path
+    files: list[LabelledFile]
+
+
+def plain(path: str) -> str:
+    """Return a relative path in its shortest spelling: ``a/b`` for ``./a//b``."""
+    return PurePosixPath(path).as_posix()
+
+
+def escape(path: str) -> str:
+    """Return which of ``ESCAPES`` a relative path makes, or an empty text: it names a file inside its folder."""
+    empty, nul, backslash, absolute, parent = ESCAPES
+    if plain(path) == ".":
+        return empty
+    if "\0" in path:
+        return nul
+    if "\\" in path:
+        return backslash
+    if path.startswith("/") or re.match(r"[A-Za-z]:/", path):
+        return absolute
+    return parent if ".." in PurePosixPath(path).parts else ""

@@ -1,0 +1,110 @@
+"""A file or a folder at an address, fetched by fsspec."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from tasks.data.sources.listing import escape
+from tasks.errors import UnavailableError, UserError, nearest
+from tasks.files import digest_of, is_full_disk
+
+PROTOCOLS = ("file", "ftp", "gs", "http", "https", "s3", "sftp", "ssh")
+PACKAGES = {"s3": "'.[s3]'", "gs": "gcsfs", "ssh": "paramiko", "sftp": "paramiko"}
+VERSION_KEYS = ("size", "ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "updated", "mtime")
+
+
+def fetch(url: str, target: Path) -> None:
+    """Copy the file, or all files of the folder, at an address to ``target``.
+
+    Raises:
+        UserError: the address is not understood, there is nothing, or a name leaves the folder.
+        UnavailableError: what is there could not be fetched.
+    """
+    with _one_sentence(url):
+        source, files = _files(url)
+        places = {path: target / name if name else target for path, (name, _) in files.items()}
+        for folder in {place.parent for place in places.values()}:
+            folder.mkdir(parents=True, exist_ok=True)
+        source.get(list(places), [str(place) for place in places.values()])
+
+
+def state(url: str) -> str:
+    """Return a digest of what the server says of every file at an address: it changes when a file does.
+
+    Raises:
+        UserError: the address is not understood, there is nothing, or a name leaves the folder.
+        UnavailableError: the server could not be asked.
+    """
+    with _one_sentence(url):
+        _, files = _files(url)
+        return digest_of([(name, {key: facts.get(key) for key in VERSION_KEYS}) for name, facts in files.values()])
+
+
+def shown(url: str) -> str:
+    """Return an address without a user's name and password."""
+    return re.sub(r"//[^@/]*@", "//", url)
+
+
+def _files(url: str) -> tuple[Any, dict[str, tuple[str, dict[str, Any]]]]:
+    """Return the file system, and of each of its files the name relative to the address and what is known of it.
+
+    The name of a single file is empty.
+    """
+    source, top = url_to_fs(url, skip_instance_cache=True)
+    if not url.endswith("/"):  # every web page is a file to fsspec
+        facts = source.info(top)
+        if facts["type"] == "file":
+            return source, {top: ("", facts)}
+    above = top.rstrip("/") + "/"
+    listed = source.find(top, detail=True)
+    names = {path: path.removeprefix(above) for path in listed if path.startswith(above)}
+    files = {path: (name, listed[path]) for path, name in names.items() if name and not name.endswith("/")}
+    files = {path: found for path, found in files.items() if not (url.startswith("http") and "?" in found[0])}
+    if not files:
+        raise UserError(f"there is nothing at {shown(url)}: correct data.url in params.yaml")
+    for name, _ in files.values():
+        if problem := escape(name):
+            raise UserError(f"{shown(url)} has the file {name!a}, which {problem}: rename it there")
+    return source, files
+
+
+@contextmanager
+def _one_sentence(url: str) -> Iterator[None]:
+    protocol = url.partition("://")[0]
+    try:
+        yield
+    except UserError:
+        raise
+    except ImportError as error:
+        package = PACKAGES.get(protocol, f"what fsspec names ({error})")
+        raise UserError(f"data.url: {protocol}:// needs a package that is missing: pip install {package}") from error
+    except FileNotFoundError as error:
+        cause = error.__cause__
+        is_on_the_web = protocol in {"http", "https"} and isinstance(cause, Exception)
+        if is_on_the_web and getattr(cause, "status", None) not in {404, 410}:
+            raise _unavailable(url, cause or error) from error  # to fsspec, every failure is a missing file
+        raise UserError(f"there is nothing at {shown(url)}: correct data.url in params.yaml") from error
+    except PermissionError as error:
+        raise UserError(f"{shown(url)} may not be read ({_line(error)}): check the credentials") from error
+    except ValueError as error:
+        known = "" if protocol in PROTOCOLS else nearest(protocol, PROTOCOLS)
+        raise UserError(f"data.url: {shown(url)} is not understood{known}: {_line(error)}") from error
+    except Exception as error:  # each protocol has its own errors
+        if isinstance(error, OSError) and is_full_disk(error):
+            raise
+        raise _unavailable(url, error) from error
+
+
+def _unavailable(url: str, error: BaseException) -> UnavailableError:
+    return UnavailableError(
+        f"{shown(url)} could not be fetched ({_line(error)}): check the network connection and the credentials, and "
+        "run the same command again"
+    )
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(shown(str(error)).split())[:200]}"

@@ -1,0 +1,80 @@
+"""Names that other tools stumble over, through every output."""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+
+from tests.flows.project import Project, make_project
+
+CLASSES = ["yes", "no", "1", "Größe 1.5 µm <b>&amp;", "long " + "x" * 200]
+SUBSETS = ["2", "null", "a/b <i> größer"]
+LONG_FILE = "f" * 240
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Project]:
+    """A project after ``dvc repro`` on a table of images whose classes, subsets and files have odd names."""
+    root = tmp_path_factory.mktemp("named")
+    images = root / "photos of Müller.v2"
+    images.mkdir()
+    sources = sorted(cells.rglob("*.png"))
+    with (images / "table.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["path", "label", "subset"])
+        for number, source in enumerate(sources):
+            odd = [f"{number} näme.x y.png", f"{number:03}{LONG_FILE}.png", f"yes{number}"][number % 3]
+            shutil.copy(source, images / odd)
+            rows.writerow([odd, CLASSES[number % len(CLASSES)], SUBSETS[number % len(SUBSETS)]])
+    project = make_project(root / "clone", images)
+    params = project.params()
+    params["data"] |= {"source": "manifest", "path": str(images / "table.csv")}
+    params["split"] |= {"near_duplicates": False}
+    params["strategies"] = {"head_only": {"train": "head", "lr": 0.001, "epochs": 1}}
+    project.write_params(params)
+    done = project.run("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield project
+    shutil.rmtree(root)
+
+
+def test_tables_have_the_names_as_they_are(named: Project) -> None:
+    """Manifest, predictions and the comparison hold the very names, as text."""
+    table = pd.read_parquet(named.root / "data/manifest.parquet")
+    assert set(table["label"]) == set(CLASSES)
+    assert set(table["subset"]) == set(SUBSETS)
+    found = json.loads((named.root / "data/reports/comparison.json").read_text(encoding="utf-8"))
+    assert found["data"]["classes"] == sorted(CLASSES)
+    test = found["strategies"]["head_only"]["test"]
+    assert set(test["per_class"]) == set(CLASSES)
+    assert set(test["groups"]) == set(SUBSETS)
+    predicted = pd.read_parquet(named.root / "data/reports/predictions.parquet")
+    assert {f"p[{label}]" for label in CLASSES} <= set(predicted.columns)
+    assert set(predicted["path"]) <= set(table["path"])
+
+
+def test_the_page_shows_names_and_runs_none(named: Project) -> None:
+    """Names are text on the page, not mark-up."""
+    page = (named.root / "data/reports/comparison.html").read_text(encoding="utf-8")
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "Größe 1.5 µm &lt;b&gt;&amp;amp;" in page
+
+
+def test_mlflow_holds_the_runs(named: Project) -> None:
+    """Every subset's metrics are in the tracking store, and the runs have ended well."""
+    client = mlflow.MlflowClient(f"sqlite:///{named.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("thawline")
+    assert experiment is not None
+    runs: list[Run] = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    run = next(run for run in runs if run.data.tags.get("thawline.strategy") == "head_only")
+    subsets = {key.split("/")[0] for key in run.data.metrics if key.startswith("val_")}
+    assert len(subsets) == len(SUBSETS)
+    assert {"val/accuracy", "test/accuracy"} <= set(run.data.metrics)
