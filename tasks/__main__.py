@@ -16,11 +16,11 @@ app = typer.Typer(
 
 
 @app.command()
-def raw() -> None:
-    """Put the images that a package carries under data/raw."""
-    from tasks.steps.data import raw as step
+def fetch() -> None:
+    """Bring images that are not here yet to data/fetched."""
+    from tasks.steps.fetch import fetch as step
 
-    typer.echo(f"{step()} packaged images under data/raw")
+    typer.echo(step())
 
 
 @app.command()
@@ -41,6 +41,20 @@ def backbone() -> None:
     typer.echo(f"{record.name} {record.weights}: {record.source}")
     for line in record.lines():
         typer.echo(line)
+
+
+@app.command()
+def probe() -> None:
+    """Measure on frozen features how much better a random split would make results look."""
+    from statistics import fmean
+
+    from tasks.steps.probe import probe as step
+
+    for found in step():
+        typer.echo(
+            f"{found.probe}: accuracy {fmean(found.grouped):.3f} with groups whole, {fmean(found.random):.3f} with a "
+            "random split"
+        )
 
 
 @app.command()

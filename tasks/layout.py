@@ -3,10 +3,13 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
-RAW = Path("data/raw/elpv")
+FETCHED = Path("data/fetched")
 MANIFEST = Path("data/manifest.parquet")
 QUARANTINE = Path("data/quarantine.parquet")
+LEAKS = Path("data/leaks.parquet")
 PIXELS = Path("data/pixels.npy")
+QUALITY = Path("data/quality.json")
+PROBE = Path("data/probe.json")
 WEIGHTS = Path("data/backbone/weights.safetensors")
 WEIGHTS_RECORD = Path("data/backbone/record.json")
 RUNS = Path("data/runs")

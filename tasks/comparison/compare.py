@@ -73,7 +73,7 @@ class _Resampled:
 
     def __init__(self, tables: Sequence[pd.DataFrame], classes: Sequence[str], params: CompareParams) -> None:
         self._classes, self._confidence = list(classes), params.confidence
-        self._groups = tables[0]["group"].tolist()
+        self._groups = tables[0]["subset"].tolist()
         codes = {label: code for code, label in enumerate(classes)}
         self._targets: Integers = np.asarray(tables[0]["label"].map(codes), dtype=np.int64)
         self._probabilities = [probabilities_of(table, classes) for table in tables]

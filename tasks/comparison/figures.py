@@ -1,7 +1,6 @@
 """The pictures of a comparison, drawn without a display."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,10 +12,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageOps
 
 from tasks.comparison.schema import Comparison, Part, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES
+from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
 
 mpl.use("Agg")
@@ -37,8 +36,9 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 160,
     "figure.constrained_layout.use": True,
 }
-THUMBNAIL = 150
 MISTAKES = 12
+
+Picture = Callable[[str], Pixels]
 
 
 def scores(found: Comparison) -> Figure:
@@ -190,7 +190,7 @@ def costs(found: Comparison) -> Figure:
     return figure
 
 
-def mistakes(predictions: pd.DataFrame, classes: Sequence[str], root: Path) -> Figure | None:
+def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture) -> Figure | None:
     """Return the images that were misclassified with the most confidence, or None if every image was right."""
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     if wrong.empty:
@@ -205,9 +205,9 @@ def mistakes(predictions: pd.DataFrame, classes: Sequence[str], root: Path) -> F
     for axes in panels:
         axes.set_axis_off()
     for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
-        axes.imshow(_thumbnail(root / str(row["path"])), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(without_alpha(picture(str(row["path"]))), cmap="gray", vmin=0, vmax=255)
         words = f"{row['predicted']} {row['confidence']:.2f}\nis {row['label']}"
-        axes.set_title(_literal(words), fontsize=7, loc="left")
+        axes.set_title(literal(words), fontsize=7, loc="left")
     return figure
 
 
@@ -219,7 +219,7 @@ def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str], *, la
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    short = [_literal(label if len(label) <= 14 else label[:13] + "…") for label in classes]
+    short = [literal(label if len(label) <= 14 else label[:13] + "…") for label in classes]
     axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=7)
     axes.set_yticks(range(len(classes)), short if labelled else [""] * len(classes), fontsize=7)
     axes.set_xlabel("predicted", fontsize=7)
@@ -247,6 +247,7 @@ def _loss_curves(axes: Axes, history: list[dict[str, float]], best_epoch: int) -
     losses = [row["val_loss"] for row in history]
     axes.plot(epochs, losses, color=ACCENT, label="validation loss")
     axes.plot(best_epoch + 1, losses[best_epoch], "o", color=ACCENT, markersize=4)
+    axes.set_xlim(0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -260,13 +261,11 @@ def _starred(result: StrategyResult, champion: str) -> str:
     return f"★ {result.name}" if result.name == champion else result.name
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """Return text that is drawn as it stands; a pair of dollar signs would be read as mathematics."""
     return text.replace("$", r"\$")
 
 
-def _thumbnail(path: Path) -> Any:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        upright.thumbnail((THUMBNAIL, THUMBNAIL))
-        return np.asarray(upright.convert("L" if upright.mode in {"1", "L"} else "RGB"))
+def without_alpha(pixels: Pixels) -> Pixels:
+    """Return pixels as matplotlib shows them: of shape (height, width) for grey, (height, width, 3) for colour."""
+    return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]

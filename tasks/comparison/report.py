@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import jinja2
@@ -10,20 +12,41 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from tasks.comparison import figures
+from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
+from tasks.comparison.figures import Picture
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
+from tasks.data.quality import Quality, rows
+from tasks.evaluation.leakage import DRAWS, Pretence
 from tasks.files import replacing, write_bytes
 
 TEMPLATE = "report.html"
 
 
-def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class DataPage:
+    """What the page says of the images.
+
+    Attributes:
+        quality: the counted data set.
+        pretences: what a random split would have pretended; nothing if no images are in groups.
+        table: the manifest.
+        picture: returns the pixels of an image by its path.
+    """
+
+    quality: Quality
+    pretences: Sequence[Pretence]
+    table: pd.DataFrame
+    picture: Picture
+
+
+def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: Path, folder: Path) -> list[Path]:
     """Write the page, and its pictures as files of their own; return the pictures.
 
     Args:
         found: the comparison.
         predictions: the champion's, on the test split.
-        root: the folder that the predictions' paths are relative to.
+        data: what is known of the images.
         target: the page.
         folder: where the pictures go.
     """
@@ -33,7 +56,9 @@ def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path
         "plans": figures.plans(found),
         "curves": figures.curves(found),
         "confusions": figures.confusions(found),
-        "mistakes": figures.mistakes(predictions, found.data.classes, root),
+        "mistakes": figures.mistakes(predictions, found.data.classes, data.picture),
+        "data_classes": contact_sheet(_samples(data.table), data.picture),
+        "data_groups": contact_sheet(_groups(data.quality), data.picture) if data.quality.groups else None,
     }
     files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure is not None}
     environment = jinja2.Environment(
@@ -43,6 +68,10 @@ def write(found: Comparison, predictions: pd.DataFrame, root: Path, target: Path
         found=found,
         metric=METRIC_NAMES[found.metric],
         pictures={name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()},
+        quality=data.quality,
+        quality_rows=rows(data.quality),
+        pretences=[(p.probe, fmean(p.grouped), fmean(p.random)) for p in data.pretences],
+        draws=DRAWS,
         groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
     )
     write_bytes(target, page.encode())
@@ -74,6 +103,17 @@ def run_figures(
     }
     drawn |= {f"range_test_{i}": figures.range_test(curve, taken) for i, (curve, taken) in enumerate(range_tests, 1)}
     return [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _samples(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Return images that are trained on, for a contact sheet with a row a class."""
+    seen = table[table["split"] == "train"].sort_values("path").groupby("label")["path"]
+    return [(f"{label} ({len(paths)} trained on)", spread(paths.tolist())) for label, paths in seen][:CLASSES]
+
+
+def _groups(quality: Quality) -> list[tuple[str, list[str]]]:
+    """Return the largest groups, for a contact sheet with a row a group."""
+    return [(f"{g.name}: {g.images} images, {g.split}", g.paths) for g in quality.largest_groups[:GROUPS]]
 
 
 def save(figure: Figure, target: Path) -> Path:

@@ -1,32 +1,40 @@
-"""The manifest: one row an image, checked by pandera at every door."""
+"""The manifest: one row an image that is used; the quarantine: one row a file that isn't, with the reason."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from tasks.data.pixels import ReadImage, fill_store, read_header
-from tasks.data.sources import LabelledFile
-from tasks.data.splits import SPLITS, assign
+from tasks.data.splits import SPLITS
 from tasks.errors import UserError
 from tasks.files import replacing
-from tasks.params import DataParams, SplitParams
+from tasks.params import SplitParams
 
-GREY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I;16N"}
 SHA256 = r"[0-9a-f]{64}"
+NO_FOLD = -1
+KINDS = ("unreadable", "missing", "outside", "too large", "contradicted", "between splits", "leak")
 
 MANIFEST = pa.DataFrameSchema(
     {
         "path": pa.Column(str, pa.Check.str_length(min_value=1), unique=True),
         "label": pa.Column(str, pa.Check.str_length(min_value=1)),
         "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "fold": pa.Column("int64", pa.Check.ge(NO_FOLD)),
         "group": pa.Column(str),
+        "subset": pa.Column(str),
+        "weight": pa.Column(float, [pa.Check.ge(0), pa.Check.lt(float("inf"))]),
+        "row": pa.Column("int64", pa.Check.ge(0), unique=True),
         "width": pa.Column("int64", pa.Check.gt(0)),
         "height": pa.Column("int64", pa.Check.gt(0)),
         "mode": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "format": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "animated": pa.Column(bool),
         "bytes": pa.Column("int64", pa.Check.gt(0)),
-        "sha256": pa.Column(str, pa.Check.str_matches(f"^{SHA256}$")),
+        "sha256": pa.Column(str, [pa.Check.str_matches(f"^{SHA256}$"), pa.Check.str_length(max_value=64)]),
     },
     strict=True,
     ordered=True,
@@ -36,7 +44,19 @@ QUARANTINE = pa.DataFrameSchema(
     {
         "path": pa.Column(str, unique=True),
         "label": pa.Column(str),
+        "kind": pa.Column(str, pa.Check.isin(KINDS)),
         "reason": pa.Column(str, pa.Check.str_length(min_value=1)),
+    },
+    strict=True,
+)
+
+LEAKS = pa.DataFrameSchema(
+    {
+        "path": pa.Column(str),
+        "split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "twin": pa.Column(str),
+        "twin_split": pa.Column(str, pa.Check.isin(SPLITS)),
+        "alike": pa.Column(float, pa.Check.in_range(0, 1)),
     },
     strict=True,
 )
@@ -84,54 +104,35 @@ def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -
         valid.to_parquet(temporary, index=False)
 
 
-def resolve_channels(params: DataParams, files: list[LabelledFile]) -> int:
-    """Return 1 or 3: what params ask for, or, for ``auto``, 1 where every image is grey."""
-    if params.channels != "auto":
-        return params.channels
-    root = Path(params.path)
-    modes = {read_header(root / file.path) for file in files} - {""}
-    return 1 if modes and modes <= GREY_MODES else 3
+@dataclass(frozen=True)
+class Earlier:
+    """Where images were before, by the digest of their files.
 
-
-def build(
-    files: list[LabelledFile], params: DataParams, split: SplitParams, channels: int, store: Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read every file, fill the pixel store, and return the manifest and the quarantine.
-
-    Row ``i`` of the manifest is row ``i`` of the store.
-
-    Raises:
-        UserError: more images than ``data.max_unreadable`` allows can't be read.
+    Attributes:
+        splits: ``train``, ``val`` or ``test``.
+        folds: from 0; images that are held out for the test have none.
     """
-    seen = fill_store(Path(params.path), [file.path for file in files], store, params.size, channels, params.max_pixels)
-    rows = [(file, image) for file, image in zip(files, seen, strict=True) if not image.problem]
-    bad = [(file.path, file.label, image.problem) for file, image in zip(files, seen, strict=True) if image.problem]
-    if len(bad) > params.max_unreadable * len(files):
-        raise UserError(
-            f"{len(bad)} of {len(files)} files in {params.path} can't be used, more than data.max_unreadable "
-            f"({params.max_unreadable:.0%}) allows; the first is {bad[0][0]} ({bad[0][2]})"
-        )
-    return _manifest(rows, split), pd.DataFrame(bad, columns=["path", "label", "reason"], dtype="str")
+
+    splits: Mapping[str, str] = field(default_factory=dict)
+    folds: Mapping[str, int] = field(default_factory=dict)
 
 
-def _manifest(rows: list[tuple[LabelledFile, ReadImage]], split: SplitParams) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "path": [file.path for file, _ in rows],
-            "label": [file.label for file, _ in rows],
-            "split": assign(
-                [image.sha256 for _, image in rows],
-                [file.label for file, _ in rows],
-                [file.split for file, _ in rows],
-                split,
-            ),
-            "group": [file.group for file, _ in rows],
-            "width": [image.width for _, image in rows],
-            "height": [image.height for _, image in rows],
-            "mode": [image.mode for _, image in rows],
-            "bytes": [image.size for _, image in rows],
-            "sha256": [image.sha256 for _, image in rows],
-        }
+def drawn_by(split: SplitParams) -> dict[str, Any]:
+    """Return what of the params draws the splits; it is kept with the manifest."""
+    return split.model_dump(include={"validation", "test", "seed", "folds"})
+
+
+def earlier(source: Path, split: SplitParams) -> Earlier:
+    """Return where an earlier manifest has its images, if it was drawn by the same params; else nothing."""
+    if not source.is_file():
+        return Earlier()
+    try:
+        table = read_table(source, MANIFEST)
+    except UserError:
+        return Earlier()
+    if table.attrs.get("split") != drawn_by(split):
+        return Earlier()
+    folds = table[table["fold"] != NO_FOLD]
+    return Earlier(
+        dict(zip(table["sha256"], table["split"], strict=True)), dict(zip(folds["sha256"], folds["fold"], strict=True))
     )
-    text = ["path", "label", "split", "group", "mode", "sha256"]
-    return table.astype(dict.fromkeys(text, "str"))

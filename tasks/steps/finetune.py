@@ -126,7 +126,9 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         adapted = with_weights(settings, data, attempt.work / "model.safetensors")
         probabilities = probabilities_of(adapted, data.split("val"), settings)
         rows = data.rows("val")
-        report_ = metrics.report(data.split("val").targets.numpy(), probabilities, data.classes, rows["group"].tolist())
+        report_ = metrics.report(
+            data.split("val").targets.numpy(), probabilities, data.classes, rows["subset"].tolist()
+        )
         progress, plan = read_json(attempt.work / "progress.json"), read_json(attempt.work / "plan.json")
         facts = {"params": settings.model_dump(mode="json"), "chosen": progress["facts"]}
         costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}

@@ -14,7 +14,8 @@ from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
-from tasks.data.pixels import Pixels, open_store
+from tasks.data.reading import Pixels
+from tasks.data.store import open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.params import Params, StrategyParams
@@ -33,7 +34,7 @@ class PreparedData:
 
     Attributes:
         table: the manifest.
-        store: the decoded images, row for row with the manifest.
+        store: the decoded images; the manifest names the row of each.
         classes: names of the classes, sorted; a class's number is its place.
         record: where the backbone's weights came from.
     """
@@ -51,17 +52,14 @@ class PreparedData:
             UserError: something of it is missing, or the store and the manifest don't belong together.
         """
         table = manifest.read_table(layout.MANIFEST, manifest.MANIFEST)
-        for file in (layout.PIXELS, layout.WEIGHTS_RECORD):
-            if not file.is_file():
-                raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
-        store = open_store(layout.PIXELS)
-        if len(store) != len(table):
-            raise UserError(f"{layout.PIXELS} does not belong to {layout.MANIFEST}: remove it and run 'dvc repro'")
+        if not layout.WEIGHTS_RECORD.is_file():
+            raise UserError(f"{layout.WEIGHTS_RECORD} does not exist: run 'dvc repro' to make it")
+        store = open_store(layout.PIXELS, dict(zip(table["row"], table["sha256"], strict=True)))
         return cls(table, store, sorted(table["label"].unique()), WeightsRecord.read(layout.WEIGHTS_RECORD))
 
     @property
     def channels(self) -> int:
-        """Channels of the decoded images: 1 or 3."""
+        """Channels of the decoded images."""
         return int(self.store.shape[3])
 
     @property
@@ -75,13 +73,23 @@ class PreparedData:
 
     def split(self, name: str) -> Split:
         """Return the images and classes of a split, in the order of the manifest."""
-        rows = self.rows(name)
+        return self.chosen(self.rows(name))
+
+    def chosen(self, rows: pd.DataFrame) -> Split:
+        """Return the images and classes of some rows of the manifest, in their order."""
         codes = {label: code for code, label in enumerate(self.classes)}
         return Split(
             self.store,
-            rows.index.to_numpy(dtype=np.int64),
+            rows["row"].to_numpy(dtype=np.int64),
             torch.tensor(rows["label"].map(codes).tolist(), dtype=torch.int64),
+            torch.tensor(rows["weight"].tolist(), dtype=torch.float32) if (rows["weight"] != 1).any() else None,
         )
+
+    def picture(self, path: str) -> Pixels:
+        """Return the pixels of an image of the manifest, shape (size, size, channels)."""
+        row = self.table.loc[self.table["path"] == path, "row"].iloc[0]
+        pixels: Pixels = self.store[row]
+        return pixels
 
 
 class Network(NamedTuple):

@@ -9,6 +9,9 @@ from tasks.files import digest_of
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData
 
+# Names the revision of the images as the user did, where ``data.rev`` has its commit.
+DATA_REV = "THAWLINE_DATA_REV"
+
 
 def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
     """Return the params that every run of a comparison shares."""
@@ -53,7 +56,8 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
         "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
         "thawline.params_digest": digest_of(params.model_dump(mode="json"))[:16],
         "thawline.weights_sha256": data.record.sha256,
-        "thawline.data_digest": versioning.data_digest(params.data.path),
+        "thawline.data_digest": versioning.data_digest(params.data),
+        "thawline.data_rev": os.environ.get(DATA_REV) or params.data.rev,
         "thawline.identity": identity,
         "thawline.strategy": stage if identity else "",
         "mlflow.source.git.commit": versioning.git_revision(),
@@ -63,7 +67,7 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
 
 def data_identity(params: Params) -> tracking.DataIdentity:
     """Return the images of a run, with the digest that DVC recorded of them."""
-    digest = versioning.data_digest(params.data.path)
+    digest = versioning.data_digest(params.data)
     return tracking.DataIdentity(Path(params.data.path).name, params.data.path, digest)
 
 

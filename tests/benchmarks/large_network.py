@@ -18,8 +18,8 @@ import typer
 
 from tasks.backbones import catalogue
 from tasks.data.augmentation import Augmentation
-from tasks.data.pixels import fill_store, open_store
-from tasks.params import AugmentParams, StrategyParams
+from tasks.data.ingest import ingest
+from tasks.params import AugmentParams, DataParams, StrategyParams
 from tasks.strategies import freezing, library, making
 from tasks.training import device, precision
 from tasks.training.batches import Split
@@ -80,10 +80,11 @@ def _cells(folder: Path) -> tuple[Split, Split]:
     root = Path(spec.origin).parent / "data"
     table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
     chosen = pd.concat([table[table["probability"] == p].head((IMAGES + HELD_OUT) // 2) for p in (0.0, 1.0)])
-    fill_store(root, chosen["path"].tolist(), folder / "pixels.npy", SIZE, 1, 10**8)
+    params = DataParams(source="folder", path=str(root), size=SIZE)
+    found = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
     targets = torch.tensor(chosen["probability"].tolist()).long()
     order = np.random.default_rng(0).permutation(len(chosen))
-    store = open_store(folder / "pixels.npy")
+    store = np.load(found.store, mmap_mode="r")
     train, val = order[:IMAGES], order[IMAGES:]
     return Split(store, train, targets[train]), Split(store, val, targets[val])
 

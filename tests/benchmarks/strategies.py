@@ -20,7 +20,8 @@ from tasks.evaluation.metrics import scores
 from tasks.files import digest_of, read_json, write_json
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.backbone import backbone
-from tasks.steps.data import prepare, raw
+from tasks.steps.data import prepare
+from tasks.steps.fetch import fetch
 from tasks.steps.prepared import PreparedData, network, probabilities_of
 from tasks.steps.training import measurement_for, trained_network
 from tasks.strategies import freezing
@@ -42,7 +43,7 @@ def main(
     (folder / "params.yaml").write_text(params.read_text(encoding="utf-8"), encoding="utf-8")
     with contextlib.chdir(folder):
         if not layout.PIXELS.is_file():
-            raw()
+            fetch()
             prepare()
             backbone()
         data = PreparedData.read()

@@ -56,8 +56,9 @@ def test_outputs_lie_where_the_steps_write() -> None:
     """dvc.yaml and the layout agree on every file."""
     declared = {path for stage in stages().values() for key in ("outs", "metrics", "plots") for path in
                 paths(stage.get(key, []))}  # fmt: skip
-    single = [layout.RAW, layout.MANIFEST, layout.QUARANTINE, layout.PIXELS, layout.WEIGHTS, layout.WEIGHTS_RECORD,
-              layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS]  # fmt: skip
+    single = [layout.FETCHED, layout.MANIFEST, layout.QUARANTINE, layout.LEAKS, layout.QUALITY, layout.PIXELS,
+              layout.PIXELS.with_suffix(".jsonl"), layout.PROBE, layout.WEIGHTS,
+              layout.WEIGHTS_RECORD, layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS]  # fmt: skip
     runs = ("model.safetensors", "predictions.parquet", "run.json", "metrics.json", "history.csv")
     assert declared == {path.as_posix() for path in single} | {
         layout.run_file("${key}", name).as_posix() for name in runs

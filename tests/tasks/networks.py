@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tasks.backbones import catalogue
-from tasks.data.pixels import fill_store, open_store
-from tasks.params import StrategyParams
+from tasks.data.ingest import ingest
+from tasks.params import DataParams, StrategyParams
 from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
@@ -40,11 +40,12 @@ def network(name: str, settings: StrategyParams, channels: int = 1, classes: int
 def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:
     """Decode the images of both classes; the first ``train`` of each are trained on, the others validate."""
     paths = [path.relative_to(cells).as_posix() for path in sorted(cells.rglob("*.png"))]
-    fill_store(cells, paths, store, SIZE, 1, 10**8)
+    params = DataParams(source="folder", path=str(cells), size=SIZE)
+    found = ingest(cells, paths, params, store, store.parent)
     targets = np.array([path.startswith("intact") for path in paths], dtype=np.int64)
     first = [np.flatnonzero(targets == c)[:train] for c in (0, 1)]
     rest = [np.flatnonzero(targets == c)[train:] for c in (0, 1)]
-    pixels = open_store(store)
+    pixels = np.load(found.store, mmap_mode="r")
     rows = [np.concatenate(chosen) for chosen in (first, rest)]
     training, validation = (Split(pixels, chosen, torch.from_numpy(targets[chosen])) for chosen in rows)
     return training, validation

@@ -23,7 +23,7 @@ MakeComparison = Callable[..., Comparison]
 def rows_of(paths: Sequence[str], labels: Sequence[str], split: str) -> pd.DataFrame:
     """Return rows of a manifest."""
     groups = ["mono" if i % 3 else "poly" for i in range(len(paths))]
-    return pd.DataFrame({"path": paths, "label": labels, "group": groups, "split": split}).astype("str")
+    return pd.DataFrame({"path": paths, "label": labels, "subset": groups, "split": split}).astype("str")
 
 
 def answers(labels: Sequence[str], classes: Sequence[str], skill: float, seed: Sequence[int]) -> np.ndarray:

@@ -29,7 +29,7 @@ def test_results_are_those_of_the_predictions(entrant: MakeEntrant) -> None:
         own = entrants[result.name]
         for scores, table in ((result.val, own.val), (result.test, own.test)):
             targets = table["label"].map(CLASSES.index).to_numpy()
-            found = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["group"].tolist())
+            found = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["subset"].tolist())
             assert scores.model_dump(exclude={"intervals"}) == found
             for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
                 bounds = scores.intervals[name]

@@ -3,11 +3,13 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -15,11 +17,34 @@ from PIL import Image
 
 from tasks.comparison import figures, report
 from tasks.comparison.schema import Comparison
+from tasks.data.quality import describe
+from tasks.data.reading import Pixels
+from tasks.evaluation.leakage import Pretence
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
 
 EVIL = "<script>alert('x')</script>"
 CLASSES = [EVIL, "b\"&'$_$ <b>"]
 LOADING = {"src", "href", "data", "poster", "srcset", "action", "background"}
+
+
+PRETENCES = [Pretence("nearest neighbour", [0.61, 0.63], [0.91, 0.93])]
+
+
+def data_of(cells: Path, pretences: Sequence[Pretence] = ()) -> report.DataPage:
+    """Return what is known of the real images, two of which make a group, and one file of which was left out."""
+    paths = sorted(path.relative_to(cells).as_posix() for path in cells.rglob("*.png"))
+    table = pd.DataFrame(
+        {"path": paths, "label": [CLASSES[path.startswith("intact")] for path in paths], "split": "train"}
+    ).assign(group=["twins", "twins", *[""] * (len(paths) - 2)], width=300, height=300, mode="L", format="PNG")
+    bad = pd.DataFrame({"path": [EVIL], "label": [EVIL], "kind": ["unreadable"], "reason": [f"no image {EVIL}"]})
+    leak = {"path": EVIL, "split": "train", "twin": EVIL, "twin_split": "test", "alike": 0.97}
+    quality = describe(table.assign(animated=False), bad, pd.DataFrame([leak]), {"integer": (3.0, 4000.0)})
+
+    def picture(path: str) -> Pixels:
+        with Image.open(cells / path) as image:
+            return np.asarray(image)[..., None]
+
+    return report.DataPage(quality, pretences, table, picture)
 
 
 class Page(HTMLParser):
@@ -71,7 +96,7 @@ def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("report")
     champion = next(one.test for one in entrants if one.name == found.champion)
     assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
-    pictures = report.write(found, champion, cells, folder / "page.html", folder / "figures")
+    pictures = report.write(found, champion, data_of(cells, PRETENCES), folder / "page.html", folder / "figures")
     raw = (folder / "page.html").read_text(encoding="utf-8")
     return Written(found, raw, Page(raw), pictures)
 
@@ -88,10 +113,19 @@ def test_every_picture_is_embedded(written: Written) -> None:
     """The embedded pictures are those on disk, each a readable image with something on it."""
     embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
     assert sorted(embedded) == sorted(file.read_bytes() for file in written.pictures)
-    assert {file.stem for file in written.pictures} == {"scores", "costs", "plans", "curves", "confusions", "mistakes"}
+    assert {file.stem for file in written.pictures} == {
+        "scores",
+        "costs",
+        "plans",
+        "curves",
+        "confusions",
+        "mistakes",
+        "data_classes",
+        "data_groups",
+    }
     for content in embedded:
         with Image.open(io.BytesIO(content)) as image:
-            assert min(image.size) > 200
+            assert min(image.size) > 120
             assert len(image.convert("L").getcolors() or []) > 10
 
 
@@ -135,7 +169,7 @@ def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_
     perfect = entrant("perfect", 60.0)
     found = comparison_of(ranked_of([perfect]))
     assert (perfect.test["label"] == perfect.test["predicted"]).all()
-    pictures = report.write(found, perfect.test, cells, tmp_path / "page.html", tmp_path)
+    pictures = report.write(found, perfect.test, data_of(cells), tmp_path / "page.html", tmp_path)
     assert "mistakes" not in {file.stem for file in pictures}
     assert "mistakes" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -164,7 +198,7 @@ def test_the_legend_has_the_colours_of_the_points(written: Written) -> None:
 def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
     """Misclassified images only, the surest first, each with its answer and its label as they are written."""
     table = entrant("full", 0.5, classes=CLASSES).test
-    figure = figures.mistakes(table, CLASSES, cells)
+    figure = figures.mistakes(table, CLASSES, data_of(cells).picture)
     assert isinstance(figure, Figure)
     wrong = table[table["label"] != table["predicted"]]
     sure = wrong[[f"p[{name}]" for name in CLASSES]].max(axis=1).sort_values(ascending=False)
@@ -172,6 +206,18 @@ def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, ce
     assert len(titles) == min(len(wrong), figures.MISTAKES)
     assert [title.splitlines()[0].split()[-1] for title in titles] == [f"{p:.2f}" for p in sure[: len(titles)]]
     figure.savefig(io.BytesIO())
+
+
+def test_the_images_are_described(written: Written) -> None:
+    """Counts, what leaks, what was left out and what a random split would have pretended stand on the page."""
+    text = " ".join(written.page.text.split())
+    assert "2 of 80 images show the same as others" in text
+    assert "0.620 if groups stay whole, 0.920 if not (+0.300)" in text
+    assert "The splits that the source gave leak: 1 pairs" in text
+    rows = [[cell.strip().split("\n")[0] for cell in row] for row in written.page.rows]
+    assert [EVIL, "train", EVIL, "test"] in [row[:4] for row in rows]
+    assert [EVIL, EVIL, f"no image {EVIL}"] in rows
+    assert ["mode L", "80"] in rows
 
 
 def test_plans_show_what_is_frozen_when(written: Written) -> None:

@@ -22,7 +22,7 @@ def table() -> pd.DataFrame:
         {
             "path": ["x.png", "y.png", "z.png"],
             "label": ["b", "a [odd] name", "b"],
-            "group": ["", "mono", ""],
+            "subset": ["", "mono", ""],
             "split": ["val", "val", "test"],
         },
         index=[7, 3, 5],

@@ -1,0 +1,169 @@
+"""From files to a store: every file opened once, in threads; what an earlier store has already is not decoded again.
+
+Grey beyond 8 bits is kept as floating point until every file was seen, and then becomes 8 bits by the smallest and the
+largest value of the whole set.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.data import fingerprints
+from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
+from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
+from tasks.params import DataParams
+
+Progress = Callable[[int], None]
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What was seen of every file, row for row with the store.
+
+    Attributes:
+        store: where the pixels are, until ``store.move`` puts them in place.
+        images: facts, or the reason why a file can't be used.
+        thumbnails: of the usable images, uint8 of shape (files, 32, 32); what ``tasks.data.fingerprints`` compares.
+        ranges: smallest and largest value of grey beyond 8 bits: ``integer``, ``float``.
+        reused: number of images that an earlier store had.
+    """
+
+    store: Path
+    images: list[ReadImage]
+    thumbnails: npt.NDArray[np.uint8]
+    ranges: Ranges
+    reused: int
+
+
+def resolve_channels(root: Path, paths: Sequence[str], params: DataParams) -> int:
+    """Return what params ask for, or, for ``auto``, 1 where every image is grey, else 3."""
+    if params.channels != "auto":
+        return params.channels
+    seen = [False]
+    for path in paths:
+        grey = is_grey(root, path, params)
+        if grey is False and not read(root, path, params, channels=3)[0].problem:
+            return 3
+        seen.append(bool(grey))
+    return 1 if any(seen) else 3
+
+
+def ingest(
+    root: Path, paths: Sequence[str], params: DataParams, earlier: Path, work: Path, progress: Progress = lambda _: None
+) -> Ingested:
+    """Fill a store with every usable file; row ``i`` is the file ``paths[i]``, and rows of unusable files are unused.
+
+    What an interrupted run, or one that nobody moved away, left in ``work`` is taken over.
+
+    Args:
+        root: the folder that the paths are relative to.
+        paths: the files.
+        params: working size, channels and limits.
+        earlier: a store that may have some of it already.
+        work: where the store grows.
+        progress: called with the number of files that were done since the last call.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    made = Made(params.size, resolve_channels(root, paths, params), params.background)
+    left, growing = work / "left.npy", work / "growing.npy"
+    work.mkdir(parents=True, exist_ok=True)
+    if growing.is_file() and index_of(growing).is_file() and len(Shelf(growing, made)) >= len(Shelf(left, made)):
+        move(growing, left)
+    shelves = [Shelf(left, made), Shelf(earlier, made)]
+    with writing(growing, len(paths), made) as writer:
+        images, thumbnails, ranges = _Ingestion(root, paths, params, made, writer, shelves, work, progress).run()
+    for file in (left, index_of(left)):
+        file.unlink(missing_ok=True)
+    return Ingested(growing, images, thumbnails, ranges, sum(shelf.taken for shelf in shelves))
+
+
+class _Ingestion:
+    """One run over all files."""
+
+    def __init__(
+        self, root: Path, paths: Sequence[str], params: DataParams, made: Made, writer: Writer,
+        shelves: Sequence[Shelf], work: Path, progress: Progress,
+    ) -> None:  # fmt: skip
+        self._root, self._paths, self._params, self._made = root, paths, params, made
+        self._writer, self._shelves, self._progress = writer, shelves, progress
+        self._images = [ReadImage()] * len(paths)
+        self._thumbnails = np.zeros((len(paths), fingerprints.SIDE, fingerprints.SIDE), dtype=np.uint8)
+        self._deep = _Planes(work, params.size)
+
+    def run(self) -> tuple[list[ReadImage], fingerprints.Thumbnails, Ranges]:
+        """Read all blocks of files, then scale what had no known range."""
+        starts = range(0, len(self._paths), ROWS_A_BLOCK)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for count in pool.map(self._block, starts):
+                self._progress(count)
+        ranges = self._scale()
+        return self._images, self._thumbnails, ranges
+
+    def _block(self, start: int) -> int:
+        rows = range(start, min(start + ROWS_A_BLOCK, len(self._paths)))
+        self._writer.record([entry for row in rows if (entry := self._file(row))])
+        return len(rows)
+
+    def _file(self, row: int) -> Entry | None:
+        image, pixels = read(self._root, self._paths[row], self._params, self._made.channels, self._earlier)
+        self._images[row] = image
+        if pixels is None:
+            return None
+        if isinstance(pixels, Deep):
+            self._deep.put(row, pixels)
+            return None
+        return self._put(row, image, pixels)
+
+    def _put(self, row: int, image: ReadImage, pixels: Pixels) -> Entry:
+        self._thumbnails[row] = fingerprints.thumbnail(pixels)
+        return self._writer.put(row, pixels, image)
+
+    def _earlier(self, digest: str) -> tuple[ReadImage, Pixels] | None:
+        return next((found for shelf in self._shelves if (found := shelf.get(digest))), None)
+
+    def _scale(self) -> Ranges:
+        """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
+        ranges = self._deep.ranges()
+        for row, kind in self._deep.kinds.items():
+            pixels = to_8_bits(self._deep.get(row), *ranges[kind], self._made.channels)
+            self._writer.record([self._put(row, self._images[row], pixels)])
+        return ranges
+
+
+class _Planes:
+    """Floating-point planes on the disk, and the range of values of the images they come from."""
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this object
+        self._size = size
+        self._extremes: dict[int, tuple[float, float]] = {}
+        self.kinds: dict[int, str] = {}
+
+    def put(self, row: int, deep: Deep) -> None:
+        """Keep a plane; several threads may."""
+        write_at(self._file.fileno(), deep.plane.tobytes(), row * deep.plane.nbytes)
+        self._extremes[row] = (deep.low, deep.high)
+        self.kinds[row] = "integer" if deep.integer else "float"
+
+    def get(self, row: int) -> Plane:
+        """Return a plane."""
+        count = self._size * self._size * np.dtype(np.float32).itemsize
+        content = os.pread(self._file.fileno(), count, row * count)
+        return np.frombuffer(content, dtype=np.float32).reshape(self._size, self._size)
+
+    def ranges(self) -> Ranges:
+        """Return the smallest and the largest value of all images of a kind."""
+        found = {}
+        for kind in sorted(set(self.kinds.values())):
+            extremes = [self._extremes[row] for row, own in self.kinds.items() if own == kind]
+            found[kind] = (min(low for low, _ in extremes), max(high for _, high in extremes))
+        return found

@@ -1,0 +1,139 @@
+"""What a person should know of a data set before believing anything that was trained on it."""
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.data.splits import SPLITS
+
+SHOWN = 20  # pairs, groups and files that are named; the tables beside it have all
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Span(_Record):
+    """The least, the median and the largest of a number over all images."""
+
+    least: int
+    median: int
+    largest: int
+
+
+class Group(_Record):
+    """Images that show the same, or that the source says belong together."""
+
+    name: str
+    split: str
+    images: int
+    paths: list[str] = Field(description="some of them")
+
+
+class Leak(_Record):
+    """Two images that show the same, or are of one group, in splits that the source gave."""
+
+    path: str
+    split: str
+    twin: str
+    twin_split: str
+    alike: float
+
+
+class LeftOut(_Record):
+    """A file that is not used."""
+
+    path: str
+    label: str
+    kind: str
+    reason: str
+
+
+class Quality(_Record):
+    """A data set, counted."""
+
+    files: int
+    images: int
+    classes: dict[str, dict[str, int]] = Field(description="images of each class in each split")
+    imbalance: float = Field(description="images of the largest class to those of the smallest")
+    width: Span
+    height: Span
+    modes: dict[str, int]
+    formats: dict[str, int]
+    animated: int = Field(description="images of which only the first frame is taken")
+    ranges: dict[str, tuple[float, float]] = Field(description="values that became black and white, beyond 8 bits")
+    grouped: int = Field(description="images that are in a group with others")
+    groups: int
+    largest_groups: list[Group]
+    leaks: int
+    some_leaks: list[Leak]
+    left_out: dict[str, int] = Field(description="files that are not used, by kind")
+    some_left_out: list[LeftOut]
+
+
+def describe(
+    table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, ranges: dict[str, tuple[float, float]]
+) -> Quality:
+    """Count a manifest, a quarantine and the leaks between given splits."""
+    classes = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    totals = classes.sum(axis=1)
+    sizes = table["group"].where(table["group"] != "").value_counts()
+    several = sizes[sizes > 1]
+    return Quality(
+        files=len(table) + len(quarantine),
+        images=len(table),
+        classes={str(label): {split: int(row[split]) for split in SPLITS} for label, row in classes.iterrows()},
+        imbalance=float(totals.max() / totals.min()),
+        width=_span(table["width"]),
+        height=_span(table["height"]),
+        modes=dict(Counter(table["mode"]).most_common()),
+        formats=dict(Counter(table["format"]).most_common()),
+        animated=int(table["animated"].sum()),
+        ranges=ranges,
+        grouped=int(several.sum()),
+        groups=len(several),
+        largest_groups=[_group(str(name), table[table["group"] == name]) for name in several.index[:SHOWN]],
+        leaks=len(leaks),
+        some_leaks=[Leak(**row) for row in _records(leaks)],
+        left_out=dict(Counter(quarantine["kind"]).most_common()),
+        some_left_out=[LeftOut(**row) for row in _records(quarantine)],
+    )
+
+
+def rows(quality: Quality) -> list[dict[str, Any]]:
+    """Return the figures as rows of a table: what, and how much."""
+    spans = {"width": quality.width, "height": quality.height}
+    facts: dict[str, Any] = {
+        "files": quality.files,
+        "images used": quality.images,
+        **{f"left out: {kind}": count for kind, count in quality.left_out.items()},
+        **{f"class {label}": _by_split(counts) for label, counts in quality.classes.items()},
+        "largest class to smallest": f"{quality.imbalance:.1f}",
+        **{name: f"{span.least} to {span.largest}, median {span.median}" for name, span in spans.items()},
+        **{f"mode {name}": count for name, count in quality.modes.items()},
+        **{f"format {name}": count for name, count in quality.formats.items()},
+        "animated, first frame taken": quality.animated,
+        "images in groups": f"{quality.grouped} in {quality.groups} groups",
+        "pairs that leak between given splits": quality.leaks,
+    }
+    return [{"what": what, "how much": str(how_much)} for what, how_much in facts.items()]
+
+
+def _by_split(counts: dict[str, int]) -> str:
+    return f"{sum(counts.values())} ({', '.join(f'{count} {split}' for split, count in counts.items())})"
+
+
+def _span(values: pd.Series) -> Span:
+    return Span(least=int(values.min()), median=int(values.median()), largest=int(values.max()))
+
+
+def _group(name: str, members: pd.DataFrame) -> Group:
+    splits = " and ".join(sorted(set(members["split"])))
+    return Group(name=name, split=splits, images=len(members), paths=members["path"].head(SHOWN).tolist())
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    found: list[Any] = table.head(SHOWN).to_dict("records")
+    return found

@@ -1,0 +1,217 @@
+"""One image file: checked against the limits, opened in full, brought to the working size and channels.
+
+How each mode becomes pixels:
+
+- Photographs are turned the way their EXIF orientation says; animations give their first frame.
+- 8-bit grey (``1``, ``L``) and colour (``P``, ``RGB``, ``CMYK``, ``YCbCr``, ...) are taken as they are.
+- Alpha (``LA``, ``PA``, ``RGBA``, a transparent palette colour) is composited over ``data.background`` for one and
+  three channels, and is the last of two and four channels; an image without it is opaque.
+- Grey beyond 8 bits (``I;16``, ``I``) and floating point (``F``) become 8 bits by the range of values that the whole
+  set has, one range for integers and one for floating point: see ``tasks.data.ingest``.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tasks.params import DataParams
+
+# The limit is ours (data.max_pixels), checked before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+# By content, not by name. Formats that start other programs (EPS) or aren't pictures (PDF, FITS) are not among them.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+WITHOUT_ALPHA = {1: "L", 3: "RGB"}
+WITH_ALPHA = {2: "LA", 4: "RGBA"}
+GREY_MODES = {"1", "L", "LA"}
+
+Pixels = npt.NDArray[np.uint8]
+Plane = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """What was seen of a file.
+
+    Attributes:
+        width, height: upright, in pixels.
+        mode, format: Pillow's names, of the file itself.
+        animated: it has more frames than the one that is taken.
+        size: of the file in bytes.
+        sha256: of the file.
+        problem: why the file can't be used; empty when it can.
+        kind: of the problem, to count by.
+    """
+
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    format: str = ""
+    animated: bool = False
+    size: int = 0
+    sha256: str = ""
+    problem: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Deep:
+    """Grey beyond 8 bits at the working size, before its range is known.
+
+    Attributes:
+        plane: float32 of shape (size, size).
+        low, high: smallest and largest value of the whole image.
+        integer: whether the file holds integers.
+    """
+
+    plane: Plane
+    low: float
+    high: float
+    integer: bool
+
+
+# What was seen of a file, and its pixels: uint8 of shape (size, size, channels), or Deep; nothing if it can't be used.
+Read = tuple[ReadImage, Pixels | Deep | None]
+Known = Callable[[str], tuple[ReadImage, Pixels] | None]
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return those of ``FORMATS`` that this Pillow can read; it looks only once all its plugins are loaded."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def is_grey(root: Path, name: str, params: DataParams) -> bool | None:
+    """Return whether a file's header says grey, or nothing when it isn't an image that may be read."""
+    try:
+        if _refused(root / name, root, params):
+            return None
+        with Image.open(root / name, formats=_formats()) as image:
+            return is_grey_mode(image.mode)
+    except Exception:
+        return None
+
+
+def is_grey_mode(mode: str) -> bool:
+    """Return whether one channel holds all that a mode can show."""
+    return mode in GREY_MODES or is_deep_mode(mode)
+
+
+def is_deep_mode(mode: str) -> bool:
+    """Return whether a mode holds more than 8 bits of grey."""
+    return mode in {"I", "F"} or mode.startswith("I;16")
+
+
+def _nothing_known(_: str) -> tuple[ReadImage, Pixels] | None:
+    return None
+
+
+def read(root: Path, name: str, params: DataParams, channels: int, known: Known = _nothing_known) -> Read:
+    """Open a file in full and bring it to the working size.
+
+    Args:
+        root: the folder that no file may lie outside of.
+        name: of the file, relative to it.
+        params: working size and limits.
+        channels: of the pixels.
+        known: returns what was made earlier of a file with this SHA-256, if it was.
+    """
+    path = root / name
+    try:
+        refused = _refused(path, root, params)
+        if refused:
+            return refused, None
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        earlier = known(digest)
+        if earlier is not None and earlier[0].width * earlier[0].height <= params.max_pixels:
+            return earlier
+        return _decoded(content, digest, params, channels)
+    except UnidentifiedImageError:  # its own words name an object in memory, different in every run
+        problem = f"unreadable: is in none of the formats that are read ({', '.join(_formats())})"
+        return ReadImage(problem=problem, kind="unreadable"), None
+    except Exception as error:  # whatever a damaged file makes a decoder raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        return ReadImage(problem=f"unreadable: {reason.replace(str(path), name)}", kind="unreadable"), None
+
+
+def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
+    """Return why a file isn't read, if it isn't."""
+    if not _resolved(path).is_relative_to(_resolved_folder(root)):
+        return ReadImage(problem="lies, or links to, outside the data folder", kind="outside")
+    if not path.is_file():
+        return ReadImage(problem="there is no such file", kind="missing")
+    size = path.stat().st_size
+    if size == 0:
+        return ReadImage(problem="unreadable: the file is empty", kind="unreadable")
+    if size > params.max_bytes:
+        problem = f"{size} bytes are more than data.max_bytes ({params.max_bytes})"
+        return ReadImage(problem=problem, kind="too large")
+    return None
+
+
+def _resolved(path: Path) -> Path:
+    """Return where a path really leads; folders are looked up once."""
+    return path.resolve() if path.is_symlink() or path.name == ".." else _resolved_folder(path.parent) / path.name
+
+
+@lru_cache(maxsize=4096)
+def _resolved_folder(folder: Path) -> Path:
+    return folder.resolve()
+
+
+def _decoded(content: bytes, digest: str, params: DataParams, channels: int) -> Read:
+    with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        width, height = image.size
+        if width * height > params.max_pixels:
+            problem = f"{width}x{height} pixels are more than data.max_pixels ({params.max_pixels})"
+            return ReadImage(problem=problem, kind="too large"), None
+        mode, animated = image.mode, bool(getattr(image, "is_animated", False))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        seen = ReadImage(*image.size, mode, image.format or "", animated, len(content), digest)
+        if is_deep_mode(mode):
+            return seen, _deep(image, params.size)
+        return seen, _pixels(image, params.size, channels, params.background)
+
+
+def _deep(image: Image.Image, size: int) -> Deep:
+    integer = image.mode != "F"
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise ValueError("has values that are no numbers")
+    plane = Image.fromarray(values.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
+    return Deep(np.asarray(plane, dtype=np.float32), float(values.min()), float(values.max()), integer)
+
+
+def _pixels(image: Image.Image, size: int, channels: int, background: str) -> Pixels:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if channels in WITHOUT_ALPHA:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
+    elif image.mode not in {"L", "RGB"}:
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    mode = {**WITHOUT_ALPHA, **WITH_ALPHA}[channels]
+    if image.mode != mode:
+        image = image.convert(mode)
+    image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8).reshape(size, size, channels)
+
+
+def to_8_bits(plane: Plane, low: float, high: float, channels: int) -> Pixels:
+    """Return grey values as uint8 of shape (size, size, channels), black at ``low`` and white at ``high``."""
+    scaled = (plane - low) * (255 / (high - low)) if high > low else np.zeros_like(plane)
+    grey: Any = np.rint(scaled).clip(0, 255).astype(np.uint8)[..., None]
+    if channels in WITH_ALPHA:
+        opaque = np.full_like(grey, 255)
+        return np.concatenate([grey] * (channels - 1) + [opaque], axis=2)
+    return np.repeat(grey, channels, axis=2)

@@ -1,0 +1,246 @@
+"""The store: images decoded once, at the working size, in one memory-mapped file that every run shares.
+
+A store is two files: the pixels, a NumPy array of uint8 with shape (rows, size, size, channels), and beside it an index
+of JSON lines: what the pixels were made by, then for every row that is in use the facts of its file and the CRC-32 of
+its pixels. Rows are written in place and the index appended, so that a writer that was killed leaves a store whose
+finished rows the next one takes over.
+"""
+
+import json
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.data.reading import Pixels, ReadImage, is_deep_mode
+from tasks.errors import UserError
+from tasks.files import naming_a_full_disk, replacing
+
+VERSION = 1  # of what decoding makes of a file
+INDEX_SUFFIX = ".jsonl"
+ROWS_A_BLOCK = 128
+Mapped = np.memmap[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What decides the pixels of a file, besides the file."""
+
+    size: int
+    channels: int
+    background: str
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row in use: the facts of its file, and the CRC-32 of its pixels."""
+
+    row: int
+    crc32: int
+    image: ReadImage
+
+
+def index_of(pixels: Path) -> Path:
+    """Return the index that belongs to a file of pixels."""
+    return pixels.with_suffix(INDEX_SUFFIX)
+
+
+class Writer:
+    """Writes rows from several threads; what is in the index is whole in the pixels.
+
+    Rows go to the file by ``pwrite``, not through mapped memory, so that a store larger than memory is written with
+    little of it, and a disk that fills up is an error, not a crash.
+    """
+
+    def __init__(self, pixels: Path, rows: int, made: Made) -> None:
+        """Take the whole space that ``rows`` need.
+
+        Raises:
+            OSError: there is no space for it.
+        """
+        self._row_bytes = made.size * made.size * made.channels
+        shape = (rows, made.size, made.size, made.channels)
+        self._start = int(np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape).offset)
+        self._file = os.open(pixels, os.O_RDWR)
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file, 0, pixels.stat().st_size)
+        self._index = index_of(pixels).open("w", encoding="utf-8")
+        self._lock = threading.Lock()
+        self._append([json.dumps(asdict(made))])
+
+    def put(self, row: int, pixels: Pixels, image: ReadImage) -> Entry:
+        """Write a row; it is not in the index yet."""
+        content = np.ascontiguousarray(pixels).data.cast("B")
+        write_at(self._file, content, self._start + row * self._row_bytes)
+        return Entry(row, zlib.crc32(content), image)
+
+    def record(self, entries: Iterable[Entry]) -> None:
+        """Add rows that were written to the index."""
+        self._append([json.dumps(asdict(entry)) for entry in entries])
+
+    def close(self) -> None:
+        """Bring everything to the disk."""
+        os.fsync(self._file)
+        os.close(self._file)
+        os.fsync(self._index.fileno())
+        self._index.close()
+
+    def _append(self, lines: list[str]) -> None:
+        with self._lock:
+            self._index.write("".join(f"{line}\n" for line in lines))
+            self._index.flush()
+
+
+def write_at(file: int, content: "bytes | memoryview[int]", start: int) -> None:
+    """Write all of ``content``: where space runs out, the system writes a part, and an error comes with the next."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(file, rest, start)
+        rest, start = rest[written:], start + written
+
+
+@contextmanager
+def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
+    """Yield a writer of a new store, and bring the store to the disk at the end.
+
+    Raises:
+        UserError: the disk is full, here or in the block.
+    """
+    with naming_a_full_disk(pixels), closing(Writer(pixels, rows, made)) as writer:
+        yield writer
+    head, *lines = index_of(pixels).read_text(encoding="utf-8").splitlines()
+    lines.sort(key=lambda line: int(json.loads(line)["row"]))
+    with replacing(index_of(pixels)) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in [head, *lines]), encoding="utf-8")
+
+
+class Shelf:
+    """The finished rows of an earlier store, whole or not, by the digest of the files they were made from.
+
+    Rows that depended on other files, too, are not among them: grey beyond 8 bits.
+    """
+
+    def __init__(self, pixels: Path, made: Made) -> None:
+        """Read the index; a store that is missing, or was made in another way, is an empty shelf."""
+        found = _read_index(pixels)
+        store = _mapped(pixels, made) if found and found[0] == made else None
+        entries = found[1] if found and store is not None else []
+        self._entries = {entry.image.sha256: entry for entry in entries if not is_deep_mode(entry.image.mode)}
+        self._rows = None if store is None else _Rows(store)
+        self._taken: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def taken(self) -> int:
+        """Number of images that were taken from here."""
+        return len(self._taken)
+
+    def get(self, sha256: str) -> tuple[ReadImage, Pixels] | None:
+        """Return the facts and pixels that a file with this digest had, if they are there and undamaged."""
+        entry = self._entries.get(sha256)
+        if entry is None or self._rows is None:
+            return None
+        pixels = self._rows.read(entry)
+        if pixels is None:
+            return None
+        self._taken.append(entry.row)
+        return entry.image, pixels
+
+
+def move(store: Path, target: Path) -> None:
+    """Put a store in another place; a store that lost its index on the way is none."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    index_of(target).unlink(missing_ok=True)
+    store.replace(target)
+    index_of(store).replace(index_of(target))
+
+
+def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
+    """Map a store into memory, read-only, after checking that its rows are what was written.
+
+    Args:
+        pixels: the store.
+        digests: SHA-256 of the file that each row was made from; other rows are not looked at.
+
+    Raises:
+        UserError: a part of the store is missing, of another version, cut short, or has other pixels than it had.
+    """
+    again = "run 'dvc repro --force prepare' to make it again"
+    for file in (pixels, index_of(pixels)):
+        if not file.is_file():
+            raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
+    found = _read_index(pixels)
+    if found is None:
+        raise UserError(f"{index_of(pixels)} is damaged or of another version: {again}")
+    made, entries = found
+    store = _mapped(pixels, made)
+    if store is None:
+        raise UserError(f"{pixels} is cut short or does not belong to {index_of(pixels)}: {again}")
+    named = {entry.row: entry for entry in entries}
+    if any(row not in named or named[row].image.sha256 != digest for row, digest in digests.items()):
+        raise UserError(f"{pixels} was made from other files than those of the manifest: {again}")
+    rows = _Rows(store)
+    entries = [named[row] for row in sorted(digests)]
+    blocks = [entries[at : at + ROWS_A_BLOCK] for at in range(0, len(entries), ROWS_A_BLOCK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        if not all(pool.map(lambda block: all(rows.read(entry) is not None for entry in block), blocks)):
+            raise UserError(f"{pixels} was changed or damaged, its pixels are not those that were written: {again}")
+    return store
+
+
+class _Rows:
+    """Reads rows of a store by their place in the file, which takes no mapped memory."""
+
+    def __init__(self, store: Mapped) -> None:
+        self._shape = store.shape[1:]
+        self._row_bytes = int(np.prod(self._shape))
+        self._start = store.offset
+        self._file = Path(str(store.filename)).open("rb")  # noqa: SIM115 - as long as this object
+
+    def read(self, entry: Entry) -> Pixels | None:
+        """Return a row, or nothing if it is not what was written."""
+        content = os.pread(self._file.fileno(), self._row_bytes, self._start + entry.row * self._row_bytes)
+        if len(content) < self._row_bytes or zlib.crc32(content) != entry.crc32:
+            return None
+        return np.frombuffer(content, dtype=np.uint8).reshape(self._shape)
+
+
+def _mapped(pixels: Path, made: Made) -> Mapped | None:
+    """Return a store's pixels; nothing where they are missing, cut short, or not of the shape that they should have."""
+    try:
+        store = np.load(pixels, mmap_mode="r")
+    except Exception:  # whatever a damaged header makes NumPy's parsers raise
+        return None
+    if not isinstance(store, np.memmap) or store.dtype != np.uint8 or not store.flags.c_contiguous:
+        return None
+    whole = store.offset + store.nbytes == pixels.stat().st_size
+    return store if whole and store.shape[1:] == (made.size, made.size, made.channels) else None
+
+
+def _read_index(pixels: Path) -> tuple[Made, list[Entry]] | None:
+    """Return what is in an index up to the line at which its writer was killed; nothing where it has no beginning."""
+    try:
+        lines = index_of(pixels).read_text(encoding="utf-8").split("\n")
+        made = Made(**json.loads(lines[0]))
+    except (OSError, ValueError, TypeError):
+        return None
+    if made.version != VERSION:
+        return None
+    entries = []
+    for line in lines[1:-1]:
+        try:
+            entry: dict[str, Any] = json.loads(line)
+            entries.append(Entry(entry["row"], entry["crc32"], ReadImage(**entry["image"])))
+        except (ValueError, TypeError, KeyError):
+            return None
+    return made, entries
