@@ -67,7 +67,7 @@ def curate(
     assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds)
     images["split"] = assigned.splits
     if split.folds:
-        images["fold"] = _folds(images, assigned.groups, split.folds, split.seed, earlier)
+        images["fold"] = _folds(images, assigned, split, split.folds, earlier)
         images["split"] = images["split"].mask(images["fold"] >= 0, "train").mask(images["fold"] == split.fold, "val")
     leaks = _leaks(images, alike)
     dropped: Reasons = {place: (BRIDGE, reason) for place, reason in assigned.left_out.items()}
@@ -120,13 +120,23 @@ def _tolerate(unusable: pd.DataFrame, count: int, data: DataParams) -> None:
         )
 
 
-def _folds(images: pd.DataFrame, groups: splits.Numbers, count: int, seed: int, earlier: Earlier) -> pd.Series:
-    """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before."""
+def _folds(
+    images: pd.DataFrame, assigned: splits.Assigned, split: SplitParams, count: int, earlier: Earlier
+) -> pd.Series:
+    """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before.
+
+    A class that is too small, or would be in one fold alone, is in none: it is trained on, whichever is validated.
+    """
+    groups = assigned.groups
     least = images.groupby(groups)[["sha256", "label"]].transform("min")
-    drawn = splits.folds_of(least["sha256"].tolist(), least["label"].tolist(), count, seed)
+    drawn = splits.folds_of(least["sha256"].tolist(), least["label"].tolist(), count, split.seed)
     before = images["sha256"].map(earlier.folds).groupby(groups).transform("min")
     folds = before.fillna(pd.Series(drawn, index=images.index)).astype("int64")
-    return folds.where(images["split"].isin(["train", "val"]), manifest.NO_FOLD)
+    folds = folds.where(images["split"].isin(["train", "val"]), manifest.NO_FOLD)
+    divided = folds[folds >= 0].groupby(images["label"]).nunique()
+    whole = {*assigned.small, *divided.index[divided < 2]}
+    always_trained_on = groups[images["label"].isin(whole).to_numpy()]
+    return folds.mask(np.isin(groups, always_trained_on), manifest.NO_FOLD)
 
 
 def _leaks(images: pd.DataFrame, alike: Alike) -> pd.DataFrame:

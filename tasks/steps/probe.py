@@ -1,17 +1,13 @@
 """What frozen features say of the data before anything is trained."""
 
-import numpy as np
+import pandas as pd
 
 from tasks import layout
+from tasks.data import manifest
 from tasks.errors import UserError
 from tasks.evaluation.leakage import Pretence, pretences
 from tasks.files import read_json, write_json
 from tasks.params import StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, network
-from tasks.training import device
-from tasks.training.activations import features
-
-HEAD = StrategyParams(train=("head",))
 
 
 def probe() -> list[Pretence]:
@@ -19,21 +15,25 @@ def probe() -> list[Pretence]:
 
     The test split isn't touched: training and validation images are divided anew, by groups and at random.
     """
-    params = load_params(layout.PARAMS)
-    data = PreparedData.read()
-    seen = data.table[data.table["split"] != "test"]
-    found: list[Pretence] = []
-    if (seen["group"] != "").any():
-        device.keep_freed_memory()
-        adapted = network(HEAD, data).adapted
-        split = data.chosen(seen)
-        held_out = float((seen["split"] == "val").mean())
-        values = features(adapted, split, device.choose(HEAD)).flatten(1).cpu().numpy()
-        found = pretences(
-            values.astype(np.float32), split.targets.numpy(), seen["group"].tolist(), held_out, params.split.seed
-        )
+    seed = load_params(layout.PARAMS).split.seed
+    table = manifest.read_table(layout.MANIFEST, manifest.MANIFEST)
+    seen = table[table["split"] != "test"]
+    found = _measured(seen, seed) if (seen["group"] != "").any() else []
     write_json(layout.PROBE, {"pretences": [vars(pretence) for pretence in found]})
     return found
+
+
+def _measured(seen: pd.DataFrame, seed: int) -> list[Pretence]:
+    from tasks.steps.prepared import PreparedData, network
+    from tasks.training import device
+    from tasks.training.activations import features
+
+    data, head_only = PreparedData.read(), StrategyParams(train=("head",))
+    device.keep_freed_memory()
+    split = data.chosen(seen)
+    values = features(network(head_only, data).adapted, split, device.choose(head_only)).flatten(1).cpu().numpy()
+    held_out = float((seen["split"] == "val").mean())
+    return pretences(values, split.targets.numpy(), seen["group"].tolist(), held_out, seed)
 
 
 def read_probe() -> list[Pretence]:

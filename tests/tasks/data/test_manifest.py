@@ -1,196 +1,202 @@
-"""The manifest: rows that belong to the store's rows, and files that are checked at the door."""
+"""The manifest and its companions: tables that come back as they were written, and are checked at the door."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
-from PIL import Image
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tasks.data import manifest
-from tasks.data.pixels import open_store
-from tasks.data.sources import list_files
+from tasks.data.manifest import KINDS, LEAKS, MANIFEST, QUARANTINE
+from tasks.data.splits import SPLITS
 from tasks.errors import UserError
-from tasks.params import DataParams, SplitParams
 
-SIZE = 16
-Built = tuple[pd.DataFrame, pd.DataFrame, Path]
-
-
-def grey(folder: Path, count: int) -> DataParams:
-    """Write images of ``count`` different greys, in two classes by turns; return params that read them."""
-    for index in range(count):
-        target = folder / "ab"[index % 2]
-        target.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (SIZE, SIZE), index).save(target / f"{index:03}.png")
-    return DataParams(source="folder", path=str(folder), size=SIZE)
-
-
-def build(params: DataParams, store: Path) -> Built:
-    """List, read and split a folder; return manifest, quarantine and store."""
-    files = list_files(params)
-    channels = manifest.resolve_channels(params, files)
-    return *manifest.build(files, params, SplitParams(), channels, store), store
-
-
-@pytest.fixture(scope="module")
-def built(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """Manifest, quarantine and store of the real images."""
-    store = tmp_path_factory.mktemp("built") / "pixels.npy"
-    return build(DataParams(source="folder", path=str(cells), size=SIZE), store)
-
-
-def test_manifest_describes_every_image(cells: Path, built: Built) -> None:
-    """Each row tells what its file is, as anyone can check."""
-    table, quarantine, _ = built
-    assert len(table) == 80
-    assert quarantine.empty
-    assert set(table["split"]) == {"train", "val", "test"}
-    for row in table.to_dict("records"):
-        file = cells / row["path"]
-        content = file.read_bytes()
-        assert (row["bytes"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
-        assert row["label"] == file.parent.name
-        with Image.open(file) as image:
-            assert (row["width"], row["height"], row["mode"]) == (*image.size, image.mode)
-
-
-def test_row_of_manifest_is_row_of_store(tmp_path: Path) -> None:
-    """Row i of the manifest is row i of the store, also after unreadable files were left out."""
-    params = grey(tmp_path / "images", 40)
-    for name in ("a/000.png", "b/017.png"):
-        (tmp_path / "images" / name).write_text("gone bad")
-    table, quarantine, store = build(params, tmp_path / "pixels.npy")
-    pixels = open_store(store)
-    assert len(table) == len(pixels) == 38
-    assert table.index.tolist() == list(range(38))
-    assert pixels[:, 0, 0, 0].tolist() == [int(Path(path).stem) for path in table["path"]]
-    assert (pixels == pixels[:, :1, :1]).all()
-    assert sorted(quarantine["path"]) == ["a/000.png", "b/017.png"]
-
-
-def test_unreadable_images_are_quarantined_with_a_reason(tmp_path: Path) -> None:
-    """One bad file in twenty is left out and told of; the run goes on."""
-    params = grey(tmp_path / "images", 20)
-    (tmp_path / "images/b/001.png").write_text("no image")
-    table, quarantine, _ = build(params, tmp_path / "pixels.npy")
-    (row,) = quarantine.to_dict("records")
-    assert (row["path"], row["label"]) == ("b/001.png", "b")
-    assert "unreadable" in row["reason"]
-    assert "b/001.png" not in set(table["path"])
-
-
-def test_too_many_unreadable_images_stop_the_run(tmp_path: Path) -> None:
-    """More than one in twenty is no accident: the counts, the setting and the first file are named."""
-    params = grey(tmp_path / "images", 20)
-    for name in ("a/000.png", "b/001.png"):
-        (tmp_path / "images" / name).write_text("no image")
-    with pytest.raises(UserError, match=r"2 of 20 files .* data\.max_unreadable \(5%\) .* a/000\.png \(unreadable"):
-        build(params, tmp_path / "pixels.npy")
-
-
-@pytest.mark.parametrize(("allowed", "stops"), [(0.0, True), (0.1, False), (1.0, False)])
-def test_tolerance_for_unreadable_images_is_set(tmp_path: Path, allowed: float, stops: bool) -> None:
-    """The user decides how much may be lost."""
-    params = grey(tmp_path / "images", 20).model_copy(update={"max_unreadable": allowed})
-    (tmp_path / "images/a/000.png").write_text("no image")
-    if stops:
-        with pytest.raises(UserError, match="1 of 20"):
-            build(params, tmp_path / "pixels.npy")
-    else:
-        assert len(build(params, tmp_path / "pixels.npy")[0]) == 19
-
-
-def test_given_splits_reach_the_manifest(tmp_path: Path) -> None:
-    """Folders of splits are the manifest's splits."""
-    for index, split in enumerate(("train", "val", "test")):
-        grey(tmp_path / "images" / split, 4 + 2 * index)
-    table, _, _ = build(DataParams(source="folder", path=str(tmp_path / "images"), size=SIZE), tmp_path / "pixels.npy")
-    assert [Path(path).parts[0] for path in table["path"]] == table["split"].tolist()
-    assert table["split"].value_counts().to_dict() == {"test": 8, "val": 6, "train": 4}
-
-
-@pytest.mark.parametrize(
-    ("modes", "asked", "channels"),
-    [
-        (("L", "L"), "auto", 1),
-        (("L", "1"), "auto", 1),
-        (("I;16", "L"), "auto", 1),
-        (("L", "RGB"), "auto", 3),
-        (("RGBA", "RGB"), "auto", 3),
-        (("P", "L"), "auto", 3),
-        (("L", "L"), 3, 3),
-        (("RGB", "RGB"), 1, 1),
-    ],
+ODD = ["yes", "no", "1", "001", "1.0", "1e3", "NA", "nan", "null", "None", "true", " led", "hot spot ", "a.b", "größer"]
+TEXT = st.one_of(
+    st.sampled_from([*ODD, "日本", "'", '"', "a,b", "x" * 300, "\t", "\n"]),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30),
 )
-def test_channels(tmp_path: Path, modes: tuple[str, str], asked: str | int, channels: int) -> None:
-    """One channel where every image is grey, three where one isn't, and always what was asked for."""
-    for label, mode in zip("ab", modes, strict=True):
-        (tmp_path / label).mkdir()
-        Image.new(mode, (20, 20)).save(tmp_path / label / "1.png")
-    params = DataParams.model_validate({"source": "folder", "path": str(tmp_path), "channels": asked})
-    assert manifest.resolve_channels(params, list_files(params)) == channels
+MAYBE = st.one_of(st.just(""), TEXT)
+COUNT = st.integers(1, 2**62)
+SPLIT = st.sampled_from(SPLITS)
+MANIFEST_ROW = st.fixed_dictionaries(
+    {
+        "path": TEXT,
+        "label": TEXT,
+        "split": SPLIT,
+        "fold": st.integers(-1, 99),
+        "group": MAYBE,
+        "subset": MAYBE,
+        "weight": st.floats(0, 1e300),
+        "row": st.integers(0, 2**62),
+        "width": COUNT,
+        "height": COUNT,
+        "mode": TEXT,
+        "format": TEXT,
+        "animated": st.booleans(),
+        "bytes": COUNT,
+        "sha256": st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"),
+    }
+)
+QUARANTINE_ROW = st.fixed_dictionaries({"path": TEXT, "label": MAYBE, "kind": st.sampled_from(KINDS), "reason": TEXT})
+LEAKS_ROW = st.fixed_dictionaries(
+    {"path": TEXT, "split": SPLIT, "twin": TEXT, "twin_split": SPLIT, "alike": st.floats(0, 1)}
+)
+TYPES = {"fold": "int64", "row": "int64", "width": "int64", "height": "int64", "bytes": "int64", "animated": "bool"}
+TYPES |= {"weight": "float64", "alike": "float64"}
+Rows = list[dict[str, Any]]
+Break = tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]
+SHARED_FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 
-def test_unreadable_file_does_not_decide_the_channels(tmp_path: Path) -> None:
-    """A text file among grey images leaves them grey."""
-    params = grey(tmp_path, 4)
-    (tmp_path / "a" / "notes.txt").write_text("no image")
-    assert manifest.resolve_channels(params, list_files(params)) == 1
+def table_of(rows: Rows, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return rows as a table with a schema's columns, of the types that the program gives them."""
+    columns = list(schema.columns)
+    return pd.DataFrame(rows, columns=columns).astype({name: TYPES.get(name, "str") for name in columns})
 
 
-def test_tables_come_back(built: Built, tmp_path: Path) -> None:
-    """Both tables are the same after they were written and read, empty or not."""
-    table, quarantine, _ = built
-    for content, schema in ((table, manifest.MANIFEST), (quarantine, manifest.QUARANTINE)):
-        target = tmp_path / "table.parquet"
-        manifest.write_table(content, schema, target)
-        pd.testing.assert_frame_equal(manifest.read_table(target, schema), content)
+def rows(row: st.SearchStrategy[dict[str, Any]], *unique: str, least: int = 0) -> st.SearchStrategy[Rows]:
+    """Several rows, no two with the same value in the columns that don't repeat."""
+    keys = tuple((lambda one, name=name: one[name]) for name in unique)
+    return st.lists(row, min_size=least, max_size=6, unique_by=keys or None)
 
 
-@pytest.mark.parametrize("label", ["yes", "1", "null", "größer", "two words"])
-def test_labels_stay_text(tmp_path: Path, label: str) -> None:
-    """A class's name is the same text after the manifest was written and read."""
-    for name in (label, "other"):
-        (tmp_path / "images" / name).mkdir(parents=True)
-        Image.new("L", (20, 20), len(name)).save(tmp_path / "images" / name / "1.png")
-    table, _, _ = build(DataParams(source="folder", path=str(tmp_path / "images"), size=SIZE), tmp_path / "pixels.npy")
-    manifest.write_table(table, manifest.MANIFEST, tmp_path / "table.parquet")
-    read = manifest.read_table(tmp_path / "table.parquet", manifest.MANIFEST)
-    assert set(read["label"]) == {label, "other"}
-
-
-BREAKS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "split": lambda table: table.assign(split="validation"),
-    "sha256": lambda table: table.assign(sha256="abc"),
-    "path": lambda table: table.assign(path="same.png"),
-    "label": lambda table: table.assign(label=""),
-    "width": lambda table: table.assign(width=0),
-    "height": lambda table: table.assign(height=table["height"].astype(float)),
-    "bytes": lambda table: table.drop(columns="bytes"),
-    "extra": lambda table: table.assign(extra=1),
-    "mode": lambda table: table.assign(mode=None),
+TABLES = {
+    "manifest": (MANIFEST, rows(MANIFEST_ROW, "path", "row")),
+    "quarantine": (QUARANTINE, rows(QUARANTINE_ROW, "path")),
+    "leaks": (LEAKS, rows(LEAKS_ROW)),
 }
 
 
-@pytest.mark.parametrize("column", BREAKS)
-def test_damaged_manifest_names_file_and_column(built: Built, tmp_path: Path, column: str) -> None:
-    """Whatever doesn't fit is refused with the file's and the column's name, on reading and on writing."""
-    broken = BREAKS[column](built[0])
-    source = tmp_path / "manifest.parquet"
-    broken.to_parquet(source, index=False)
-    with pytest.raises(UserError) as caught:
-        manifest.read_table(source, manifest.MANIFEST)
-    assert str(source) in str(caught.value)
-    assert f"'{column}'" in str(caught.value)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("name", TABLES)
+@given(data=st.data())
+@SHARED_FOLDER
+def test_tables_come_back(tmp_path: Path, name: str, data: st.DataObject) -> None:
+    """Whatever is in a table, empty or not: written and read, it is the same, to the type of each column."""
+    schema, strategy = TABLES[name]
+    table = table_of(data.draw(strategy), schema)
+    table.attrs["split"] = {"seed": 3, "test": 0.1, "folds": None}
+    target = tmp_path / f"{name}.parquet"
+    manifest.write_table(table, schema, target)
+    read = manifest.read_table(target, schema)
+    pd.testing.assert_frame_equal(read, table)
+    assert read.attrs == table.attrs
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
-    with pytest.raises(UserError, match=f"'{column}'"):
-        manifest.write_table(broken, manifest.MANIFEST, tmp_path / "new.parquet")
-    assert not (tmp_path / "new.parquet").exists()
+
+@given(labels=st.lists(TEXT, min_size=1, max_size=40))
+@SHARED_FOLDER
+def test_class_names_stay_text(tmp_path: Path, labels: list[str]) -> None:
+    """A class's name is the same text after the manifest was written and read: no number, truth value or nothing."""
+    table = table_of([valid_row(number, label) for number, label in enumerate(labels)], MANIFEST)
+    manifest.write_table(table, MANIFEST, tmp_path / "manifest.parquet")
+    assert manifest.read_table(tmp_path / "manifest.parquet", MANIFEST)["label"].tolist() == labels
+
+
+def valid_row(number: int, label: str = "cat") -> dict[str, Any]:
+    """Return a row of a manifest."""
+    return {
+        "path": f"{number}.png", "label": label, "split": "train", "fold": -1, "group": "", "subset": "", "weight": 1.0,
+        "row": number, "width": 3, "height": 2, "mode": "L", "format": "PNG", "animated": False, "bytes": 9,
+        "sha256": f"{number:064x}",
+    }  # fmt: skip
+
+
+VALID = {
+    "manifest": table_of([valid_row(number) for number in range(4)], MANIFEST),
+    "quarantine": table_of(
+        [{"path": f"{number}", "label": "", "kind": "missing", "reason": "gone"} for number in range(4)], QUARANTINE
+    ),
+    "leaks": table_of(
+        [{"path": "a", "split": "train", "twin": f"{number}", "twin_split": "val", "alike": 1} for number in range(4)],
+        LEAKS,
+    ),
+}
+WRONG: dict[str, dict[str, list[Any]]] = {
+    "manifest": {
+        "path": ["", "1.png", None],
+        "label": ["", None],
+        "split": ["validation", "", "Train", None],
+        "fold": [-2],
+        "group": [None],
+        "subset": [None],
+        "weight": [-0.5, float("nan"), float("inf")],
+        "row": [-1, 1],
+        "width": [0],
+        "height": [-3],
+        "mode": ["", None],
+        "format": [""],
+        "bytes": [0],
+        "sha256": ["abc", "", "G" * 64, "0" * 65, "A" * 64, "0" * 64 + "\n"],
+    },
+    "quarantine": {"path": ["1", None], "label": [None], "kind": ["other", ""], "reason": ["", None]},
+    "leaks": {
+        "path": [None],
+        "split": ["", "training"],
+        "twin": [None],
+        "twin_split": [""],
+        "alike": [-0.1, 1.1, float("nan")],
+    },
+}
+CASES = [
+    (name, column, value) for name, columns in WRONG.items() for column, values in columns.items() for value in values
+]
+
+
+def refusals(table: pd.DataFrame, schema: pa.DataFrameSchema, folder: Path) -> list[str]:
+    """Return the sentences that a table is refused with on reading and on writing; check that nothing is written."""
+    source, target = folder / "damaged.parquet", folder / "new.parquet"
+    table.to_parquet(source, index=False)
+    with pytest.raises(UserError) as reading:
+        manifest.read_table(source, schema)
+    with pytest.raises(UserError) as writing:
+        manifest.write_table(table, schema, target)
+    assert not target.exists()
+    assert str(source) in str(reading.value)
+    assert str(target) in str(writing.value)
+    return [str(reading.value), str(writing.value)]
+
+
+@pytest.mark.parametrize(("name", "column", "value"), CASES)
+@pytest.mark.parametrize("place", [0, 3])
+def test_wrong_value_is_named(tmp_path: Path, name: str, column: str, value: Any, place: int) -> None:
+    """One value that can't be is refused in one sentence, with the file and the column."""
+    table = VALID[name].copy()
+    table[column] = [value if row == place else one for row, one in enumerate(table[column])]
+    assert not table.equals(VALID[name]) or table[column].duplicated().any()
+    if not table[column].duplicated().any() and value in VALID[name][column].tolist():
+        pytest.skip("the very value that is there")
+    for said in refusals(table, TABLES[name][0], tmp_path):
+        assert f"'{column}'" in said
+        assert said.isprintable()
+
+
+@pytest.mark.parametrize(("name", "column"), [(name, column) for name in VALID for column in VALID[name]])
+@pytest.mark.parametrize("way", ["lacks", "is of another type", "is empty throughout"])
+def test_broken_column_is_named(tmp_path: Path, name: str, column: str, way: str) -> None:
+    """A column that is gone, or holds something else altogether, is named in one sentence."""
+    table = VALID[name]
+    if way == "lacks":
+        table = table.drop(columns=column)
+    elif way == "is empty throughout":
+        table = table.assign(**{column: None})
+    else:
+        table = table.assign(**{column: np.arange(4.5, 8) if column not in {"weight", "alike"} else "text"})
+    for said in refusals(table, TABLES[name][0], tmp_path):
+        assert f"'{column}'" in said
+        assert said.isprintable()
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_further_column_is_named(tmp_path: Path, name: str) -> None:
+    """A column that nobody knows, as of another version, is named."""
+    for said in refusals(VALID[name].assign(colour="red"), TABLES[name][0], tmp_path):
+        assert "'colour'" in said
 
 
 def test_damage_shows_some_of_the_values(tmp_path: Path) -> None:
@@ -207,7 +213,7 @@ def test_damage_shows_some_of_the_values(tmp_path: Path) -> None:
 def test_missing_table_says_how_to_make_it(tmp_path: Path) -> None:
     """No manifest: the command to run is named."""
     with pytest.raises(UserError, match=r"manifest\.parquet does not exist: run 'dvc repro'"):
-        manifest.read_table(tmp_path / "manifest.parquet", manifest.MANIFEST)
+        manifest.read_table(tmp_path / "manifest.parquet", MANIFEST)
 
 
 @pytest.mark.parametrize("content", [b"", b"path,label\na,b\n", b"PAR1 cut short"])
@@ -215,4 +221,20 @@ def test_file_that_is_no_parquet(tmp_path: Path, content: bytes) -> None:
     """Another file under the manifest's name is a sentence, not a traceback."""
     (tmp_path / "manifest.parquet").write_bytes(content)
     with pytest.raises(UserError, match=r"manifest\.parquet is not a readable parquet file"):
-        manifest.read_table(tmp_path / "manifest.parquet", manifest.MANIFEST)
+        manifest.read_table(tmp_path / "manifest.parquet", MANIFEST)
+
+
+@given(st.data())
+@SHARED_FOLDER
+def test_damaged_bytes_are_one_sentence_at_most(tmp_path: Path, data: st.DataObject) -> None:
+    """A file with some bytes changed or cut off is read, or refused in a sentence that names it; never a traceback."""
+    source = tmp_path / "manifest.parquet"
+    manifest.write_table(VALID["manifest"], MANIFEST, source)
+    content = bytearray(source.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=8)):
+        content[place] = data.draw(st.integers(0, 255))
+    source.write_bytes(content[: data.draw(st.integers(len(content) - 200, len(content)))])
+    try:
+        manifest.read_table(source, MANIFEST)
+    except UserError as error:
+        assert str(source) in str(error)  # noqa: PT017 - it may also be read

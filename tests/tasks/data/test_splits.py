@@ -1,73 +1,203 @@
 """Splits: what may move an image, and what may not."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources import list_files
-from tasks.data.splits import SPLITS, assign, check
+from tasks.data.curation import curate
+from tasks.data.ingest import Ingested
+from tasks.data.manifest import Earlier
+from tasks.data.reading import ReadImage
+from tasks.data.sources import LabelledFile, elpv, find
+from tasks.data.splits import SMALLEST, SPLITS, Assigned, Pairs, assign, check, position
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
 from tests.conftest import packaged_cells
 
-Row = tuple[str, str, str]
+Link = tuple[int, int]
 SHARES = st.tuples(st.floats(0.01, 0.98), st.floats(0.01, 0.98)).filter(lambda pair: sum(pair) < 0.99)
 PARAMS = st.builds(
     lambda shares, seed: SplitParams(validation=shares[0], test=shares[1], seed=seed), SHARES, st.integers(0, 2**31)
 )
-IMAGE = st.tuples(st.binary(min_size=4, max_size=4).map(lambda b: hashlib.sha256(b).hexdigest()), st.sampled_from("ab"))
-IMAGES = st.lists(IMAGE, max_size=40)
-GIVEN = st.sampled_from(SPLITS)
 MANY = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(20_000)]
+DIGESTS = st.integers(0, 5000).map(MANY.__getitem__)
+LABELS = st.sampled_from(["a", "b", "c", "rare"])
+GROUPS = st.sampled_from(["", "", "", "", "p1", "p2", "p3"])
+DRAWN = st.just("")
+ANY_GIVEN = st.sampled_from(["", *SPLITS])
+LAID_OUT = dict(zip(("train", "val", "test"), (0.6, 0.15, 0.25), strict=True))
 
 
-def split_of(rows: list[Row], params: SplitParams) -> list[str]:
-    """Assign rows of (digest, label, given split)."""
-    return assign([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], params)
+def table_of(
+    digests: list[str], labels: list[str] | str, groups: list[str] | str = "", given: list[str] | str = ""
+) -> pd.DataFrame:
+    """Return the columns that images are assigned by."""
+    return pd.DataFrame({"sha256": digests, "label": labels, "given": given, "group": groups}, dtype="str")
 
 
-@given(IMAGES, IMAGES, PARAMS)
-def test_added_images_move_no_other(
-    old: list[tuple[str, str]], new: list[tuple[str, str]], params: SplitParams
-) -> None:
-    """More data never carries an image over from one split to another."""
-    before = split_of([(*image, "") for image in old], params)
-    after = split_of([(*image, "") for image in old + new], params)
-    assert after[: len(old)] == before
+def pairs_of(links: list[Link]) -> Pairs:
+    """Return links as an array."""
+    return np.array(links, dtype=np.int64).reshape(-1, 2)
 
 
-@given(st.data(), IMAGES, PARAMS)
-def test_order_of_listing_does_not_matter(
-    data: st.DataObject, images: list[tuple[str, str]], params: SplitParams
-) -> None:
-    """Another file system, another order, the same splits."""
-    rows = [(*image, "") for image in images]
-    order = data.draw(st.permutations(range(len(rows))))
-    straight, shuffled = split_of(rows, params), split_of([rows[index] for index in order], params)
-    assert shuffled == [straight[index] for index in order]
+@st.composite
+def sets(draw: st.DrawFn, given: st.SearchStrategy[str] = DRAWN, least: int = 0) -> pd.DataFrame:
+    """Images of four classes, some in groups, some with the same content; one content has one label."""
+    rows = draw(st.lists(st.tuples(DIGESTS, LABELS, given, GROUPS), min_size=least, max_size=30))
+    labels = {digest: label for digest, label, _, _ in rows}
+    digests, _, splits, groups = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return table_of(list(digests), [labels[digest] for digest in digests], list(groups), list(splits))
 
 
-@given(st.lists(st.tuples(IMAGE, GIVEN), max_size=40), PARAMS)
-def test_given_splits_are_kept(images: list[tuple[tuple[str, str], str]], params: SplitParams) -> None:
+def links_in(count: int) -> st.SearchStrategy[list[Link]]:
+    """Pairs of places, in any number and order."""
+    place = st.integers(0, max(count - 1, 0))
+    return st.lists(st.tuples(place, place), max_size=min(count, 12))
+
+
+def remembered(images: pd.DataFrame, assigned: Assigned) -> dict[str, str]:
+    """Return what an earlier manifest would tell of these images."""
+    found = zip(images["sha256"], assigned.splits, strict=True)
+    return {digest: split for digest, split in found if split}
+
+
+def single(digests: list[str], label: str, params: SplitParams) -> list[str]:
+    """Return the splits of images of one class that have nothing to do with each other."""
+    return assign(table_of(digests, label), pairs_of([]), params).splits
+
+
+@given(st.data(), PARAMS)
+@settings(deadline=None, max_examples=40)
+def test_added_images_move_no_other(data: st.DataObject, params: SplitParams) -> None:
+    """Whatever comes in later, in whatever groups and alike to whatever: images that were there stay, all of them."""
+    old = data.draw(sets())
+    links = data.draw(links_in(len(old)))
+    first = assign(old, pairs_of(links), params)
+    labels = dict(zip(old["sha256"], old["label"], strict=True))
+    new = data.draw(sets())
+    known = new["sha256"].isin(labels)
+    new["label"] = new["sha256"].map(labels).fillna(new["label"])
+    new.loc[known, "group"] = ""  # a copy with a group would say something new of images that were there
+    both = pd.concat([old, new], ignore_index=True)
+    fresh = set(len(old) + np.flatnonzero(~known))
+    brought = [link for link in data.draw(links_in(len(both))) if fresh & set(link)]
+    again = assign(both, pairs_of(links + brought), params, remembered(old, first))
+    assert again.splits[: len(old)] == first.splits
+    assert "" not in first.splits
+    assert again.moved == ()
+    for place, split in enumerate(again.splits):
+        assert (split == "") == (place in again.left_out)
+    assert_groups_whole(both, links + brought, again)
+
+
+def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assigned) -> None:
+    """Check that no two images that belong together, neither of them left out, are in different splits."""
+    splits = assigned.splits
+    for column in ("group", "sha256"):
+        for value, members in images.groupby(column).groups.items():
+            if value:
+                assert len({splits[i] for i in members} - {""}) <= 1
+                assert len({assigned.groups[i] for i in members if splits[i]}) <= 1
+    for one, two in links:
+        assert splits[one] == splits[two] or "" in {splits[one], splits[two]}
+    together = defaultdict(set)
+    for split, group in zip(splits, assigned.groups, strict=True):
+        together[group].add(split)
+    assert all(len(found - {""}) <= 1 for found in together.values())
+
+
+@given(st.data(), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_unrelated_images_move_no_other_even_if_nothing_is_remembered(data: st.DataObject, params: SplitParams) -> None:
+    """Without an earlier manifest, too, images that have nothing to do with those that were there move none of them."""
+    old = data.draw(sets(least=1))
+    anchors = [table_of(trained(label, params.seed), label) for label in sorted(set(old["label"]))]
+    old = pd.concat([old, *anchors], ignore_index=True)
+    new = data.draw(sets())
+    new = new[~new["sha256"].isin(old["sha256"])]
+    new["group"] = new["group"].where(new["group"] == "", "new")
+    links = data.draw(links_in(len(old)))
+    inside = [(len(old) + one, len(old) + two) for one, two in data.draw(links_in(len(new)))]
+    first = assign(old, pairs_of(links), params)
+    assume(not first.small)
+    again = assign(pd.concat([old, new], ignore_index=True), pairs_of(links + inside), params)
+    assert again.splits[: len(old)] == first.splits
+
+
+def trained(label: str, seed: int) -> list[str]:
+    """Return contents of a class that are drawn for training whatever the shares: its small numbers need no help."""
+    digests = (hashlib.sha256(f"trained {number}".encode()).hexdigest() for number in range(10_000))
+    found = (digest for digest in digests if position(digest, label, seed) > 0.99)
+    return [next(found) for _ in range(SMALLEST)]
+
+
+@given(st.data(), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_order_of_listing_does_not_matter(data: st.DataObject, params: SplitParams) -> None:
+    """Another file system, another order of files and of pairs: the same splits, left-out images and small classes."""
+    images = data.draw(sets(ANY_GIVEN))
+    count = len(images)
+    links = data.draw(links_in(count))
+    known = data.draw(st.lists(st.sampled_from(sorted(set(images["sha256"]))), unique=True)) if count else []
+    earlier = {digest: data.draw(st.sampled_from(SPLITS)) for digest in known}
+    order = data.draw(st.permutations(range(count)))
+    to = {place: new for new, place in enumerate(order)}
+    turned = [(to[two], to[one]) for one, two in data.draw(st.permutations(links))]
+    straight = assign(images, pairs_of(links), params, earlier)
+    shuffled = assign(images.iloc[list(order)], pairs_of(turned), params, earlier)
+    assert shuffled.splits == [straight.splits[place] for place in order]
+    assert {order[new]: reason for new, reason in shuffled.left_out.items()} == straight.left_out
+    assert sorted(order[new] for new in shuffled.moved) == sorted(straight.moved)
+    assert shuffled.small == straight.small
+
+
+def test_order_of_listing_does_not_matter_to_groups() -> None:
+    """A group goes where it goes, whichever of its images is listed first, and however many groups there are."""
+    links = [(place, place + 1) for place in range(299) if (place + 1) % 3]
+    order = np.random.default_rng(0).permutation(300)
+    to = np.argsort(order)
+    images = table_of(MANY[:300], ["a", "b"] * 150)
+    straight = assign(images, pairs_of(links), SplitParams()).splits
+    shuffled = assign(images.iloc[order], to[pairs_of(links)[::-1]], SplitParams()).splits
+    assert shuffled == [straight[place] for place in order]
+
+
+@given(st.data(), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_groups_stay_whole(data: st.DataObject, params: SplitParams) -> None:
+    """What belongs together (by the source, by what it shows, by content) is in one split, at first and ever after.
+
+    That holds also if an earlier assignment, which didn't know, had it apart.
+    """
+    images = data.draw(sets())
+    links = data.draw(links_in(len(images)))
+    earlier = {digest: data.draw(st.sampled_from(["", *SPLITS])) for digest in sorted(set(images["sha256"]))}
+    for known in ({}, {digest: split for digest, split in earlier.items() if split}):
+        found = assign(images, pairs_of(links), params, known)
+        assert_groups_whole(images, links, found)
+        assert all(known.get(digest) is None for digest in images["sha256"].iloc[list(found.left_out)])
+        for place, (digest, split) in enumerate(zip(images["sha256"], found.splits, strict=True)):
+            assert (place in found.moved) == (digest in known and known[digest] != split)
+
+
+@given(st.data(), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_given_splits_are_kept(data: st.DataObject, params: SplitParams) -> None:
     """What the source held out stays held out, and nothing of a complete source moves at all."""
-    rows = [(*image, split) for image, split in images]
-    found = split_of(rows, params)
-    for (_, _, was), now in zip(rows, found, strict=True):
+    images = data.draw(sets(st.sampled_from(SPLITS)))
+    links = data.draw(links_in(len(images)))
+    found = assign(images, pairs_of(links), params)
+    for was, now in zip(images["given"], found.splits, strict=True):
         assert was in {now, "train"}
-    if {"val", "test"} <= {row[2] for row in rows}:
-        assert found == [row[2] for row in rows]
-
-
-@given(st.lists(IMAGE, min_size=1, max_size=30), PARAMS)
-def test_identical_images_of_a_class_share_a_split(images: list[tuple[str, str]], params: SplitParams) -> None:
-    """A copy of a training image never lands in the test split."""
-    found = split_of([(*image, "") for image in images * 2], params)
-    assert found[: len(images)] == found[len(images) :]
+    if {"val", "test"} <= set(images["given"]):
+        assert found.splits == images["given"].tolist()
+    assert found.left_out == {}
 
 
 @pytest.mark.parametrize(("held_out", "lacking"), [("test", "val"), ("val", "test")])
@@ -76,44 +206,196 @@ def test_missing_held_out_split_is_carved_from_train(held_out: str, lacking: str
     params = SplitParams(validation=0.2, test=0.3)
     share = {"val": 0.2, "test": 0.3}
     cut = int(len(MANY) * share[held_out])
-    rows = [(digest, "a", held_out if index < cut else "train") for index, digest in enumerate(MANY)]
-    found = split_of(rows, params)
+    given_splits = [held_out] * cut + ["train"] * (len(MANY) - cut)
+    found = assign(table_of(MANY, "a", given=given_splits), pairs_of([]), params).splits
     assert found[:cut] == [held_out] * cut
     counts = Counter(found[cut:])
     assert set(counts) == {"train", lacking}
     assert counts[lacking] / len(MANY) == pytest.approx(share[lacking], abs=0.01)
 
 
-def test_another_seed_is_another_split() -> None:
-    """The seed draws anew; the same seed draws the same."""
-    rows = [(digest, "a", "") for digest in MANY[:500]]
-    first, again, other = (split_of(rows, SplitParams(seed=seed)) for seed in (1, 1, 2))
-    assert first == again
-    assert 0.2 < sum(a != b for a, b in zip(first, other, strict=True)) / 500 < 0.9
+def opposite(params: SplitParams) -> tuple[pd.DataFrame, dict[str, str], int, int]:
+    """Return images of two classes, their splits, and an image to train on and one of the test."""
+    images = table_of(MANY[:60], ["a", "b"] * 30)
+    first = assign(images, pairs_of([]), params)
+    return images, remembered(images, first), first.splits.index("train"), first.splits.index("test")
 
 
-def test_classes_are_drawn_independently() -> None:
-    """The draw of one class says nothing of another's: two classes of the same images split differently."""
-    one, two = (split_of([(digest, label, "") for digest in MANY[:500]], SplitParams()) for label in "ab")
-    assert one != two
+@pytest.mark.parametrize("by", ["what they show", "group"])
+def test_image_between_splits_is_left_out(by: str) -> None:
+    """A later image that shows both a training and a test image goes into neither, and the reason names both splits."""
+    params = SplitParams()
+    images, earlier, one, two = opposite(params)
+    new = table_of([MANY[100], MANY[101]], "a", "p" if by == "group" else "")
+    both = pd.concat([images, new], ignore_index=True)
+    links = [(one, 60), (two, 61)] if by == "group" else [(one, 60), (60, two), (one, 61)]
+    found = assign(both, pairs_of(links), params, earlier)
+    assert found.splits[:60] == list(earlier.values())
+    assert set(found.left_out) == ({60, 61})
+    assert {found.splits[place] for place in found.left_out} == {""}
+    assert all("test, train" in reason for reason in found.left_out.values())
+    assert found.groups[one] != found.groups[two]
+
+
+def test_later_image_follows_its_group() -> None:
+    """Another photograph of a test object is a test image, however its own content would have been drawn."""
+    params = SplitParams()
+    images, earlier, one, two = opposite(params)
+    for place, split in ((one, "train"), (two, "test")):
+        for digest in MANY[100:130]:
+            both = pd.concat([images, table_of([digest], "a")], ignore_index=True)
+            assert assign(both, pairs_of([(60, place)]), params, earlier).splits[60] == split
+
+
+def test_new_class_takes_no_test_image_for_itself() -> None:
+    """A class whose only image belongs to an old test image does not pull that one into training."""
+    params = SplitParams()
+    images, earlier, _, tested = opposite(params)
+    both = pd.concat([images, table_of([MANY[100]], "new")], ignore_index=True)
+    found = assign(both, pairs_of([(tested, 60)]), params, earlier)
+    assert found.splits[:60] == list(earlier.values())
+    assert found.splits[60] == "test"
+    assert found.small == ()
+    with pytest.raises(UserError, match="the class 'new' is left to train on"):
+        check(both["label"], pd.Series(found.splits))
+
+
+def test_class_that_lost_its_training_images_gets_some_again() -> None:
+    """Where training images were removed, held-out ones are trained on, and it is said that they moved."""
+    params = SplitParams()
+    images, earlier, _, _ = opposite(params)
+    splits = images["sha256"].map(earlier)
+    kept = images[(images["label"] == "b") | (splits == "test")].reset_index(drop=True)
+    found = assign(kept, pairs_of([]), params, earlier)
+    own = kept.index[kept["label"] == "a"]
+    assert Counter(found.splits[i] for i in own) == {"train": 1, "test": len(own) - 1}
+    assert [found.splits[i] for i in found.moved] == ["train"]
 
 
 @given(PARAMS)
 @settings(deadline=None, max_examples=15)
 def test_shares_hold_in_expectation(params: SplitParams) -> None:
     """Over many images, each split's share is the one asked for (five standard deviations at most away)."""
-    counts = Counter(split_of([(digest, "a", "") for digest in MANY[:4000]], params))
+    counts = Counter(single(MANY[:4000], "a", params))
     for split, share in (("val", params.validation), ("test", params.test)):
         assert counts[split] / 4000 == pytest.approx(share, abs=5 * (share * (1 - share) / 4000) ** 0.5)
+
+
+@pytest.mark.parametrize("by", ["what they show", "group", "both"])
+@pytest.mark.parametrize("size", [2, 8])
+def test_shares_hold_also_with_groups(by: str, size: int) -> None:
+    """Groups are drawn as images are: their number doesn't make the test split, or any other, more likely."""
+    params, count = SplitParams(validation=0.15, test=0.25), len(MANY) // size
+    names = [f"group {place // size}" for place in range(count * size)] if by != "what they show" else ""
+    links = [(place, place + 1) for place in range(count * size - 1) if (place + 1) % size] if by != "group" else []
+    found = assign(table_of(MANY[: count * size], ["a", "b"] * (count * size // 2), names), pairs_of(links), params)
+    assert len(set(found.groups)) == count
+    drawn = Counter(found.splits[::size])
+    for split, share in LAID_OUT.items():
+        assert drawn[split] / count == pytest.approx(share, abs=5 * (share * (1 - share) / count) ** 0.5)
+
+
+@pytest.mark.parametrize("count", range(1, SMALLEST))
+@pytest.mark.parametrize("seed", range(12))
+def test_small_classes_are_trained_on_and_named(count: int, seed: int) -> None:
+    """One or two images can't be in every split: they are trained on, and the class is named."""
+    labels = ["a"] * 50 + ["b"] * 50 + ["rare"] * count
+    found = assign(table_of(MANY[: len(labels)], labels), pairs_of([]), SplitParams(seed=seed))
+    assert found.splits[100:] == ["train"] * count
+    assert found.small == ("rare",)
+
+
+def test_many_images_of_one_thing_are_a_small_class() -> None:
+    """Fifty photographs of two objects are two independent images."""
+    labels, groups = ["a"] * 50 + ["b"] * 50, [""] * 50 + ["one", "two"] * 25
+    found = assign(table_of(MANY[:100], labels, groups), pairs_of([]), SplitParams())
+    assert found.splits[50:] == ["train"] * 50
+    assert found.small == ("b",)
+
+
+def test_class_with_images_of_its_own_to_test_is_not_small() -> None:
+    """A class that the source holds enough images of out is not said to have none to claim anything by."""
+    labels, splits = ["a"] * 40 + ["b"] * 22, (["train"] * 20 + ["test"] * 20) + ["train"] * 2 + ["test"] * 20
+    found = assign(table_of(MANY[:62], labels, given=splits), pairs_of([]), SplitParams())
+    assert found.splits[40:] == ["train"] * 2 + ["test"] * 20
+    assert found.small == ()
+
+
+@given(st.integers(SMALLEST, 6), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_every_class_has_something_to_train_on(count: int, seed: int) -> None:
+    """A class whose images would all be held out keeps one, and only one, to train on; no other class is changed."""
+    params = SplitParams(validation=0.49, test=0.5, seed=seed)
+    images = table_of(MANY[: 200 + count], ["a"] * 200 + ["b"] * count)
+    found = assign(images, pairs_of([]), params)
+    drawn = [position(digest, "b", seed) for digest in MANY[200 : 200 + count]]
+    trained_on = [place for place, split in enumerate(found.splits[200:]) if split == "train"]
+    assert trained_on == ([i for i in range(count) if drawn[i] >= 0.99] or [drawn.index(max(drawn))])
+    assert found.splits[:200] == single(MANY[:200], "a", params)
+    assert found.small == ()
+
+
+@given(sets(ANY_GIVEN, least=1), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_every_class_with_a_free_image_is_trained_on(images: pd.DataFrame, params: SplitParams) -> None:
+    """Odd sets (single images, empty classes, partly given splits) are assigned in full, and small classes trained."""
+    found = assign(images, pairs_of([]), params)
+    assert set(found.splits) <= set(SPLITS)
+    for label, rows in images.groupby("label"):
+        if not rows["given"].isin(["val", "test"]).any():
+            assert "train" in {found.splits[i] for i in rows.index}
+        if label in found.small:
+            assert {found.splits[i] for i in rows.index} == {"train"}
+
+
+def test_another_seed_is_another_split() -> None:
+    """The seed draws anew; the same seed draws the same."""
+    first, again, other = (single(MANY[:500], "a", SplitParams(seed=seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert 0.2 < sum(a != b for a, b in zip(first, other, strict=True)) / 500 < 0.9
+
+
+def test_classes_are_drawn_independently() -> None:
+    """The draw of one class says nothing of another's: the same contents under two labels meet in a split by chance."""
+    params = SplitParams(validation=0.15, test=0.25)
+    one, two = (single(MANY[:5000], label, params) for label in "ab")
+    by_chance = sum(share**2 for share in LAID_OUT.values())
+    assert sum(a == b for a, b in zip(one, two, strict=True)) / 5000 == pytest.approx(by_chance, abs=0.04)
+
+
+@given(st.lists(DIGESTS, min_size=SMALLEST, unique=True, max_size=30), PARAMS)
+@settings(deadline=None, max_examples=30)
+def test_single_images_are_drawn_by_content_class_and_seed(digests: list[str], params: SplitParams) -> None:
+    """An image that belongs to no other is where its own draw puts it, whatever else is there."""
+    found = assign(table_of(digests + trained("a", params.seed), "a"), pairs_of([]), params).splits
+    for digest, split in zip(digests, found, strict=False):
+        drawn = position(digest, "a", params.seed)
+        assert (split == "test") == (drawn < params.test)
+        assert (split == "train") == (drawn >= params.test + params.validation)
+
+
+@pytest.mark.parametrize(
+    ("label", "seed", "held_out"),
+    [
+        ("a", 0, {1: "test", 7: "test"}),
+        ("b", 0, {3: "test", 4: "val", 5: "test", 6: "test", 8: "test", 9: "test", 11: "test"}),
+        ("a", 7, {7: "test", 11: "val"}),
+    ],
+)
+def test_splits_are_those_of_every_version(label: str, seed: int, held_out: dict[int, str]) -> None:
+    """An update of the program carries no image from one split to another: results stay comparable."""
+    params = SplitParams(validation=0.15, test=0.25, seed=seed)
+    found = single(MANY[:12], label, params)
+    assert {place: split for place, split in enumerate(found) if split != "train"} == held_out
 
 
 @pytest.fixture(scope="module")
 def solar_cells() -> pd.DataFrame:
     """Label and content digest of each of the packaged images."""
     folder = packaged_cells()
-    files = list_files(DataParams(source="elpv", path=str(folder)))
+    files = list(elpv.files(folder, defective_over=0.5))
     digests = [hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in files]
-    return pd.DataFrame({"label": [file.label for file in files], "digest": digests})
+    return table_of(digests, [file.label for file in files])
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -121,12 +403,10 @@ def test_shares_hold_for_every_class_of_the_solar_cells(solar_cells: pd.DataFram
     """On the 2,624 real images, each class has about its share in each split."""
     params = SplitParams(validation=0.15, test=0.25, seed=seed)
     assert len(solar_cells) == 2624
-    found = split_of(
-        [(digest, label, "") for digest, label in zip(solar_cells["digest"], solar_cells["label"], strict=True)], params
-    )
+    found = assign(solar_cells, pairs_of([]), params).splits
     shares = pd.crosstab(solar_cells["label"], pd.Series(found), normalize="index")
     assert list(shares.index) == ["defective", "functional"]
-    for split, share in (("train", 0.6), ("val", 0.15), ("test", 0.25)):
+    for split, share in LAID_OUT.items():
         assert shares[split].to_numpy() == pytest.approx(share, abs=0.06)
 
 
@@ -171,10 +451,71 @@ def test_split_does_not_depend_on_the_path(tmp_path: Path) -> None:
                 (tmp_path / name / label / f"{name}{index}.png").write_bytes(f"{label}{index}".encode())
 
     def by_content(name: str) -> dict[bytes, str]:
-        files = list_files(DataParams(source="folder", path=str(tmp_path / name)))
+        files = find(DataParams(source="folder", path=str(tmp_path / name)), tmp_path).files
         contents = [(tmp_path / name / file.path).read_bytes() for file in files]
         digests = [hashlib.sha256(content).hexdigest() for content in contents]
-        rows = [(digest, file.label, file.split) for digest, file in zip(digests, files, strict=True)]
-        return dict(zip(contents, split_of(rows, SplitParams()), strict=True))
+        found = assign(table_of(digests, [file.label for file in files]), pairs_of([]), SplitParams())
+        return dict(zip(contents, found.splits, strict=True))
 
     assert by_content("first") == by_content("second")
+
+
+def folded(rows: list[tuple[str, str, str]], params: SplitParams, earlier: Earlier | None = None) -> pd.DataFrame:
+    """Return the manifest of images given as (content, class, group), with one path each."""
+    files = [LabelledFile(f"{place}.png", label, group=group) for place, (_, label, group) in enumerate(rows)]
+    seen = [ReadImage(8, 8, "L", "PNG", size=9, sha256=digest) for digest, _, _ in rows]
+    ingested = Ingested(Path("unused"), seen, np.zeros((len(rows), 32, 32), dtype=np.uint8), {}, 0)
+    data = DataParams(source="folder", path="images")
+    return curate(files, ingested, data, params, earlier or Earlier()).table
+
+
+PLENTY = [(digest, "ab"[place % 2], "") for place, digest in enumerate(MANY[:140])]
+CLUSTERED = [(digest, label, f"object {place // 4}") for place, (digest, label, _) in enumerate(PLENTY)]
+
+
+@pytest.mark.parametrize("rows", [PLENTY, CLUSTERED], ids=["single images", "groups"])
+def test_every_image_is_validated_on_once(rows: list[tuple[str, str, str]]) -> None:
+    """Over all folds, each image outside the test split is validated on exactly once; the test split never changes."""
+    tables = [folded(rows, SplitParams(folds=4, fold=fold, near_duplicates=False)) for fold in range(4)]
+    for fold, found in enumerate(tables):
+        pd.testing.assert_series_equal(found["fold"], tables[0]["fold"])
+        assert ((found["split"] == "val") == (found["fold"] == fold)).all()
+        assert ((found["split"] == "test") == (found["fold"] == -1)).all()
+        assert found[found["group"] != ""].groupby("group")[["fold", "split"]].nunique().eq(1).all(axis=None)
+    assert set(tables[0]["fold"]) == {-1, 0, 1, 2, 3}
+    plain = folded(rows, SplitParams(near_duplicates=False))
+    assert (tables[0]["split"] == "test").tolist() == (plain["split"] == "test").tolist()
+
+
+@given(st.data(), st.integers(0, 3))
+@settings(deadline=None, max_examples=8)
+def test_added_images_change_no_fold(data: st.DataObject, fold: int) -> None:
+    """Later images, also of groups that are there, carry none from one fold to another, nor into the test split."""
+    new = data.draw(st.lists(st.integers(300, 900), max_size=12, unique=True))
+    groups = st.integers(0, 60).map(lambda number: f"object {number}")
+    rows = [(MANY[number], data.draw(st.sampled_from("ab")), data.draw(groups)) for number in new]
+    first = folded(CLUSTERED, SplitParams(folds=4, fold=fold, near_duplicates=False))
+    earlier = Earlier(
+        dict(zip(first["sha256"], first["split"], strict=True)),
+        {row.sha256: row.fold for row in first.itertuples() if row.fold != -1},
+    )
+    other = data.draw(st.integers(0, 3))
+    again = folded(CLUSTERED + rows, SplitParams(folds=4, fold=other, near_duplicates=False), earlier)
+    assert again["fold"].tolist()[: len(CLUSTERED)] == first["fold"].tolist()
+    assert again.groupby("group")["fold"].nunique().eq(1).all()
+
+
+def test_image_between_folds_is_left_out() -> None:
+    """A later image that shows images of two folds would leak between them: it goes into neither."""
+    images = table_of(MANY[:40], ["a", "b"] * 20)
+    folds = {digest: place % 4 for place, digest in enumerate(MANY[:40])}
+    earlier = dict.fromkeys(MANY[:40], "train") | {digest: "val" for digest, fold in folds.items() if fold == 0}
+    both = pd.concat([images, table_of(MANY[100:102], "a")], ignore_index=True)
+    for one, two in ((0, 1), (1, 2), (2, 7)):
+        found = assign(both, pairs_of([(one, 40), (two, 40), (two, 41)]), SplitParams(folds=4), earlier, folds)
+        assert set(found.left_out) == {40, 41}
+        assert f"fold {one % 4}, fold {two % 4}" in found.left_out[40]
+        assert len(set(found.groups)) == len(both)
+    found = assign(both, pairs_of([(1, 40), (5, 41)]), SplitParams(folds=4), earlier, folds)
+    assert found.left_out == {}
+    assert found.groups[1] == found.groups[40] != found.groups[41]

@@ -1,0 +1,112 @@
+"""Time and memory of finding images that show the same: ``python -m tests.benchmarks.duplicates``.
+
+Thumbnails of random fields that look like clouds and textures, a tenth of them near-duplicates of others; each number
+of images in a process of its own, whose peak memory includes the thumbnails and Python.
+"""
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tasks.data.duplicates import alike
+from tasks.data.fingerprints import SIDE, Thumbnails
+from tasks.data.splits import components
+from tasks.params import SplitParams
+
+COUNTS = [12_500, 25_000, 50_000, 100_000]
+CORRELATION_LENGTHS = (1.0, 2.0, 4.0, 8.0)  # in pixels of a thumbnail
+PLANTED = 0.1
+AT_ONCE = 4096  # fields that are drawn at once
+
+
+def random_fields(count: int, rng: np.random.Generator) -> Thumbnails:
+    """Return thumbnails of smooth random fields, of each correlation length about as many."""
+    waves = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
+    filters = np.stack([np.exp(-((math.pi * length * waves) ** 2)) for length in CORRELATION_LENGTHS])
+    fields = np.empty((count, SIDE, SIDE), dtype=np.uint8)
+    for start in range(0, count, AT_ONCE):
+        noise = rng.standard_normal((min(AT_ONCE, count - start), SIDE, SIDE), dtype=np.float32)
+        chosen = filters[rng.integers(len(filters), size=len(noise))]
+        smooth = np.fft.irfft2(np.fft.rfft2(noise) * chosen, s=(SIDE, SIDE))
+        smooth -= smooth.mean(axis=(1, 2), keepdims=True)
+        smooth /= smooth.std(axis=(1, 2), keepdims=True)
+        fields[start : start + len(noise)] = np.clip(120 + 40 * smooth, 0, 255)
+    return fields
+
+
+def planted(count: int, rng: np.random.Generator) -> tuple[Thumbnails, npt.NDArray[np.int64]]:
+    """Return shuffled thumbnails, and the pairs of places of which one is a darker, noisy copy of the other."""
+    copies = int(count * PLANTED)
+    fields = random_fields(count - copies, rng)
+    sources = rng.choice(len(fields), copies, replace=False)
+    exposed = fields[sources] * rng.uniform(0.3, 1.0, (copies, 1, 1)) + rng.normal(0, 2, (copies, SIDE, SIDE))
+    thumbnails = np.concatenate([fields, np.clip(np.rint(exposed), 0, 255).astype(np.uint8)])
+    order = rng.permutation(count)
+    place = np.argsort(order)
+    pairs = np.sort(np.stack([place[sources], place[len(fields) :]], axis=1), axis=1)
+    return thumbnails[order], pairs
+
+
+def measure(count: int) -> dict[str, float]:
+    """Return the figures of one number of images."""
+    thumbnails, wanted = planted(count, np.random.default_rng(count))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    found = alike(thumbnails, SplitParams().near_duplicates)
+    groups = components(count, found.pairs)
+    seconds = time.monotonic() - started
+    keys = found.pairs[:, 0] * count + found.pairs[:, 1]
+    return {
+        "images": count,
+        "seconds": round(seconds, 2),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_before_mib": round(before / 1024),
+        "pairs": len(found.pairs),
+        "groups": int((np.bincount(groups) > 1).sum()),
+        "planted_found": round(float(np.isin(wanted[:, 0] * count + wanted[:, 1], keys).mean()), 5),
+    }
+
+
+def main(
+    counts: Annotated[list[int] | None, typer.Argument(help="Numbers of images, ascending.")] = None,
+    alone: Annotated[bool, typer.Option(help="Measure in this process, and print nothing but JSON.")] = False,
+) -> None:
+    """Print a table and a line of JSON."""
+    if alone:
+        typer.echo(json.dumps(measure((counts or COUNTS)[0])))
+        return
+    rows = []
+    for count in counts or COUNTS:
+        command = [sys.executable, "-m", "tests.benchmarks.duplicates", str(count), "--alone"]
+        figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        last = rows[-1] if rows else None
+        growth = math.log(figures["seconds"] / last["seconds"], count / last["images"]) if last else None
+        rows.append(figures | {"exponent": None if growth is None else round(growth, 2)})
+    table = Table("images", "seconds", "exponent", "peak MiB", "before MiB", "pairs", "groups", "planted found")
+    for row in rows:
+        table.add_row(
+            f"{row['images']:,}",
+            f"{row['seconds']:.1f}",
+            "" if row["exponent"] is None else f"{row['exponent']:.2f}",
+            f"{row['peak_mib']:,}",
+            f"{row['peak_before_mib']:,}",
+            f"{row['pairs']:,}",
+            f"{row['groups']:,}",
+            f"{row['planted_found']:.2%}",
+        )
+    Console().print(table)
+    typer.echo(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)
