@@ -63,11 +63,12 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
 @link("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=_outside_failed)
 def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
+    from tasks.data.quality import rows
     from tasks.steps import data
     from tasks.steps.fetch import fetch
 
     ran = [run_if_stale("fetch", fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
-    create_table_artifact(data.quality_rows(), key="data-quality", description="What the images are, counted.")
+    create_table_artifact(rows(data.read_quality()), key="data-quality", description="What the images are, counted.")
     return _done(any(ran))
 
 

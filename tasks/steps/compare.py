@@ -12,10 +12,11 @@ from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
 from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
 from tasks.data import manifest, splits
-from tasks.data.quality import Quality
+from tasks.data.quality import rows
 from tasks.evaluation import predictions
 from tasks.files import read_json, write_bytes
 from tasks.params import Params, StrategyParams, load_params
+from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, shared_params, tags
@@ -93,8 +94,7 @@ def _comparison(
 
 
 def _data_page(data: PreparedData) -> report.DataPage:
-    quality = Quality.model_validate(read_json(layout.QUALITY))
-    return report.DataPage(quality, read_probe(), data.table, data.picture)
+    return report.DataPage(read_quality(), read_probe(), data.table, data.picture)
 
 
 def _track_comparison(found: Comparison, figures: list[Path]) -> None:
@@ -110,4 +110,7 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
     tracking.log_metrics(found.mlflow_run_id, final_metrics("test", champion.test.model_dump()))
     tracking.set_tags(found.mlflow_run_id, {"thawline.champion": found.champion, "mlflow.note.content": found.verdict})
     tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS, layout.QUALITY])
+    table = layout.WORK / "data_quality.csv"  # which MLflow's UI shows as a table
+    write_bytes(table, pd.DataFrame(rows(read_quality())).to_csv(index=False).encode())
+    tracking.log_files(found.mlflow_run_id, [table])
     tracking.log_files(found.mlflow_run_id, figures, "figures")

@@ -1,12 +1,10 @@
 """Images: read, checked, split, decoded."""
 
-from typing import Any
-
 from tasks import layout
 from tasks.data import manifest, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
-from tasks.data.quality import Quality, describe, rows
+from tasks.data.quality import Quality, describe
 from tasks.files import read_json, write_json
 from tasks.params import load_params
 from tasks.progress import counting
@@ -32,6 +30,6 @@ def prepare() -> list[str]:
     return [*curated.notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
 
 
-def quality_rows() -> list[dict[str, Any]]:
-    """Return what ``prepare`` counted, as rows of a table."""
-    return rows(Quality.model_validate(read_json(layout.QUALITY)))
+def read_quality() -> Quality:
+    """Return what ``prepare`` counted."""
+    return Quality.model_validate(read_json(layout.QUALITY))

@@ -1,21 +1,24 @@
-"""Names that other tools stumble over, through every output."""
+"""Names that other tools stumble over, and the same tile at several exposures, through every output."""
 
 import csv
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow.entities import Run
+from PIL import Image
 
 from tests.flows.project import Project, make_project
 
 CLASSES = ["yes", "no", "1", "Größe 1.5 µm <b>&amp;", "long " + "x" * 200]
 SUBSETS = ["2", "null", "a/b <i> größer"]
 LONG_FILE = "f" * 240
+EXPOSURES = (0.4, 0.6, 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +34,16 @@ def named(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Pro
         for number, source in enumerate(sources):
             odd = [f"{number} näme.x y.png", f"{number:03}{LONG_FILE}.png", f"yes{number}"][number % 3]
             shutil.copy(source, images / odd)
-            rows.writerow([odd, CLASSES[number % len(CLASSES)], SUBSETS[number % len(SUBSETS)]])
+            label, subset = CLASSES[number % len(CLASSES)], SUBSETS[number % len(SUBSETS)]
+            rows.writerow([odd, label, subset])
+            if number % 3 == 0:
+                for gain in EXPOSURES:
+                    with Image.open(source) as image:
+                        image.point(lambda value, gain=gain: int(value * gain)).save(images / f"{gain}-{odd}")
+                    rows.writerow([f"{gain}-{odd}", label, subset])
     project = make_project(root / "clone", images)
     params = project.params()
     params["data"] |= {"source": "manifest", "path": str(images / "table.csv")}
-    params["split"] |= {"near_duplicates": False}
     params["strategies"] = {"head_only": {"train": "head", "lr": 0.001, "epochs": 1}}
     project.write_params(params)
     done = project.run("dvc", "repro")
@@ -59,6 +67,23 @@ def test_tables_have_the_names_as_they_are(named: Project) -> None:
     assert set(predicted["path"]) <= set(table["path"])
 
 
+def test_a_tile_is_in_one_split_at_all_its_exposures(named: Project) -> None:
+    """And the page says what a random split would have pretended, with the figures that were measured."""
+    table = pd.read_parquet(named.root / "data/manifest.parquet").set_index("path")
+    copies = [path for path in table.index if path.startswith(tuple(f"{gain}-" for gain in EXPOSURES))]
+    assert len(copies) > 50
+    for path in copies:
+        original = path.partition("-")[2]
+        assert table.loc[path, "split"] == table.loc[original, "split"]
+        assert table.loc[path, "group"] == table.loc[original, "group"] != ""
+    page = (named.root / "data/reports/comparison.html").read_text(encoding="utf-8")
+    for found in json.loads((named.root / "data/probe.json").read_text())["pretences"]:
+        whole, apart = fmean(found["grouped"]), fmean(found["random"])
+        assert f"{found['probe']} on frozen features reaches an accuracy of {whole:.3f}" in page
+        assert f"if groups stay whole, {apart:.3f} if not" in page
+        assert apart > whole
+
+
 def test_the_page_shows_names_and_runs_none(named: Project) -> None:
     """Names are text on the page, not mark-up."""
     page = (named.root / "data/reports/comparison.html").read_text(encoding="utf-8")
@@ -77,4 +102,7 @@ def test_mlflow_holds_the_runs(named: Project) -> None:
     run = next(run for run in runs if run.data.tags.get("thawline.strategy") == "head_only")
     subsets = {key.split("/")[0] for key in run.data.metrics if key.startswith("val_")}
     assert len(subsets) == len(SUBSETS)
+    parent = next(run for run in runs if "thawline.strategy" not in run.data.tags)
+    artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert {"comparison.html", "data_quality.csv", "quality.json"} <= artifacts
     assert {"val/accuracy", "test/accuracy"} <= set(run.data.metrics)

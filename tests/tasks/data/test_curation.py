@@ -410,3 +410,46 @@ def test_tiny_class_never_stops_a_fold(tmp_path: Path) -> None:
         table = curated(folder, tmp_path, split=BY_CONTENT.model_copy(update={"folds": 4, "fold": fold})).table
         assert set(table.loc[table["label"] == "rare", "split"]) == {"train"}
         assert {"a", "b"} <= set(table.loc[table["split"] == "val", "label"])
+
+
+def test_every_oddity_of_real_folders(tmp_path: Path) -> None:
+    """Each ends where the rules say, and the counts agree."""
+    folder = write_images(tmp_path / "photos", 80)
+    (folder / "a").rename(folder / "yes")
+    (folder / "b").rename(folder / "no")
+    some = sorted((folder / "yes").iterdir())
+    images = [Image.open(path).convert("RGB") for path in some]
+    images[0].save(folder / "yes/named.jpg", format="PNG")
+    images[1].convert("RGBA").save(folder / "yes/alpha.png")
+    images[2].quantize(32).save(folder / "yes/palette.gif")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    images[3].transpose(Image.Transpose.ROTATE_90).save(folder / "yes/phone.jpg", exif=turned, quality=95)
+    deep = np.asarray(images[4].convert("L")).astype(np.uint16) * 13 + 100
+    Image.fromarray(deep).save(folder / "yes/deep.tif")
+    shutil.copy(some[5], folder / "no/twin.png")
+    for gain in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        images[6].point(lambda value, gain=gain: int(value * gain)).save(folder / f"yes/exposed {gain}.png")
+    (folder / "lonely").mkdir()
+    some[7].rename(folder / "lonely/only.png")
+    (folder / "no/notes.txt").write_text("no image")
+    result = curated(folder, tmp_path, split=SplitParams())
+    assert kinds(result) == {
+        "no/twin.png": "contradicted",
+        f"yes/{some[5].name}": "contradicted",
+        "no/notes.txt": "unreadable",
+    }
+    table = result.table.set_index("path")
+    assert len(table) == 80 + 5 + 6 + 2 - len(result.quarantine)
+    assert set(table["label"]) == {"yes", "no", "lonely"}
+    assert table.loc["lonely/only.png", "split"] == "train"
+    assert any("'lonely'" in note for note in result.notes)
+    facts = {name: table.loc[f"yes/{name}", "format"] for name in ("named.jpg", "palette.gif", "deep.tif")}
+    assert facts == {"named.jpg": "PNG", "palette.gif": "GIF", "deep.tif": "TIFF"}
+    copies = {0: "named.jpg", 1: "alpha.png", 2: "palette.gif", 3: "phone.jpg", 4: "deep.tif"}
+    for number, name in copies.items():
+        assert table.loc[f"yes/{name}", "group"] == table.loc[f"yes/{some[number].name}", "group"] != ""
+    exposed = table[table.index.str.startswith("yes/exposed")]
+    assert exposed["group"].nunique() == exposed["split"].nunique() == 1
+    assert table.loc[f"yes/{some[6].name}", "group"] == exposed["group"].iloc[0]
+    assert table[table["group"] != ""].groupby("group")["split"].nunique().max() == 1
