@@ -58,7 +58,8 @@ def prepared_clone(rev: str, params: Params) -> Path:
         typer.echo(f"thawline: the code is that of the last commit, without the changes of {', '.join(changed)}")
     _write_params(place, commit, params)
     _stand_in(place / then.tracked, place / layout.FETCHED / then.fetched)
-    _stand_in(place / then.path, place / then.root)
+    if not (place / then.tracked).is_symlink():  # through which a table in it is reached
+        _stand_in(place / then.path, place / then.root)
     if layout.MANIFEST.is_file() and not (place / layout.MANIFEST).exists():  # images keep the splits they have here
         (place / layout.MANIFEST).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(layout.MANIFEST, place / layout.MANIFEST)

@@ -46,14 +46,12 @@ def backbone() -> None:
 @app.command()
 def probe() -> None:
     """Measure on frozen features how much better a random split would make results look."""
-    from statistics import fmean
-
     from tasks.steps.probe import probe as step
 
     for found in step():
         typer.echo(
-            f"{found.probe}: accuracy {fmean(found.grouped):.3f} with groups whole, {fmean(found.random):.3f} with a "
-            "random split"
+            f"{found.probe}: accuracy {found.mean_grouped:.3f} if groups stay whole, {found.mean_random:.3f} by a "
+            f"random split ({found.difference:+.3f} ± {found.standard_error:.3f})"
         )
 
 

@@ -160,12 +160,17 @@ class DataParams(_Section):
             place = PurePosixPath(layout.FETCHED, self.fetched)
             if path != place and not (self.source == "manifest" and path.parent == place):
                 raise ValueError(f"'path' must be {place}, where what is fetched lies: write 'path: {place}'")
-        elif layout.FETCHED.as_posix() in {path.as_posix(), *(parent.as_posix() for parent in path.parents)}:
+        elif Path(self.path).resolve().is_relative_to(layout.FETCHED.resolve()):
             raise ValueError(
                 f"'path' is in {layout.FETCHED}, which holds what is fetched and is emptied otherwise: say with 'url' "
                 "where to fetch from, or put the images elsewhere"
             )
         return self
+
+    @property
+    def is_upright(self) -> bool:
+        """Whether the images have an up; what a source doesn't say is taken for yes."""
+        return self.source != "elpv" if self.upright == "auto" else self.upright
 
     @property
     def fetched(self) -> str:
@@ -210,7 +215,7 @@ class SplitParams(_Section):
     validation: float = Field(0.15, gt=0, lt=1)
     test: float = Field(0.25, gt=0, lt=1)
     seed: int = 0
-    near_duplicates: Literal[False] | Annotated[float, Field(gt=0.5, le=1)] = 0.9
+    near_duplicates: Literal[False] | Annotated[float, Field(gt=0.5, le=1, strict=True)] = 0.9
     repair: bool = False
     folds: int | None = Field(None, ge=2, le=100)
     fold: int = Field(0, ge=0)

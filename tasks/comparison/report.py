@@ -4,7 +4,6 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import jinja2
@@ -17,7 +16,7 @@ from tasks.comparison.figures import Picture
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Quality, rows
-from tasks.evaluation.leakage import DRAWS, Pretence
+from tasks.evaluation.leakage import Pretence
 from tasks.files import replacing, write_bytes
 
 TEMPLATE = "report.html"
@@ -70,8 +69,7 @@ def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: 
         pictures={name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()},
         quality=data.quality,
         quality_rows=rows(data.quality),
-        pretences=[(p.probe, fmean(p.grouped), fmean(p.random)) for p in data.pretences],
-        draws=DRAWS,
+        pretences=data.pretences,
         groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
     )
     write_bytes(target, page.encode())

@@ -68,7 +68,8 @@ def curate(
     images["split"] = assigned.splits
     if split.folds:
         images["fold"] = _folds(images, assigned, split, split.folds, earlier)
-        images["split"] = images["split"].mask(images["fold"] >= 0, "train").mask(images["fold"] == split.fold, "val")
+        held_out = images["split"].isin(["test", ""])
+        images["split"] = images["split"].where(held_out, "train").mask(images["fold"] == split.fold, "val")
     leaks = _leaks(images, alike)
     dropped: Reasons = {place: (BRIDGE, reason) for place, reason in assigned.left_out.items()}
     if split.repair:
@@ -82,7 +83,7 @@ def curate(
     leaks = leaks.sort_values(["alike", "path", "twin"], ascending=[False, True, True])
     leaks = leaks[leaks["path"].isin(table["path"]) & leaks["twin"].isin(table["path"])].reset_index(drop=True)
     notes = [*_notes(table, quarantine, leaks, assigned), *splits.check(table["label"], table["split"])]
-    table.attrs["split"] = manifest.drawn_by(split)
+    table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends
     return Curated(
         _typed(table[list(manifest.MANIFEST.columns)]),
         _typed(quarantine[list(manifest.QUARANTINE.columns)]),

@@ -1,7 +1,7 @@
 """Splits that are seeded, keep groups whole, and that no added file and no order of listing changes."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,11 +100,13 @@ def assign(
     images = images.reset_index(drop=True)
     free = _free(images["given"], params)
     pairs = pairs.reshape(-1, 2)
-    groups = components(len(images), link(images[free], pairs))
     places = {**(earlier or {}), **{digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}}
     was = [places.get(digest, "") if one else "" for digest, one in zip(images["sha256"], free, strict=True)]
     draws = _Draws(images, params)
-    found, left_out = list(images["given"]), dict[int, str]()
+    found = list(images["given"])
+    left_out = _follow_given(was, images, free, link(images, pairs))
+    free &= ~np.isin(np.arange(len(images)), list(left_out))
+    groups = components(len(images), link(images[free], pairs))
     for members in _members(groups, free):
         settled = {was[i] for i in members} - {""}
         if len(settled) < 2:
@@ -113,7 +115,7 @@ def assign(
                 found[i] = split
         else:
             own, out = _disagreeing(members, was, images, pairs, draws)
-            left_out |= dict.fromkeys(out, _bridge(members, was))
+            left_out |= dict.fromkeys(out, _bridge({was[i] for i in members}))
             for i in members:
                 found[i] = own.get(i, "")
     free &= ~np.isin(np.arange(len(images)), list(left_out))
@@ -196,13 +198,35 @@ def _members(groups: Numbers, free: npt.NDArray[np.bool_]) -> list[list[int]]:
     return [part.tolist() for part in np.split(order, cuts) if len(part)]
 
 
+def _follow_given(was: list[str], images: pd.DataFrame, free: npt.NDArray[np.bool_], linked: Pairs) -> dict[int, str]:
+    """Let images that have no split yet follow those they belong with that the source gave one.
+
+    Returns:
+        Why images that belong with several given splits are left out, by their places.
+    """
+    together = components(len(images), linked)
+    given = images["given"].where(~free, "")
+    splits: dict[int, set[str]] = {}
+    for number, split in zip(together[given != ""], given[given != ""], strict=True):
+        splits.setdefault(int(number), set()).add(split)
+    left_out = {}
+    for place in np.flatnonzero(free & (images["given"] == "").to_numpy() & np.isin(together, list(splits))):
+        own = splits[int(together[place])]
+        if len(own) > 1:
+            left_out[int(place)] = _bridge(own)
+        elif not was[place]:
+            (was[place],) = own
+    return left_out
+
+
 def _disagreeing(
     members: list[int], was: Sequence[str], images: pd.DataFrame, pairs: Pairs, draws: _Draws
 ) -> tuple[dict[int, str], list[int]]:
     """Settle a group whose images were assigned to different splits.
 
     Images that were assigned before and belong together without the new ones get one split, which moves some of them:
-    that happens only where they were not known to belong together. New images are left out.
+    that happens only where they were not known to belong together. Of the new images, taken in the order of their
+    digests, those are left out that would join what is in different splits; the others go where they belong.
 
     Returns:
         Splits by place, places left out.
@@ -216,7 +240,56 @@ def _disagreeing(
         settled = {_split(was[i]) for i in places}
         split = settled.pop() if len(settled) == 1 else draws.split(places)
         own |= dict.fromkeys(places, split)
-    return own, [i for i in members if not was[i]]
+    new = sorted((i for i in members if not was[i]), key=lambda i: str(images["sha256"][i]))
+    return _joined(own, new, was, _neighbours(members, images, pairs), draws)
+
+
+def _joined(
+    own: dict[int, str], new: Sequence[int], was: Sequence[str], near: Mapping[int, set[int]], draws: _Draws
+) -> tuple[dict[int, str], list[int]]:
+    """Add new images one by one to those that have a place; return splits by place, and the places left out."""
+    part: dict[int, int] = {}  # the number of the set that an image, or what stands for a group, is in
+    members: dict[int, list[int]] = {}
+    settled: dict[int, str] = {}
+    left_out = []
+    for i in (*own, *new):
+        place = _place(i, own, was) if i in own else ""
+        joins = {part[other] for other in near[i] if other in part}
+        if place:  # what was apart stays apart, although something new may join it
+            joins = {number for number in joins if settled.get(number) == place}
+        elif len({settled[number] for number in joins if number in settled}) > 1:
+            left_out.append(i)
+            continue
+        fixed = {settled.pop(number) for number in joins if number in settled}
+        stand_ins = [other for other in near[i] if other < 0 and other not in part]
+        members[i] = [i, *stand_ins, *(one for number in joins for one in members.pop(number))]
+        part |= dict.fromkeys(members[i], i)
+        if place or fixed:
+            settled[i] = place or fixed.pop()
+    for number, ones in members.items():
+        places = [one for one in ones if one >= 0]
+        split = _split(settled[number]) if number in settled else draws.split(places)
+        own |= {one: split for one in places if one not in own}
+    return own, left_out
+
+
+def _neighbours(members: Sequence[int], images: pd.DataFrame, pairs: Pairs) -> dict[int, set[int]]:
+    """Return, for each image, those that show the same, and what stands for its group and its content: below zero."""
+    near: dict[int, set[int]] = {i: set() for i in members}
+    for one, two in pairs[np.isin(pairs, members).all(axis=1)].tolist():
+        near[one].add(two)
+        near[two].add(one)
+    stand_ins: dict[tuple[str, str], int] = {}
+    for column in ("group", "sha256"):
+        for i in members:
+            if images.loc[i, column]:
+                near[i].add(stand_ins.setdefault((column, str(images.loc[i, column])), -1 - len(stand_ins)))
+    return near
+
+
+def _place(i: int, own: Mapping[int, str], was: Sequence[str]) -> str:
+    """Return the split that an image has, or the fold."""
+    return was[i] if was[i].startswith(FOLD) else own[i]
 
 
 def _split(place: str) -> str:
@@ -224,8 +297,8 @@ def _split(place: str) -> str:
     return "train" if place.startswith(FOLD) else place
 
 
-def _bridge(members: Sequence[int], was: Sequence[str]) -> str:
-    places = sorted({was[i] for i in members} - {""})
+def _bridge(places: Collection[str]) -> str:
+    places = sorted(set(places) - {""})
     return f"belongs together with images of different splits or folds ({', '.join(places)}), which it would join"
 
 

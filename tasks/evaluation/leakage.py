@@ -1,7 +1,9 @@
 """How much better a random split would have made results look, measured on frozen features."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, variance
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-DRAWS = 5
+DRAWS = 20
 PROBES: dict[str, Any] = {
     "nearest neighbour": lambda: make_pipeline(Normalizer(), KNeighborsClassifier(1)),
     "linear probe": lambda: make_pipeline(StandardScaler(), RidgeClassifier(alpha=100.0)),
@@ -36,6 +38,26 @@ class Pretence:
     grouped: list[float]
     random: list[float]
 
+    @property
+    def mean_grouped(self) -> float:
+        """Mean accuracy where groups stay whole."""
+        return fmean(self.grouped)
+
+    @property
+    def mean_random(self) -> float:
+        """Mean accuracy where they don't."""
+        return fmean(self.random)
+
+    @property
+    def difference(self) -> float:
+        """What a random split pretends, in accuracy."""
+        return self.mean_random - self.mean_grouped
+
+    @property
+    def standard_error(self) -> float:
+        """Of the difference."""
+        return math.sqrt((variance(self.grouped) + variance(self.random)) / len(self.grouped))
+
 
 def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_out: float, seed: int) -> list[Pretence]:
     """Return what probes reach on splits that keep groups whole, and on splits that don't.
@@ -48,9 +70,15 @@ def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_o
         seed: of the draws, which are the same for every probe.
     """
     single = [group or f" {place}" for place, group in enumerate(groups)]
+    if len(set(single)) < 2:
+        return []
     ways = {
-        "grouped": list(GroupShuffleSplit(DRAWS, test_size=held_out, random_state=seed).split(features, groups=single)),
-        "random": list(ShuffleSplit(DRAWS, test_size=held_out, random_state=seed).split(features)),
+        "grouped": list(
+            GroupShuffleSplit(DRAWS, test_size=_count(len(set(single)), held_out), random_state=seed).split(
+                features, groups=single
+            )
+        ),
+        "random": list(ShuffleSplit(DRAWS, test_size=_count(len(single), held_out), random_state=seed).split(features)),
     }
     return [
         Pretence(
@@ -59,6 +87,11 @@ def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_o
         )
         for name, make in PROBES.items()
     ]
+
+
+def _count(of: int, share: float) -> int:
+    """Return how many to hold out, so that something is left on both sides."""
+    return min(max(1, round(share * of)), of - 1)
 
 
 def _accuracy(probe: Any, features: Floats, targets: Integers, train: Integers, held_out: Integers) -> float:

@@ -16,7 +16,7 @@ PREDICTIONS = pa.DataFrameSchema(
         "subset": pa.Column(str),
         "split": pa.Column(str, pa.Check.isin(("val", "test"))),
         "predicted": pa.Column(str),
-        r"^p\[.*\]$": pa.Column(float, pa.Check.in_range(0, 1), regex=True),
+        r"(?s)^p\[.*\]$": pa.Column(float, pa.Check.in_range(0, 1), regex=True),
     },
     checks=pa.Check(
         lambda table: (table.filter(regex=r"^p\[").sum(axis=1) - 1).abs() < 1e-4,

@@ -20,6 +20,8 @@ def fetch() -> str:
         UnavailableError: it could not be fetched.
     """
     params = load_params(layout.PARAMS).data
+    if params.rev:
+        versioning.must_stay(params.rev)
     asked = _asked(params)
     if _recorded() == {"asked": asked, "found": _digest_of(layout.FETCHED)}:
         return f"{layout.FETCHED}: nothing changed since it was fetched"

@@ -16,12 +16,13 @@ from tasks import layout, tracking
 from tasks.backbones import weights
 from tasks.comparison import report
 from tasks.data import manifest
+from tasks.data.store import index_of
 from tasks.errors import UserError
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
 from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, is_upright, network, probabilities_of, with_weights
+from tasks.steps.prepared import PreparedData, network, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.training import measurement_for, trained_network
 from tasks.strategies import freezing
@@ -194,9 +195,9 @@ def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> s
         {
             "settings": settings.model_dump(),
             "augment": params.augment.model_dump(),
-            "upright": is_upright(params),
+            "upright": params.data.is_upright,
             "manifest": sha256_of(layout.MANIFEST),
-            "pixels": [data.size, data.channels],
+            "pixels": sha256_of(index_of(layout.PIXELS)),
             "weights": sha256_of(layout.WEIGHTS),
             "architecture": [data.record.name, data.record.parts, data.record.code_sha256],
             "code": digest_of_tree(Path(__file__).parents[1], "*.py"),

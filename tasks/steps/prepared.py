@@ -18,7 +18,7 @@ from tasks.data.reading import Pixels
 from tasks.data.store import open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
-from tasks.params import Params, StrategyParams
+from tasks.params import StrategyParams
 from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import Measured
@@ -139,8 +139,3 @@ def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams) -
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings))
     return logits.double().softmax(1).numpy()
-
-
-def is_upright(params: Params) -> bool:
-    """Return whether the images have an up; what a source doesn't say is taken for yes."""
-    return params.data.source != "elpv" if params.data.upright == "auto" else params.data.upright

@@ -11,6 +11,7 @@ from tasks.steps.prepared import PreparedData
 
 # Names the revision of the images as the user did, where ``data.rev`` has its commit.
 DATA_REV = "THAWLINE_DATA_REV"
+LONGEST_NAME = 180
 
 
 def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
@@ -82,5 +83,6 @@ def final_metrics(split: str, scores: dict[str, Any]) -> dict[str, float | None]
 
 
 def _safe(name: str) -> str:
-    """Return a group's name in the characters that MLflow takes in metric names."""
-    return "".join(c if c.isalnum() or c in "_-. " else "_" for c in name)
+    """Return a group's name in the characters, and of a length, that MLflow takes in metric names."""
+    safe = "".join(c if c.isalnum() or c in "_-. " else "_" for c in name)
+    return safe if safe == name and len(name) <= LONGEST_NAME else f"{safe[:LONGEST_NAME]}-{digest_of(name)[:8]}"

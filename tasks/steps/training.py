@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.data.augmentation import Augmentation
 from tasks.params import Params, StrategyParams
-from tasks.steps.prepared import PreparedData, is_upright, network, network_in_groups
+from tasks.steps.prepared import PreparedData, network, network_in_groups
 from tasks.strategies import adapters
 from tasks.training import device
 from tasks.training.fine_tune import Trained, fine_tune
@@ -23,7 +23,7 @@ def measurement_for(settings: StrategyParams, params: Params, data: PreparedData
         return Measurement()
     reporter.say("measures before it trains")
     device.keep_freed_memory()
-    augment = Augmentation(params.augment, is_upright(params))
+    augment = Augmentation(params.augment, params.data.is_upright)
     trial = Trial(settings, data.record.lr, data.split("train"), augment, device.choose(settings))
     found = measure(lambda: network_in_groups(settings, data), trial)
     for place, rate in found.measured.rates.items():
@@ -63,7 +63,7 @@ def trained_network(
     first = made()
     job = Fitting(
         settings, first.plan, data.split("train"), data.split("val"),
-        Augmentation(params.augment, is_upright(params)), device.choose(settings), checkpoint,
+        Augmentation(params.augment, params.data.is_upright), device.choose(settings), checkpoint,
     )  # fmt: skip
     device.keep_freed_memory()
     networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))

@@ -1,5 +1,6 @@
 """The digests that identify data."""
 
+import os
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,7 +25,7 @@ def data_digest(data: DataParams) -> str:
     recorded = _recorded()
     if data.rev and recorded:
         return _digest_at(data.rev, PurePosixPath(data.path).as_posix())
-    return recorded.get(data.path, "")
+    return recorded.get(data.path) or recorded.get(os.path.relpath(data.path), "")
 
 
 _digest_at = cache(digest_at)

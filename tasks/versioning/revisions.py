@@ -23,20 +23,37 @@ def commit_of(rev: str) -> str:
     return done.stdout.strip()
 
 
+def must_stay(rev: str) -> None:
+    """Refuse a revision that stands for another commit tomorrow, such as a branch.
+
+    Raises:
+        UserError: it does, or git does not know it.
+    """
+    commit = commit_of(rev)
+    is_tag = _git("rev-parse", "--verify", "--quiet", f"refs/tags/{rev}").returncode == 0
+    if not is_tag and not commit.startswith(rev.lower()):
+        raise UserError(f"data.rev '{rev}' moves with later commits: write a tag, or the commit ('rev: {commit[:12]}')")
+
+
 def git_revision() -> str:
     """Return the revision of the code, with ``-dirty`` where tracked files differ; empty outside a repository."""
     return _git("describe", "--always", "--abbrev=40", "--dirty").stdout.strip()
 
 
 def digest_at(rev: str, path: str) -> str:
-    """Return the digest that DVC recorded of a path at a revision; of what git alone tracks, one of names and sizes.
+    """Return the digest that DVC recorded of a path at a revision; of what git alone tracks, git's own.
 
     Raises:
         UserError: git does not know the revision, or nothing was tracked there.
     """
     with _files_at(rev, path) as (files, place):
         recorded = files.info(place).get("md5", "")
-        return recorded or digest_of([(name, fact.get("md5"), fact["size"]) for name, fact in _below(files, place)])
+        by_git = "" if recorded else _git("rev-parse", "--verify", "--quiet", f"{commit_of(rev)}:{path}").stdout.strip()
+        return (
+            recorded
+            or by_git
+            or digest_of([(name, fact.get("md5"), fact["size"]) for name, fact in _below(files, place)])
+        )
 
 
 def fetch(rev: str, path: str, target: Path) -> None:

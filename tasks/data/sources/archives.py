@@ -106,6 +106,8 @@ def _unpack_zip(archive: Path, place: _Place) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             name, kind = member.filename.replace("\\", "/"), stat.S_IFMT(member.external_attr >> 16)
+            if name.split("/")[0] == IGNORED:
+                continue
             if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
                 place.refuse(name, "a link" if kind == stat.S_IFLNK else "a device")
             if member.flag_bits & 1:

@@ -223,7 +223,10 @@ def opposite(params: SplitParams) -> tuple[pd.DataFrame, dict[str, str], int, in
 
 @pytest.mark.parametrize("by", ["what they show", "group"])
 def test_image_between_splits_is_left_out(by: str) -> None:
-    """A later image that shows both a training and a test image goes into neither, and the reason names both splits."""
+    """A later image that shows both a training and a test image goes into neither, and the reason names both splits.
+
+    Of two that would join the two together, one stays.
+    """
     params = SplitParams()
     images, earlier, one, two = opposite(params)
     new = table_of([MANY[100], MANY[101]], "a", "p" if by == "group" else "")
@@ -231,8 +234,11 @@ def test_image_between_splits_is_left_out(by: str) -> None:
     links = [(one, 60), (two, 61)] if by == "group" else [(one, 60), (60, two), (one, 61)]
     found = assign(both, pairs_of(links), params, earlier)
     assert found.splits[:60] == list(earlier.values())
-    assert set(found.left_out) == ({60, 61})
+    assert len(found.left_out) == 1
+    assert set(found.left_out) <= ({60, 61} if by == "group" else {60})
     assert {found.splits[place] for place in found.left_out} == {""}
+    (kept,) = {60, 61} - set(found.left_out)
+    assert found.splits[kept] == found.splits[one if by != "group" or kept == 60 else two]
     assert all("test, train" in reason for reason in found.left_out.values())
     assert found.groups[one] != found.groups[two]
 
@@ -340,11 +346,13 @@ def test_every_class_has_something_to_train_on(count: int, seed: int) -> None:
 def test_every_class_with_a_free_image_is_trained_on(images: pd.DataFrame, params: SplitParams) -> None:
     """Odd sets (single images, empty classes, partly given splits) are assigned in full, and small classes trained."""
     found = assign(images, pairs_of([]), params)
-    assert set(found.splits) <= set(SPLITS)
+    assert {place for place, split in enumerate(found.splits) if split not in SPLITS} == set(found.left_out)
+    held_out = set(found.groups[images["given"].isin(["val", "test"]).to_numpy()])
     for label, rows in images.groupby("label"):
-        if not rows["given"].isin(["val", "test"]).any():
+        follow = set(found.left_out) & set(rows.index) or held_out & set(found.groups[rows.index])
+        if not follow:
             assert "train" in {found.splits[i] for i in rows.index}
-        if label in found.small:
+        if label in found.small and not follow:
             assert {found.splits[i] for i in rows.index} == {"train"}
 
 
@@ -513,9 +521,35 @@ def test_image_between_folds_is_left_out() -> None:
     both = pd.concat([images, table_of(MANY[100:102], "a")], ignore_index=True)
     for one, two in ((0, 1), (1, 2), (2, 7)):
         found = assign(both, pairs_of([(one, 40), (two, 40), (two, 41)]), SplitParams(folds=4), earlier, folds)
-        assert set(found.left_out) == {40, 41}
+        assert set(found.left_out) == {40}
+        assert found.groups[41] == found.groups[two]
         assert f"fold {one % 4}, fold {two % 4}" in found.left_out[40]
-        assert len(set(found.groups)) == len(both)
+        assert len(set(found.groups)) == len(both) - 1
     found = assign(both, pairs_of([(1, 40), (5, 41)]), SplitParams(folds=4), earlier, folds)
     assert found.left_out == {}
     assert found.groups[1] == found.groups[40] != found.groups[41]
+
+
+def test_drawn_images_follow_those_that_the_source_placed() -> None:
+    """A patient's images go where the source put the patient; an image of patients of two splits is left out."""
+    rows = [("test", "P7"), *[("", "P7")] * 9, ("val", "P8"), ("", "P8"), ("train", "P9"), *[("", "")] * 30]
+    images = pd.DataFrame(rows, columns=["given", "group"]).assign(sha256=MANY[: len(rows)], label="a")
+    between = np.array([[1, len(rows) - 1], [len(rows) - 1, 11]])
+    found = assign(images, between, SplitParams(), {})
+    kept = [split for place, split in enumerate(found.splits) if place not in found.left_out]
+    assert set(found.left_out) == {*range(1, 10), 11, len(rows) - 1}
+    assert len(kept) == len(rows) - 11
+    found = assign(images, between[:0], SplitParams(), {})
+    assert found.splits[:12] == ["test"] * 10 + ["val"] * 2
+    assert not found.left_out
+
+
+def test_one_bridge_does_not_cost_the_others_their_place() -> None:
+    """Of many new images of two old groups, only the one that would join the two is left out."""
+    images = pd.DataFrame({"given": "", "group": ["A", "B"] * 20, "sha256": MANY[:40], "label": "a"})
+    places = dict(zip(MANY[:2], ("train", "val"), strict=True))
+    found = assign(images, np.array([[38, 39]]), SplitParams(), places)
+    assert len(found.left_out) == 1
+    assert set(found.left_out) < {38, 39}
+    for place, split in enumerate(found.splits):
+        assert split == ("" if place in found.left_out else ("train", "val")[place % 2])
