@@ -16,7 +16,7 @@ from PIL import Image
 from tests.flows.project import Project, make_project
 
 CLASSES = ["yes", "no", "1", "Größe 1.5 µm <b>&amp;", "long " + "x" * 200]
-SUBSETS = ["2", "null", "a/b <i> größer"]
+SUBSETS = ["2", "null", "a/b <i> größer", "a:b <i> größer", "s" * 260]
 LONG_FILE = "f" * 240
 EXPOSURES = (0.4, 0.6, 0.8)
 

@@ -329,3 +329,19 @@ def test_params_cannot_be_changed_by_accident() -> None:
     params: Params = load_params(ROOT / "params.yaml")
     with pytest.raises(ValueError, match="frozen"):
         params.train.epochs = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("near", [True, 0.4, 1.1, "yes"])
+def test_how_alike_is_a_number_or_off(tmp_path: Path, near: Any) -> None:
+    """``true`` is not silently taken for 1, the strictest comparison."""
+    assert "split.near_duplicates" in refusal(written(tmp_path, split={"near_duplicates": near}))
+
+
+def test_own_images_never_lie_where_fetched_ones_are_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the folder is written: what is in it would be lost."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data/fetched/photos").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "data/fetched/photos")
+    for path in ("data/fetched/photos", tmp_path / "data/fetched/photos", "data/../data/fetched", tmp_path / "link"):
+        said = refusal(written(tmp_path, data={"source": "folder", "path": str(path)}))
+        assert "is in data/fetched, which holds what is fetched" in said
