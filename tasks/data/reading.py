@@ -12,6 +12,7 @@ How each mode becomes pixels:
 
 import hashlib
 import io
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -146,26 +147,26 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
 
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
     """Return why a file isn't read, if it isn't."""
-    if not _resolved(path).is_relative_to(_resolved_folder(root)):
+    is_link = path.is_symlink() or path.name == ".."
+    if not (path.resolve() if is_link else _resolved(path.parent)).is_relative_to(_resolved(root)):
         return ReadImage(problem="lies, or links to, outside the data folder", kind="outside")
-    if not path.is_file():
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
         return ReadImage(problem="there is no such file", kind="missing")
-    size = path.stat().st_size
-    if size == 0:
+    if not stat.S_ISREG(facts.st_mode):
+        return ReadImage(problem="there is no such file", kind="missing")
+    if facts.st_size == 0:
         return ReadImage(problem="unreadable: the file is empty", kind="unreadable")
-    if size > params.max_bytes:
-        problem = f"{size} bytes are more than data.max_bytes ({params.max_bytes})"
+    if facts.st_size > params.max_bytes:
+        problem = f"{facts.st_size} bytes are more than data.max_bytes ({params.max_bytes})"
         return ReadImage(problem=problem, kind="too large")
     return None
 
 
-def _resolved(path: Path) -> Path:
-    """Return where a path really leads; folders are looked up once."""
-    return path.resolve() if path.is_symlink() or path.name == ".." else _resolved_folder(path.parent) / path.name
-
-
 @lru_cache(maxsize=4096)
-def _resolved_folder(folder: Path) -> Path:
+def _resolved(folder: Path) -> Path:
+    """Return where a folder really is, which is looked up once."""
     return folder.resolve()
 
 
@@ -177,7 +178,8 @@ def _decoded(content: bytes, digest: str, params: DataParams, channels: int) -> 
             return ReadImage(problem=problem, kind="too large"), None
         mode, animated = image.mode, bool(getattr(image, "is_animated", False))
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+        if image.format == "TIFF" or any(may in str(key).lower() for key in image.info for may in ("exif", "xmp")):
+            ImageOps.exif_transpose(image, in_place=True)
         seen = ReadImage(*image.size, mode, image.format or "", animated, len(content), digest)
         if is_deep_mode(mode):
             return seen, _deep(image, params.size)

@@ -84,13 +84,11 @@ class Writer:
 
     def record(self, entries: Iterable[Entry]) -> None:
         """Add rows that were written to the index."""
-        self._append([json.dumps(asdict(entry)) for entry in entries])
+        self._append([json.dumps({**vars(entry), "image": vars(entry.image)}) for entry in entries])
 
     def close(self) -> None:
-        """Bring everything to the disk."""
-        os.fsync(self._file)
+        """Let go of the files; whether all of it reached the disk is checked when a store is opened."""
         os.close(self._file)
-        os.fsync(self._index.fileno())
         self._index.close()
 
     def _append(self, lines: list[str]) -> None:
@@ -109,7 +107,7 @@ def write_at(file: int, content: "bytes | memoryview[int]", start: int) -> None:
 
 @contextmanager
 def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
-    """Yield a writer of a new store, and bring the store to the disk at the end.
+    """Yield a writer of a new store, and its index sorted at the end.
 
     Raises:
         UserError: the disk is full, here or in the block.
