@@ -148,7 +148,8 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
     """Return why a file isn't read, if it isn't."""
     is_link = path.is_symlink() or path.name == ".."
-    if not (path.resolve() if is_link else _resolved(path.parent)).is_relative_to(_resolved(root)):
+    where = path.resolve() if is_link else _resolved(path.parent) / path.name
+    if not where.is_relative_to(_resolved(root)):
         return ReadImage(problem="lies, or links to, outside the data folder", kind="outside")
     try:
         facts = path.stat()
