@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.comparison.figures import MUTED, STYLE, Picture, literal, without_alpha
 
 COLUMNS = 10
+FIRST_TITLE = 0.15  # inches above the first row
 CLASSES, GROUPS = 30, 6
 
 
@@ -20,7 +22,9 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[str]]], picture: Picture) -
         picture: returns the pixels of an image by its path.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(7.2, 0.95 * len(rows)))
+        height = 0.95 * len(rows) + FIRST_TITLE
+        layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - FIRST_TITLE / height), hspace=0.22)
+        figure = Figure(figsize=(7.2, height), layout=layout)
         panels = figure.subplots(len(rows), COLUMNS, squeeze=False)
     for axes in panels.ravel():
         axes.set_axis_off()
@@ -28,7 +32,8 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[str]]], picture: Picture) -
         for path, axes in zip(paths, line, strict=False):
             axes.imshow(without_alpha(picture(path)), cmap="gray", vmin=0, vmax=255)
         words = literal(title if len(title) <= 60 else title[:59] + "…")
-        line[0].set_title(words, fontsize=7, loc="left", color=MUTED).set_in_layout(False)
+        text = line[0].text(0, 1.06, words, fontsize=7, color=MUTED, transform=line[0].transAxes)
+        text.set_in_layout(False)  # it may be wider than its image
     return figure
 
 
