@@ -88,7 +88,7 @@ def server(reproduced: Project) -> Iterator[Server]:
     started = Server(f"http://127.0.0.1:{port}/api", reproduced)
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     with process(reproduced, *command, PREFECT_SERVER_ANALYTICS_ENABLED="false"):
-        wait_for(lambda: urllib.request.urlopen(f"{started.api}/health", timeout=5).read(), 90)  # noqa: S310
+        wait_for(lambda: urllib.request.urlopen(f"{started.api}/health", timeout=5).read(), 240)  # noqa: S310
         yield started
 
 

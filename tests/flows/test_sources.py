@@ -81,11 +81,14 @@ def test_an_older_revision_is_fetched_from_a_remote(project: Project, tmp_path: 
     params = project.params()
     params["data"]["rev"] = "HEAD"
     project.write_params(params)
+    assert "data.rev 'HEAD' moves with later commits" in project.run(sys.executable, "-m", "tasks", "fetch").stderr
+    params["data"]["rev"] = commit = must(project.run("git", "rev-parse", "HEAD")).strip()
+    project.write_params(params)
     shutil.copytree(project.root / ".dvc/cache", tmp_path / "cache")
     shutil.rmtree(project.root / ".dvc/cache")
     done = project.run(sys.executable, "-m", "tasks", "fetch")
     assert done.returncode == 2
-    assert "photos at the revision 'HEAD' is neither in DVC's cache nor at a remote" in done.stderr
+    assert f"photos at the revision '{commit}' is neither in DVC's cache nor at a remote" in done.stderr
     assert "Traceback" not in done.stderr
     assert project.files() == set()
     must(project.run("dvc", "remote", "add", "-d", "shared", str(tmp_path / "cache")))
