@@ -10,13 +10,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 SECONDS_BETWEEN_LINES = 5.0
 
 
+def plain_console() -> Console:
+    """Return a console that leaves lines as they are."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def bar_on(console: Console) -> Progress:
+    """Return a bar with a count and the time that remains, which vanishes at its end."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
 @contextmanager
 def counting(title: str, total: int, console: Console | None = None) -> Iterator[Callable[[int], None]]:
     """Yield a function that takes how many more are done."""
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or plain_console()
     if console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        with bar_on(console) as bar:
             task = bar.add_task(title, total=total)
             yield lambda count: bar.advance(task, count)
         return

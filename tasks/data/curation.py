@@ -18,7 +18,6 @@ from tasks.params import DataParams, SplitParams
 TEXT = ("path", "label", "split", "group", "subset", "mode", "format", "sha256", "kind", "reason")
 CONTRADICTED, BRIDGE, LEAK = "contradicted", "between splits", "leak"
 NOTHING_EARLIER = Earlier()
-PROTECTED = {"train": 0, "val": 1, "test": 2}  # of two images that leak, the one that is worth less goes
 
 Reasons = dict[int, tuple[str, str]]  # place of an image: the kind of its problem, and the reason
 
@@ -163,12 +162,12 @@ def _across(images: pd.DataFrame, column: str) -> splits.Pairs:
 
 
 def _repairs(images: pd.DataFrame, leaks: pd.DataFrame) -> Reasons:
-    """Return what to leave out so that nothing leaks: of each pair the image whose split is worth less."""
+    """Return what to leave out so that nothing leaks: of each pair the image whose split comes first in ``SPLITS``."""
     places = pd.Series(images.index, index=images["path"])
     dropped: Reasons = {}
     for path, its_split, twin, twin_split in leaks[["path", "split", "twin", "twin_split"]].astype(str).to_numpy():
         sides = [(path, its_split), (twin, twin_split)]
-        (loser, _), (winner, split) = sorted(sides, key=lambda side: PROTECTED[side[1]])
+        (loser, _), (winner, split) = sorted(sides, key=lambda side: splits.SPLITS.index(side[1]))
         reason = f"shows the same, or is of the same group, as {winner} in the {split} split"
         dropped[int(places[loser])] = (LEAK, reason)
     return dropped

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-SECONDS_BETWEEN_LINES = 5.0
+from tasks.progress import SECONDS_BETWEEN_LINES, bar_on, plain_console
+
 Item = TypeVar("Item")
 
 
@@ -17,7 +18,7 @@ class Reporter:
 
     def __init__(self, title: str, console: Console | None = None) -> None:
         self._title = title
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or plain_console()
         self._bar: Progress | None = None
         self._last_line = 0.0
 
@@ -27,8 +28,7 @@ class Reporter:
         if not self._console.is_terminal:
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=self._console, transient=True) as self._bar:
+        with bar_on(self._console) as self._bar:
             yield
         self._bar = None
 
