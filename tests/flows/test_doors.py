@@ -62,10 +62,9 @@ def test_one_parent_and_a_child_a_strategy_are_finished(reproduced: Project) -> 
     """MLflow shows one comparison with its strategies below it."""
     found = read_comparison(reproduced)
     runs = tracked_runs(reproduced)
-    children = {name for name, status, parent in runs.values() if parent == found.mlflow_run_id}
-    assert children == set(STRATEGIES)
+    children = [name for name, status, parent in runs.values() if parent == found.mlflow_run_id]
+    assert sorted(children) == sorted(STRATEGIES)
     assert {status for _, status, _ in runs.values()} == {"FINISHED"}
-    assert len(runs) == len(STRATEGIES) + 1
 
 
 def test_metrics_and_plots_are_shown_by_dvc(reproduced: Project) -> None:

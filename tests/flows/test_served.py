@@ -99,7 +99,8 @@ def test_worker_executes_the_deployment(server: Server) -> None:
     server.run("prefect", "--no-prompt", "deploy", "--all")
     with process(server.project, "prefect", "worker", "start", "--pool", "thawline", PREFECT_API_URL=server.api):
         server.run("prefect", "deployment", "run", "compare/nightly")
-        runs = wait_for(lambda: _ended(server.ask("flow_runs/filter", sort="START_TIME_DESC")), 180)
+        nightly = {"name": {"any_": ["nightly"]}}
+        runs = wait_for(lambda: _ended(server.ask("flow_runs/filter", deployments=nightly)), 180)
     assert [run["state_type"] for run in runs] == ["COMPLETED"], runs[0]["state"]["message"]
     artifacts = server.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [runs[0]["id"]]}})
     kinds = {artifact["key"]: artifact["type"] for artifact in artifacts}
