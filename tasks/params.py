@@ -78,6 +78,7 @@ Rates = Annotated[float | str | dict[str, float | str], BeforeValidator(_as_rate
 Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Sampling = Literal["natural", "balanced"]
+Solver = Literal["steps", "lbfgs"]
 TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -321,6 +322,14 @@ class TrainParams(_Section):
         logit_adjustment: this many times the logarithm of the class's frequency in the training split is added to the
             logits in the training loss, not in predictions; 0 switches it off, 1 makes the balanced error the target
             (Menon et al., ICLR 2021).
+        views: where the network's beginning is frozen, the number of augmented versions of each training image that the
+            epochs draw from, so that the frozen layers answer each version once; 0: the images as they are. Unset: 0 in
+            phases of the head alone, 2 in others. Where training starts with the first layer, every step draws anew.
+        activations_gib: what the answers of frozen layers may take of the disk, in GiB (``data/work/activations``); 0:
+            none are kept.
+        solver: how a phase of the head alone trains: ``steps`` of the optimizer, or ``lbfgs``: a linear head is solved
+            on the frozen features to convergence, its regularisation chosen by the validation loss (see
+            ``tasks.training.solving``). That counts as one epoch, and takes no learning rate.
         patience: epochs of the last phase without a better validation loss before training stops early.
     """
 
@@ -344,6 +353,9 @@ class TrainParams(_Section):
     focal_gamma: float = Field(0.0, ge=0)
     logit_adjustment: float = Field(0.0, ge=0)
     clip_norm: float = Field(0.0, ge=0)
+    views: int | None = Field(None, ge=0, le=1000)
+    activations_gib: float = Field(20.0, ge=0)
+    solver: Solver = "steps"
     patience: int = Field(5, ge=1)
 
 
@@ -406,6 +418,7 @@ class PhaseParams(_Section):
     train: Selectors
     epochs: int | None = Field(None, ge=1)
     lr: Rates | None = None
+    solver: Solver | None = None
     continues: bool = False
 
 
@@ -478,6 +491,20 @@ class StrategyParams(TrainParams):
         return self
 
     @model_validator(mode="after")
+    def _solves_linear_heads(self) -> "StrategyParams":
+        solved = [phase for phase in self.phases if (phase.solver or self.solver) == "lbfgs"]
+        if not solved and (self.phases or self.solver != "lbfgs"):
+            return self
+        if any(phase.epochs for phase in solved):
+            raise ValueError("a phase with 'solver: lbfgs' is solved in one go and has no 'epochs'")
+        if self.head.kind != "linear" or self.head.dropout:
+            raise ValueError("'solver: lbfgs' solves a linear head without dropout: leave 'head' out")
+        trains = [selector for phase in solved for selector in phase.train] or list(self.train or ())
+        if set(trains) != {"head"} or self.insert or self.adapters or self.only != "all" or self.groups:
+            raise ValueError("'solver: lbfgs' is for phases in which the head alone trains: write 'train: head'")
+        return self
+
+    @model_validator(mode="after")
     def _corrects_class_frequencies_once(self) -> "StrategyParams":
         corrections = {
             "class_weights: true": self.class_weights,
@@ -504,10 +531,13 @@ class StrategyParams(TrainParams):
         if self.milestones:
             return self._between_milestones()
         phases = self.phases or (PhaseParams(train=self.train or ("all",)),)
-        return tuple(
-            p.model_copy(update={"epochs": p.epochs or self.epochs, "lr": self.lr if p.lr is None else p.lr})
-            for p in phases
-        )
+        return tuple(self._filled_in(phase) for phase in phases)
+
+    def _filled_in(self, phase: PhaseParams) -> PhaseParams:
+        solver = phase.solver or self.solver
+        epochs = 1 if solver == "lbfgs" else phase.epochs or self.epochs
+        rate = self.lr if phase.lr is None else phase.lr
+        return phase.model_copy(update={"solver": solver, "epochs": epochs, "lr": rate})
 
     def _between_milestones(self) -> tuple[PhaseParams, ...]:
         starts = sorted((int(after), selectors) for after, selectors in (self.milestones or {}).items())

@@ -128,6 +128,7 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
             input_example=example,
             pip_requirements=[f"torch=={_version('torch')}", f"torchvision=={_version('torchvision')}"],
             metadata={"classes": classes},
+            validate_serving_input=False,  # loads the program again, which a test does
         )
     return str(info.model_uri)
 

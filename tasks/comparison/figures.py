@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from tasks.comparison.schema import Comparison, Part, StrategyResult
@@ -140,6 +141,11 @@ def _plan(axes: Axes, parts: Sequence[Part], phases: Sequence[int], shades: LogN
     axes.pcolormesh(
         edges, np.arange(len(parts) + 1) - 0.5, rates, cmap=THAWED, norm=shades, edgecolors="white", linewidth=0.6
     )
+    for row, part in enumerate(parts):
+        for start, epochs, rate in zip(edges, phases, part.rates, strict=False):
+            if rate == 0:
+                axes.add_patch(Rectangle((start, row - 0.5), epochs, 1, facecolor=SECOND, edgecolor="white"))
+                axes.annotate("solved", (start + epochs / 2, row), ha="center", va="center", fontsize=6, color="white")
     axes.set_yticks(range(len(parts)), [part.name for part in parts])
     axes.set_xlim(0, edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))

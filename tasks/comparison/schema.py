@@ -44,7 +44,9 @@ class Part(_Record):
     name: str
     parameters: int
     thaws_at: int | None = Field(description="first epoch in which it trains; null if it stays frozen")
-    rates: list[float | None] = Field(description="peak learning rate in each phase; null where it is frozen")
+    rates: list[float | None] = Field(
+        description="peak rate in each phase; null where it is frozen, 0 where it is solved"
+    )
 
 
 class StrategyResult(_Record):

@@ -214,7 +214,10 @@ def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:
             "name": group.name,
             "parameters": group.size,
             "thaws_at": plan.thaws_at(group.name),
-            "rates": [phase.rates.get(group.name) for phase in plan.phases],
+            "rates": [
+                0.0 if phase.solved and group.name in phase.rates else phase.rates.get(group.name)
+                for phase in plan.phases
+            ],
         }
         for group in plan.groups
     ]

@@ -15,15 +15,17 @@ from tasks.backbones.fitting import State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.reading import Pixels
-from tasks.data.store import open_store
+from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
-from tasks.params import StrategyParams
+from tasks.files import sha256_of
+from tasks.params import StrategyParams, TrainParams
 from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import Measured
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision
+from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.loop import predict
 
@@ -84,6 +86,11 @@ class PreparedData:
             torch.tensor(rows["label"].map(codes).tolist(), dtype=torch.int64),
             torch.tensor(rows["weight"].tolist(), dtype=torch.float32) if (rows["weight"] != 1).any() else None,
         )
+
+    def cache(self, settings: TrainParams) -> Cache | None:
+        """Return where what frozen layers answer for these images is kept, if that is wanted."""
+        limit = int(settings.activations_gib * 2**30)
+        return Cache(layout.WORK / "activations", limit, sha256_of(index_of(layout.PIXELS))) if limit else None
 
     def picture(self, path: str) -> Pixels:
         """Return the pixels of an image of the manifest, shape (size, size, channels)."""

@@ -26,12 +26,15 @@ def probe() -> list[Pretence]:
 def _measured(seen: pd.DataFrame, seed: int) -> list[Pretence]:
     from tasks.steps.prepared import PreparedData, network
     from tasks.training import device
-    from tasks.training.activations import features
+    from tasks.training.features import features
+    from tasks.training.progress import Reporter
 
     data, head_only = PreparedData.read(), StrategyParams(train=("head",))
     device.keep_freed_memory()
-    split = data.chosen(seen)
-    values = features(network(head_only, data).adapted, split, device.choose(head_only)).flatten(1).cpu().numpy()
+    split, made = data.chosen(seen), network(head_only, data)
+    values = features(
+        made.adapted, made.plan, split, device.choose(head_only), data.cache(head_only), Reporter("probe")
+    ).numpy()
     held_out = float((seen["split"] == "val").mean())
     return pretences(values, split.targets.numpy(), seen["group"].tolist(), held_out, seed)
 

@@ -64,6 +64,7 @@ def trained_network(
     job = Fitting(
         settings, first.plan, data.split("train"), data.split("val"),
         Augmentation(params.augment, params.data.is_upright), device.choose(settings), checkpoint,
+        data.cache(settings),
     )  # fmt: skip
     device.keep_freed_memory()
     networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))

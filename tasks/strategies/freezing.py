@@ -49,11 +49,13 @@ class Phase:
     Attributes:
         rates: peak learning rate by group; a group that isn't named is frozen.
         continues: the schedule of the phase before goes on, instead of warming up again.
+        solved: the head is solved in one go; the rates only say that it trains.
     """
 
     epochs: int
     rates: Mapping[str, float]
     continues: bool = False
+    solved: bool = False
 
     def __post_init__(self) -> None:
         """Refuse rates that freeze nothing.
@@ -143,10 +145,12 @@ class FreezePlan:
 
     def _blocks(self, group: str) -> Iterator[str]:
         """Yield a block a phase: light where the group is frozen, the darker the nearer its rate is to the highest."""
-        highest = max(rate for phase in self.phases for rate in phase.rates.values())
+        highest = max((rate for p in self.phases if not p.solved for rate in p.rates.values()), default=0.0)
         for phase in self.phases:
             rate = phase.rates.get(group, 0.0)
-            yield "░" if not rate else "█" if rate > highest / 3 else "▓" if rate > highest / 30 else "▒"
+            yield (
+                "░" if not rate else "█" if phase.solved or rate > highest / 3 else "▓" if rate > highest / 30 else "▒"
+            )
 
 
 def apply(plan: FreezePlan, model: nn.Module, epoch: int, *, update_statistics: bool) -> None:

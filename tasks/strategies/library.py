@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from torch import nn
+
 from tasks.backbones.architecture import Part
 from tasks.backbones.discovery import is_norm
 from tasks.errors import UserError
@@ -38,9 +40,16 @@ def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[s
         adapters: names of the adapters' parameters.
 
     Raises:
-        UserError: patterns that don't fit the network, or nothing of the kind that shall train.
+        UserError: patterns that don't fit the network, nothing of the kind that shall train, or a head to be solved
+            that isn't linear.
     """
     model = adapted.model
+    solves = any(phase.solver == "lbfgs" for phase in settings.schedule())
+    if solves and not isinstance(model.get_submodule(adapted.head), nn.Linear):
+        raise UserError(
+            "params.yaml: 'solver: lbfgs' needs a classifier that is a linear layer, which this network has not: leave "
+            "'solver' out"
+        )
     if settings.groups:
         return grouping.group_by_pattern(model, settings.groups)
     inserted = {name for name in adapted.new if name != STEM}
@@ -89,6 +98,12 @@ def plan(
     phases = []
     for index, phase in enumerate(settings.schedule()):
         chosen = {*select(phase.train, parts), *new} & {*parts}
+        solved = phase.solver == "lbfgs"
+        if solved and chosen - {HEAD}:
+            raise UserError(
+                "params.yaml: 'solver: lbfgs' solves a head that trains alone, but with new weights "
+                f"{', '.join(sorted(chosen - {HEAD}))} trains, too: leave 'solver' out, or freeze it with 'stem.frozen'"
+            )
         peaks = _peak_rates(settings, phase, parts, pretraining_lr, measured or Measured(), index)
         for epochs, thawed, continues in _thawing(settings, phase, [part for part in parts if part in chosen], new):
             rates = {g.name: _of(peaks, g.part) for g in groups if g.part in thawed and _can_train(g)}
@@ -98,7 +113,7 @@ def plan(
                     f"params.yaml: nothing trains in {', '.join(thawed)}, which have no {_kind(settings)}; "
                     f"parts that have are {', '.join(having)}"
                 )
-            phases.append(Phase(epochs, rates, continues))
+            phases.append(Phase(epochs, rates, continues, solved))
     return FreezePlan(groups, tuple(phases))
 
 
@@ -194,7 +209,9 @@ def _peak_rates(
 ) -> dict[str, float]:
     """Return the peak rate of every part that the phase has one for."""
     given: dict[str, float | str] = {}
-    if isinstance(phase.lr, dict):
+    if phase.solver == "lbfgs":
+        given = dict.fromkeys(parts, 1.0)
+    elif isinstance(phase.lr, dict):
         for selector, rate in phase.lr.items():
             given |= dict.fromkeys(select([selector], parts, "lr"), rate)
     elif phase.lr is not None:

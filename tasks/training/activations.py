@@ -1,76 +1,170 @@
-"""The features of a frozen network, computed once and shared by all epochs in which only the head trains."""
+"""What frozen layers answer for every image, computed once and kept on the disk for all epochs, strategies and runs.
 
+A store is one file of records of the same length, one for every row of the pixels; those that were never written are
+holes, which take no space. A record is an activation's bytes and, at its end, a mark that says that they are there and
+their CRC-32. A file's name is a digest of all that its content depends on.
+"""
+
+import math
+import os
+import shutil
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from filelock import FileLock
+from torch import Tensor
 
-from tasks.params import Sampling
-from tasks.strategies.freezing import FreezePlan
-from tasks.strategies.surgery import Adapted
-from tasks.training.batches import Batch, Split, epoch_order, inference_batches, weights_of
-from tasks.training.device import Hardware
+from tasks.files import is_full_disk
+from tasks.training.batches import Rows
 
-
-def only_head_trains(plan: FreezePlan, epoch: int, adapted: Adapted) -> bool:
-    """Return whether everything but the head is frozen in an epoch."""
-    rates = plan.rates(epoch)
-    names = [name for g in plan.groups if g.name in rates for name in (*g.parameters, *g.buffers)]
-    return all(name.startswith(f"{adapted.head}.") for name in names)
+VERSION = 1  # of the file's form
+SUFFIX = ".activations"
+WORD = 8  # bytes of a record's mark; records are multiples of it
+WRITTEN = 1 << 32  # in the mark, above the CRC
+KEPT_FREE = 1 << 30  # bytes of the disk that a store never takes
+ROWS_A_BLOCK = 64
 
 
-def answers_logits(adapted: Adapted) -> bool:
-    """Return whether the head's answers are the network's; a convolution's, as in SqueezeNet, are pooled after it."""
-    head = adapted.model.get_submodule(adapted.head)
-    return not any(isinstance(module, nn.Conv2d) for module in head.modules())
+class NoSpaceError(Exception):
+    """The disk, or the size that stores may have, is too small for what shall be kept."""
 
 
 @dataclass(frozen=True)
-class Activations:
-    """What the head is given for every training and validation image, in float32 on the training device.
+class Form:
+    """An image's activation: its shape without the batch, and its type."""
 
-    Training images are taken without augmentation: one view each. ``targets`` and ``weights`` are theirs.
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of an activation."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The folder that stores lie in.
+
+    Attributes:
+        limit: bytes that they may take together; the least recently used go first.
+        data: digest of the pixels that the activations are of.
     """
 
-    train: Tensor
-    targets: Tensor
-    val: Tensor
-    weights: Tensor | None = None
+    folder: Path
+    limit: int
+    data: str
 
-    @classmethod
-    def compute(cls, adapted: Adapted, train: Split, val: Split, hardware: Hardware) -> "Activations":
-        """Run the frozen network once over both splits."""
-        return cls(features(adapted, train, hardware), train.targets, features(adapted, val, hardware), train.weights)
+    @contextmanager
+    def filling(self, key: str, images: int, form: Form) -> Iterator["Store"]:
+        """Yield a store that no other process fills as long as the block runs.
 
-    def training_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0, sampling: Sampling = "natural"
-    ) -> Iterator[Batch]:
-        """Yield the batches of one epoch, of features, in a drawn order from step ``start`` on."""
-        for chosen in epoch_order(self.targets, self.weights, batch_size, seed, epoch, sampling)[start:]:
-            yield Batch(self.train[chosen], self.targets[chosen], weights_of(self.weights, chosen))
+        Args:
+            key: digest of all that its content depends on.
+            images: number of rows of the pixels.
+            form: of an image's activation.
 
-    def validation_logits(self, head: nn.Module) -> Tensor:
-        """Return the logits of the validation split in float32."""
-        head.eval()
-        with torch.inference_mode():
-            logits: Tensor = head(self.val)
-        return logits.float().flatten(1).cpu()
+        Raises:
+            NoSpaceError: in the block the disk became full; the store is removed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{key}{SUFFIX}"
+        with FileLock(path.with_suffix(".lock")):
+            try:
+                yield Store(path, images, form)
+            except OSError as error:
+                if not is_full_disk(error):
+                    raise
+                path.unlink(missing_ok=True)
+                raise NoSpaceError("the disk is full") from error
+
+    def make_room(self, needed: int, keep: Path) -> None:
+        """Remove stores that were not used for the longest time until ``needed`` more bytes fit in.
+
+        Raises:
+            NoSpaceError: they don't fit in at all; nothing was removed for it.
+        """
+        others = sorted((p for p in self.folder.glob(f"*{SUFFIX}") if p != keep), key=lambda p: p.stat().st_mtime)
+        sizes = [_on_disk(path) for path in others]
+        own = _on_disk(keep) + needed
+        if own > self.limit:
+            raise NoSpaceError(f"they need {own / 2**30:.1f} GiB, more than the {self.limit / 2**30:.1f} allowed")
+        free = shutil.disk_usage(self.folder).free - KEPT_FREE
+        if needed > free + sum(sizes):
+            raise NoSpaceError(f"they need {needed / 2**30:.1f} GiB of a disk with {max(free, 0) / 2**30:.1f} to spare")
+        for place, path in enumerate(others):
+            if own + sum(sizes[place:]) <= self.limit and needed <= free + sum(sizes[:place]):
+                break
+            path.unlink(missing_ok=True)
 
 
-def features(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
-    """Return what reaches the head's first layer for every image of a split, in evaluation mode."""
-    model = adapted.model.to(hardware.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    seen: list[Tensor] = []
+class Store:
+    """Activations by the rows of the images that they are of."""
 
-    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(inputs[0].float())
+    def __init__(self, path: Path, images: int, form: Form) -> None:
+        """Open a store, or make an empty one; a file of another length is none."""
+        self.path, self._form = path, form
+        self._payload = -(-form.nbytes // WORD) * WORD
+        self.record = self._payload + WORD
+        fresh = not path.is_file() or path.stat().st_size != images * self.record
+        self._stream = path.open("w+b" if fresh else "r+b", buffering=0)
+        self._stream.truncate(images * self.record)
+        self._file = self._stream.fileno()
+        os.utime(path)
 
-    handle = model.get_submodule(adapted.head).register_forward_pre_hook(catch)
+    def missing(self, rows: Rows) -> Rows:
+        """Return the rows whose activation is not there, or is not what was written."""
+        blocks = np.array_split(rows, max(1, math.ceil(len(rows) / ROWS_A_BLOCK)))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            whole = list(pool.map(lambda block: [self._is_whole(int(row)) for row in block], blocks))
+        found: Rows = rows[~np.array([answer for block in whole for answer in block], dtype=bool)]
+        return found
+
+    def put(self, rows: Rows, activations: Tensor) -> None:
+        """Write activations, the first dimension of which are the rows."""
+        for row, content in zip(rows, _as_bytes(activations), strict=True):
+            padded = content.tobytes().ljust(self._payload, b"\0")
+            mark = (WRITTEN | zlib.crc32(padded)).to_bytes(WORD, "little")
+            written = os.pwrite(self._file, padded + mark, int(row) * self.record)
+            if written < self.record:  # no space for the rest: an error comes with the next
+                os.pwrite(self._file, (padded + mark)[written:], int(row) * self.record + written)
+
+    def take(self, rows: Rows) -> Tensor:
+        """Return the activations of rows that are there; maps lie in channels-last memory format."""
+        records = np.empty((len(rows), self.record), dtype=np.uint8)
+        for place, row in enumerate(rows):
+            os.preadv(self._file, [records[place].data], int(row) * self.record)
+        values = torch.from_numpy(records)[:, : self._form.nbytes].contiguous().view(self._form.dtype)
+        return _from_channels_last(values, self._form.shape)
+
+    def _is_whole(self, row: int) -> bool:
+        record = os.pread(self._file, self.record, row * self.record)
+        return int.from_bytes(record[self._payload :], "little") == WRITTEN | zlib.crc32(record[: self._payload])
+
+
+def _as_bytes(activations: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """Return the bytes of each image's activation; maps with their channels last."""
+    last = activations.permute(0, 2, 3, 1) if activations.dim() == 4 else activations
+    flat = last.detach().cpu().contiguous().reshape(len(activations), -1)
+    content: np.ndarray[tuple[int, int], np.dtype[np.uint8]] = flat.view(torch.uint8).numpy()
+    return content
+
+
+def _from_channels_last(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if len(shape) != 3:
+        return values.reshape(len(values), *shape)
+    channels, height, width = shape
+    return values.reshape(len(values), height, width, channels).permute(0, 3, 1, 2)
+
+
+def _on_disk(path: Path) -> int:
     try:
-        for images in inference_batches(split):
-            with torch.inference_mode(), hardware.autocast():
-                model(adapted.normalisation(images.to(hardware.device)))
-    finally:
-        handle.remove()
-    return torch.cat(seen).clone()
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

@@ -16,23 +16,31 @@ from tasks.data.augmentation import Augmentation
 from tasks.params import StrategyParams
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.library import HEAD
 from tasks.strategies.surgery import Adapted
+from tasks.strategies.thaw_line import names_that_train
 from tasks.training import checkpoints
-from tasks.training.activations import Activations, answers_logits, only_head_trains
+from tasks.training.activations import Cache
 from tasks.training.averaging import MovingAverage, State
 from tasks.training.batches import Batch, Split, generator_for, inference_batches, training_batches
 from tasks.training.checkpoints import Progress
+from tasks.training.depthwise import faster_gradients
 from tasks.training.device import Hardware, PeakMemory, watch_memory
+from tasks.training.features import features_of_head
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients, validation_loss
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
 from tasks.training.recompute import recomputed
+from tasks.training.shortcuts import Shortcut, find
+from tasks.training.solving import solve
 from tasks.training.starting_point import StartingPoint
+from tasks.training.views import Views
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
 CHECKPOINT_PAUSE = 20.0  # times what writing one takes
 SKIPPED_STEPS_ALLOWED = 10
+DEFAULT_VIEWS = 2
 
 
 class DivergedError(Exception):
@@ -50,6 +58,7 @@ class Fitting:
         augment: changes of the training images.
         hardware: device and precision.
         checkpoint: where the state is kept between steps.
+        cache: keeps what frozen layers answer; None: they are computed in every epoch.
     """
 
     settings: StrategyParams
@@ -59,6 +68,7 @@ class Fitting:
     augment: Augmentation
     hardware: Hardware
     checkpoint: Path
+    cache: Cache | None = None
 
 
 def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[dict[str, float]], None]) -> Progress:
@@ -79,6 +89,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
     model = adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with watch_memory(job.hardware.device) as peak, reporter.epochs(), ExitStack() as forwards:
         forwards.enter_context(folded(model))
+        forwards.enter_context(faster_gradients(model, job.hardware))
         if job.settings.activation_checkpointing:
             forwards.enter_context(recomputed(model, [prefix for part in adapted.parts for prefix in part.prefixes]))
         training = _Training(adapted, model, job, reporter, peak)
@@ -142,13 +153,14 @@ def _logits(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
 
 
 class _Training:
-    """One epoch after the other, through the frozen features where only the head trains."""
+    """One epoch after the other, from the thaw line on where a network's beginning is frozen."""
 
     def __init__(self, adapted: Adapted, model: nn.Module, job: Fitting, reporter: Reporter, peak: PeakMemory) -> None:
         settings = job.settings
         self._adapted, self._model, self._job, self._reporter, self._peak = adapted, model, job, reporter, peak
         self._names = names_that_change(model, job.plan, settings)
-        self._features: Activations | None = None
+        self._shortcut: Shortcut | None = None
+        self._trains: frozenset[str] = frozenset()
         self._gradients = Gradients(adapted, settings, job.hardware, job.train)
         pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._start = StartingPoint(model, pretrained, settings.l2_sp)
@@ -169,6 +181,8 @@ class _Training:
         progress, plan = self.progress, self._job.plan
         started = time.monotonic()
         self._start_epoch()
+        if plan.phases[plan.phase(progress.epoch)[0]].solved:
+            return self._finished(self._solve(), 0.0, started)
         batches, steps = self._batches(), self._steps()
         for batch in self._reporter.steps(batches, steps - progress.step, progress.epoch, plan.epochs):
             progress.losses.append(self._step(batch))
@@ -177,7 +191,13 @@ class _Training:
             if progress.step < steps:
                 self.save_if_due()
             started = time.monotonic()
-        train_loss = _mean_of_finite(progress.losses, progress.epoch)
+        return self._finished(
+            _mean_of_finite(progress.losses, progress.epoch), max(plan.rates(progress.epoch).values()), started
+        )
+
+    def _finished(self, train_loss: float, rate: float, started: float) -> dict[str, float]:
+        """Validate, and return the epoch's row of the history."""
+        progress = self.progress
         val_loss, val_accuracy = self._validate()
         progress.seconds += time.monotonic() - started
         if not math.isfinite(val_loss):
@@ -187,7 +207,7 @@ class _Training:
             "train_loss": train_loss,
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
-            "learning_rate": max(plan.rates(progress.epoch).values()),
+            "learning_rate": rate,
         }
         progress.history.append(row)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
@@ -215,20 +235,28 @@ class _Training:
             progress.taken = 0
             if job.settings.wise_ft and progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]:
                 weights.save(state_of(self._model, self._names), before_last_phase(job))
-        if not (only_head_trains(job.plan, progress.epoch, self._adapted) and answers_logits(self._adapted)):
-            self._features = None
-        elif self._features is None:
-            self._features = Activations.compute(self._adapted, job.train, job.val, job.hardware)
         freezing.apply(job.plan, self._model, progress.epoch, update_statistics=job.settings.updates_statistics)
+        trains = names_that_train(job.plan, progress.epoch)
+        if trains != self._trains:
+            self._trains, self._shortcut = trains, self._find_shortcut(trains)
+
+    def _find_shortcut(self, trains: frozenset[str]) -> Shortcut | None:
+        job, pixels = self._job, self._job.train.store
+        frozen = find(self._adapted, trains, pixels.shape[1], pixels.shape[3], job.hardware)
+        if frozen is None:
+            return None
+        rates = job.plan.rates(self.progress.epoch)
+        count = (0 if set(rates) == {HEAD} else DEFAULT_VIEWS) if job.settings.views is None else job.settings.views
+        return Shortcut(frozen, Views(job.train, job.augment, count), job.val, job.cache, self._reporter)
 
     def _network(self) -> nn.Module:
-        return self._model if self._features is None else self._model.get_submodule(self._adapted.head)
+        return self._shortcut.network if self._shortcut else self._model
 
     def _batches(self) -> Iterable[Batch]:
         job, progress, sampling = self._job, self.progress, self._job.settings.sampling
         size, place = job.settings.batch_size, (job.settings.seed, progress.epoch, progress.step)
-        if self._features is not None:
-            return self._features.training_batches(size, *place, sampling)
+        if self._shortcut:
+            return self._shortcut.training_batches(size, *place, sampling)
         return (
             batch._replace(inputs=to_device(self._adapted, batch.inputs, job.hardware))
             for batch in training_batches(job.train, size, job.augment, *place, sampling)
@@ -267,16 +295,36 @@ class _Training:
 
     def _validate_weights(self) -> tuple[float, float]:
         job, progress = self._job, self.progress
-        if self._features is None:
-            self._model.eval()
-            logits = _logits(self._adapted, job.val, job.hardware)
-        else:
-            logits = self._features.validation_logits(self._network())
+        self._model.eval()
+        logits = self._answers(job.val)
         loss = validation_loss(logits, job.val.targets, job.settings)
         if progress.epoch >= _last_phase(job) and loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = loss, progress.epoch
             self.best = state_of(self._model, self._names)
         return loss, float((logits.argmax(1) == job.val.targets).float().mean())
+
+    def _answers(self, split: Split) -> Tensor:
+        """Return the logits of a split in float32, on the CPU."""
+        if self._shortcut is None:
+            return _logits(self._adapted, split, self._job.hardware)
+        answers = []
+        for activations in self._shortcut.plain_batches(split):
+            with torch.inference_mode(), self._job.hardware.autocast():
+                answers.append(self._shortcut.network(activations).float().cpu())
+        return torch.cat(answers)
+
+    def _solve(self) -> float:
+        """Put the head in its best place and return the training loss there."""
+        job, self.progress.losses = self._job, []
+        self._model.eval()
+        with features_of_head(self._adapted) as seen:
+            for split in (job.train, job.val):
+                self._answers(split)
+        found, count = torch.cat(seen).clone(), len(job.train)
+        solved = solve(found[:count], job.train, found[count:], job.val, self._adapted.classes, job.settings)
+        self._reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
+        fill(self._model, {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias})
+        return solved.train_loss
 
 
 def to_device(adapted: Adapted, images: Tensor, hardware: Hardware) -> Tensor:

@@ -76,7 +76,7 @@ class Measurement:
 
 def needs_measuring(settings: StrategyParams) -> bool:
     """Return whether a strategy's plan depends on a measurement."""
-    return settings.auto_rgn or any(phase.lr == FIND for phase in settings.schedule())
+    return settings.auto_rgn or any(map(_finds_its_rate, settings.schedule()))
 
 
 def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial) -> Measurement:
@@ -95,7 +95,7 @@ def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial)
         shares = relative_gradient_norms(adapted, plan, trial)
     curves = {}
     for place, phase in enumerate(settings.schedule()):
-        if phase.lr == FIND:
+        if _finds_its_rate(phase):
             alone = _only(settings, phase.model_copy(update={"epochs": 1, "lr": 1.0}))
             curves[place] = range_test(*_planned(make, alone, trial, Measured(shares=shares)), trial)
     rates = {place: suggested_rate(curve) for place, curve in curves.items()}
@@ -157,6 +157,10 @@ def range_test(adapted: Adapted, plan: FreezePlan, trial: Trial) -> Curve:
 def suggested_rate(curve: Curve) -> float:
     """Return a tenth of the rate at which a range test's loss was lowest."""
     return min(curve, key=lambda point: point[1])[0] / 10 if curve else LOWEST_RATE
+
+
+def _finds_its_rate(phase: PhaseParams) -> bool:
+    return phase.lr == FIND and phase.solver != "lbfgs"
 
 
 def _planned(

@@ -1,14 +1,14 @@
 """Progress that a person sees: a bar in a terminal, a plain line now and then elsewhere."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
 
-from tasks.progress import SECONDS_BETWEEN_LINES, bar_on, plain_console
+from tasks.progress import SECONDS_BETWEEN_LINES, bar_on, counting, plain_console
 
 Item = TypeVar("Item")
 
@@ -53,6 +53,17 @@ class Reporter:
             f"{self._title}: epoch {epoch}/{epochs}, train loss {row['train_loss']:.4f}, "
             f"validation loss {row['val_loss']:.4f}, validation accuracy {row['val_accuracy']:.4f}"
         )
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show how much of some counted work is done; yield a function that takes how many more are."""
+        if self._bar is None:
+            with counting(f"{self._title}: {what}", total, self._console) as advance:
+                yield advance
+            return
+        bar, task = self._bar, self._bar.add_task(f"{self._title}: {what}", total=total)
+        yield lambda count: bar.advance(task, count)
+        bar.remove_task(task)
 
     def say(self, text: str) -> None:
         """Print one line."""

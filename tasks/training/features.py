@@ -1,0 +1,67 @@
+"""What reaches the head of a network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from tasks.data.augmentation import Augmentation
+from tasks.params import AugmentParams
+from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.surgery import Adapted
+from tasks.strategies.thaw_line import names_that_train
+from tasks.training.activations import Cache
+from tasks.training.batches import Split, inference_batches
+from tasks.training.device import Hardware
+from tasks.training.folding import folded
+from tasks.training.progress import Reporter
+from tasks.training.shortcuts import Shortcut, find
+from tasks.training.views import Views
+
+
+@contextmanager
+def features_of_head(adapted: Adapted) -> Iterator[list[Tensor]]:
+    """Collect, for as long as the block runs, what the head is given: float32 of shape (images, features) a batch."""
+    seen: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float().flatten(1))
+
+    handle = adapted.model.get_submodule(adapted.head).register_forward_pre_hook(catch)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def features(
+    adapted: Adapted, plan: FreezePlan, split: Split, hardware: Hardware, cache: Cache | None, reporter: Reporter
+) -> Tensor:
+    """Return what reaches the head for every image of a split as it is, on the CPU: float32, (images, features).
+
+    Args:
+        adapted: the network.
+        plan: in whose first epoch only the head trains.
+        split: the images.
+        hardware: device and precision.
+        cache: keeps what the frozen layers answer, for the strategies that train the head alone.
+        reporter: shows progress.
+    """
+    model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.eval().requires_grad_(False)
+    with folded(model), features_of_head(adapted) as seen:
+        _, size, _, channels = split.store.shape
+        frozen = find(adapted, names_that_train(plan, 0), size, channels, hardware)
+        del seen[:]
+        if frozen is None:
+            for images in inference_batches(split):
+                with torch.inference_mode(), hardware.autocast():
+                    model(adapted.normalisation(images.to(hardware.device)))
+        else:
+            as_they_are = Views(split, Augmentation(AugmentParams(), upright=True), 0)
+            shortcut = Shortcut(frozen, as_they_are, split, cache, reporter)
+            for activations in shortcut.plain_batches(split):
+                with torch.inference_mode(), hardware.autocast():
+                    shortcut.network(activations)
+        return torch.cat(seen).cpu().clone()

@@ -1,0 +1,196 @@
+"""The way around frozen layers: where a network's beginning is frozen, epochs start at its thaw line."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from tasks.files import digest_of
+from tasks.params import Sampling
+from tasks.strategies import freezing
+from tasks.strategies.surgery import Adapted
+from tasks.strategies.thaw_line import Halves, divide
+from tasks.training.activations import VERSION, Cache, Form, NoSpaceError, Store
+from tasks.training.batches import INFERENCE_BATCH, Batch, Rows, Split, epoch_order, weights_of
+from tasks.training.device import Hardware
+from tasks.training.progress import Reporter
+from tasks.training.views import PLAIN, Views, by_view
+
+WORTH_KEEPING = 100.0  # operations for each byte that is read instead
+TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The frozen beginning of a network, in the state that it keeps for some epochs.
+
+    Attributes:
+        adapted: the network.
+        halves: cut at its thaw line.
+        hardware: device and precision.
+        form: of what it answers for an image.
+    """
+
+    adapted: Adapted
+    halves: Halves
+    hardware: Hardware
+    form: Form
+
+    @torch.no_grad()
+    def compute(self, images: Tensor) -> Tensor:
+        """Return what it answers for images, uint8 of shape (images, channels, size, size)."""
+        with self.hardware.autocast():
+            answer: Tensor = self.halves.frozen(self.adapted.normalisation(images.to(self.hardware.device)))
+        return answer
+
+    def compute_filled_up(self, images: Tensor) -> Tensor:
+        """Return the same for at most ``INFERENCE_BATCH`` images, whatever others are in the batch.
+
+        How many there are decides between kernels that round differently: the batch is always filled up.
+        """
+        filled = torch.cat([images, images[-1:].expand(INFERENCE_BATCH - len(images), -1, -1, -1)])
+        return self.compute(filled.contiguous(memory_format=torch.channels_last))[: len(images)]
+
+    def digest(self) -> str:
+        """Return a digest of all that its answer depends on, besides the images."""
+        state = self.halves.frozen.state_dict()
+        return digest_of(
+            {
+                "version": VERSION,
+                "code": self.halves.frozen.code,
+                "layers": [repr(module) for module in self.halves.frozen.children()],
+                "weights": freezing.digests(self.halves.frozen, list(state)),
+                "normalisation": repr(self.adapted.normalisation),
+                "device": self.hardware.device.type,
+                "bfloat16": self.hardware.bfloat16,
+                "form": [self.form.shape, str(self.form.dtype)],
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+            }
+        )
+
+
+def find(adapted: Adapted, trains: frozenset[str], size: int, channels: int, hardware: Hardware) -> Frozen | None:
+    """Return a network's frozen beginning, if what it answers is worth keeping.
+
+    Args:
+        adapted: the network on the training device, in the state in which it trains.
+        trains: names of the parameters, buffers and modules that train.
+        size, channels: of the images.
+        hardware: device and precision.
+    """
+    modes = {name: module.training for name, module in adapted.model.named_modules()}
+    images = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0)).to(hardware.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    halves = divide(adapted.model, adapted.parts, trains, images)
+    for name, module in adapted.model.named_modules():
+        module.training = modes[name]
+    if halves is None:
+        return None
+    with torch.no_grad(), hardware.autocast(), FlopCounterMode(display=False) as counter:
+        answer = halves.frozen(images)
+    if not isinstance(answer, Tensor) or len(answer) != len(images):
+        return None
+    form = Form(tuple(answer.shape[1:]), answer.dtype)
+    if counter.get_total_flops() / len(images) < WORTH_KEEPING * form.nbytes:
+        return None
+    return Frozen(adapted, halves, hardware, form) if _agree(adapted.model, halves, images, hardware) else None
+
+
+@torch.no_grad()
+def _agree(model: nn.Module, halves: Halves, images: Tensor, hardware: Hardware) -> bool:
+    """Return whether both halves together answer what the network answers, in the state in which it trains."""
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+
+    def answer(network: nn.Module | None) -> Tensor:
+        torch.manual_seed(0)
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+        with hardware.autocast():
+            found = network(images) if network else halves.rest(halves.frozen(images))
+        return found.float() if isinstance(found, Tensor) else torch.full((1,), torch.nan)
+
+    whole, halved = answer(model), answer(None)
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
+    return whole.shape == halved.shape and torch.allclose(whole, halved, TOLERANCE, TOLERANCE)
+
+
+class Shortcut:
+    """What trains in some epochs, and the activations that it is given in place of images."""
+
+    def __init__(self, frozen: Frozen, train: Views, val: Split, cache: Cache | None, reporter: Reporter) -> None:
+        """Fill the stores with all that the epochs will ask for; without space, it is computed whenever it is."""
+        self._frozen, self._train = frozen, train
+        self._val = Views(val, train.augment, 0)
+        self._stores: dict[int, Store] = {}
+        if cache:
+            try:
+                self._fill(cache, reporter)
+            except NoSpaceError as error:
+                self._stores = {}
+                reporter.say(f"what frozen layers answer is not kept, but computed in every epoch: {error}")
+
+    @property
+    def network(self) -> fx.GraphModule:
+        """What comes after the thaw line."""
+        return self._frozen.halves.rest
+
+    def training_batches(
+        self, batch_size: int, seed: int, epoch: int, start: int = 0, sampling: Sampling = "natural"
+    ) -> Iterator[Batch]:
+        """Yield the batches of one epoch, in a drawn order from step ``start`` on."""
+        split, views = self._train.split, self._train.of_epoch(seed, epoch)
+        for chosen in epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)[start:]:
+            inputs = self._activations(self._train, chosen, views[chosen])
+            yield Batch(inputs, split.targets[chosen], weights_of(split.weights, chosen))
+
+    def plain_batches(self, split: Split) -> Iterator[Tensor]:
+        """Yield the activations of a split's images as they are, in their order."""
+        whole = self._val if split is self._val.split else Views(split, self._train.augment, 0)
+        for start in range(0, len(split), INFERENCE_BATCH):
+            chosen = np.arange(start, min(start + INFERENCE_BATCH, len(split)))
+            yield self._activations(whole, chosen, np.full(len(chosen), PLAIN))
+
+    def _activations(self, of: Views, chosen: Rows, views: npt.NDArray[np.int64]) -> Tensor:
+        pieces, places = [], []
+        for view, at in by_view(views):
+            places.append(at)
+            if view in self._stores:
+                pieces.append(self._stores[view].take(of.split.rows[chosen[at]]))
+            else:
+                pieces.append(self._frozen.compute(of.images(chosen[at], view)))
+        whole = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places)))]
+        if whole.dim() == 4:
+            whole = whole.contiguous(memory_format=torch.channels_last)
+        device = self._frozen.hardware.device
+        return whole.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else whole
+
+    def _fill(self, cache: Cache, reporter: Reporter) -> None:
+        answers = self._frozen.digest()
+        for view in dict.fromkeys([*self._train.all, PLAIN]):
+            wanted = [views for views in (self._train, self._val) if view in views.all]
+            drawn = None if view == PLAIN else self._train.augment.identity()
+            key = digest_of({"frozen": answers, "data": cache.data, "view": view, "augment": drawn})
+            images = len(self._train.split.store)
+            with cache.filling(key, images, self._frozen.form) as store:
+                for views in wanted:
+                    self._fill_one(cache, store, views, view, reporter)
+            self._stores[view] = store
+
+    def _fill_one(self, cache: Cache, store: Store, views: Views, view: int, reporter: Reporter) -> None:
+        split = views.split
+        places = np.flatnonzero(np.isin(split.rows, store.missing(split.rows)))
+        if not len(places):
+            return
+        cache.make_room(len(places) * store.record, store.path)
+        name = "as they are" if view == PLAIN else f"in version {view + 1}"
+        with reporter.counting(f"frozen layers, images {name}", len(places)) as advance:
+            for start in range(0, len(places), INFERENCE_BATCH):
+                chosen = places[start : start + INFERENCE_BATCH]
+                store.put(split.rows[chosen], self._frozen.compute_filled_up(views.images(chosen, view)))
+                advance(len(chosen))

@@ -1,0 +1,65 @@
+"""Augmentation as a number of versions of every image, so that what frozen layers answer for them can be kept.
+
+Which version of an image an epoch shows depends on the seed; what a version is does not, so that strategies and seeds
+share them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from tasks.data.augmentation import Augmentation, Changes
+from tasks.training.batches import Rows, Split, generator_for
+
+PLAIN = -1  # the version of an image that is the image
+SEED_OF_VIEWS = 0x71E75
+
+
+@dataclass(frozen=True)
+class Views:
+    """The versions of a split's images.
+
+    Attributes:
+        split: the images.
+        augment: what their versions differ by.
+        count: number of versions of each; 0: only the images as they are.
+    """
+
+    split: Split
+    augment: Augmentation
+    count: int
+    _drawn: dict[int, Changes] = field(default_factory=dict, repr=False)
+
+    @property
+    def all(self) -> list[int]:
+        """Every version that there is."""
+        return list(range(self.count)) or [PLAIN]
+
+    def of_epoch(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the version of each of the split's images that an epoch shows: all in turn, from a drawn one on."""
+        if not self.count:
+            return np.full(len(self.split), PLAIN)
+        first: npt.NDArray[np.int64] = torch.randint(
+            self.count, (len(self.split),), generator=generator_for(seed, SEED_OF_VIEWS)
+        ).numpy()
+        return (first + epoch) % self.count
+
+    def images(self, chosen: Rows, view: int) -> Tensor:
+        """Return a version of some of the split's images, uint8 of shape (images, channels, size, size)."""
+        images = self.split.images(chosen)
+        if view == PLAIN:
+            return images
+        if view not in self._drawn:
+            generator = generator_for(SEED_OF_VIEWS, view)
+            self._drawn[view] = self.augment.draw(len(self.split.store), generator)
+        return self.augment.change(images, self._drawn[view].of(torch.from_numpy(self.split.rows[chosen])))
+
+
+def by_view(views: npt.NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+    """Yield each version that occurs, and the places at which it does."""
+    for view in np.unique(views):
+        yield int(view), np.flatnonzero(views == view)
