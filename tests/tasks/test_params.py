@@ -41,11 +41,11 @@ def refused_text(folder: Path, text: str | bytes) -> str:
     return refusal(target)
 
 
-def test_shipped_file_has_the_seven_strategies() -> None:
-    """The file in the repository is valid and holds the seven ways of fine-tuning."""
+def test_shipped_file_has_the_eight_strategies() -> None:
+    """The file in the repository is valid and holds the eight ways of fine-tuning."""
     params = load_params(ROOT / "params.yaml")
     assert set(params.strategies) == {
-        "scratch", "head_only", "new_layers", "input_layer", "freeze_first", "full", "lp_ft",
+        "scratch", "head_only", "new_layers", "input_layer", "freeze_first", "last_stage", "full", "lp_ft",
     }  # fmt: skip
     assert params.strategy("scratch").start == "random"
     assert {name for name, own in params.strategies.items() if own.start == "random"} == {"scratch"}
