@@ -28,7 +28,7 @@ from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import device
 from tasks.training.batches import INFERENCE_BATCH, training_batches
-from tasks.training.depthwise import faster_gradients
+from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import watch_memory
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
@@ -177,12 +177,13 @@ def epochs() -> None:
 def depthwise(rounds: int = 5) -> None:
     """Milliseconds of a strided depthwise convolution's gradient by its input, 16 images of 96 x 112 x 112."""
     device.keep_freed_memory()
-    found = {}
-    for dtype in (torch.bfloat16, torch.float32):
-        weight, slope = torch.randn(96, 1, 3, 3, dtype=dtype), torch.randn(16, 96, 56, 56, dtype=dtype)
-        slope = slope.contiguous(memory_format=torch.channels_last)
-        found[dtype] = partial(conv2d_input, (16, 96, 112, 112), weight, slope, 2, 1, 1, 96)
-    times = _interleaved({str(dtype).removeprefix("torch."): way for dtype, way in found.items()}, rounds)
+    weight, slope = torch.randn(96, 1, 3, 3, dtype=torch.bfloat16), torch.randn(16, 96, 56, 56, dtype=torch.bfloat16)
+    slope = slope.contiguous(memory_format=torch.channels_last)
+    how: tuple[Any, ...] = ((2, 2), (1, 1), (1, 1), 96)
+    ways = {"pytorch": conv2d_input, "ours": lambda shape, w, s, *how: by_input(s, w, shape, *how)}
+    times = _interleaved(
+        {name: partial(way, (16, 96, 112, 112), weight, slope, *how) for name, way in ways.items()}, rounds
+    )
     _say(**{f"{name}_milliseconds": 1000 * seconds for name, seconds in times.items()})
 
 

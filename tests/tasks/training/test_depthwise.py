@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import nn
 
-from tasks.training.depthwise import faster_gradients
+from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import Hardware
 from tests.tasks.networks import SIZE, adapt, strategy
 
@@ -20,6 +23,26 @@ def gradients(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]
     assert images.grad is not None
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     return {"images": images.grad, **{name: gradient.clone() for name, gradient in found.items()}}
+
+
+@given(
+    kernel=st.integers(1, 5), stride=st.tuples(st.integers(1, 4), st.integers(1, 4)), dilation=st.integers(1, 3),
+    side=st.integers(5, 17), data=st.data(),
+)  # fmt: skip
+def test_any_gradient_by_the_input(
+    kernel: int, stride: tuple[int, int], dilation: int, side: int, data: st.DataObject
+) -> None:
+    """Whatever the kernel, stride, padding and dilation, it is what PyTorch computes."""
+    padding = data.draw(st.integers(0, dilation * (kernel - 1)))
+    assume(side + 2 * padding >= dilation * (kernel - 1) + 1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 3, side, side + 1, generator=generator, requires_grad=True)
+    weight = torch.randn(3, 1, kernel, kernel, generator=generator)
+    answer = F.conv2d(images, weight, None, stride, padding, dilation, 3)
+    slope = torch.randn(answer.shape, generator=generator)
+    (expected,) = torch.autograd.grad(answer, images, slope)
+    found = by_input(slope, weight, images.shape, stride, (padding, padding), (dilation, dilation), 3)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -60,7 +60,7 @@ def test_auto_takes_the_precision_that_the_machine_gains_from(monkeypatch: pytes
 
 
 def test_the_peak_memory_of_a_block_is_seen() -> None:
-    """What is allocated and freed again inside the block counts; in a process that has no freed memory to take it from."""
+    """What is allocated and freed again inside the block counts, in a process without freed memory to take it from."""
     program = """
 import numpy as np, psutil, time, torch
 from tasks.training import device
