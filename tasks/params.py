@@ -443,6 +443,8 @@ class StrategyParams(TrainParams):
         l2_sp: strength of the pull of pretrained weights towards their start (Li et al., ICML 2018); takes the place
             of their weight decay.
         ema: keep the exponential moving average of the weights, with this decay a step.
+        start_size: side in pixels of the images that the first epochs see; it grows to ``data.size`` over three fifths
+            of the epochs (progressive resolution; Tan and Le, ICML 2021). Epochs from a thaw line on see no images.
         soup: fine-tune this often, in different orders, and average greedily (Wortsman et al., ICML 2022).
         wise_ft: after training, mix in the weights from before the last phase: this share of the fine-tuned, or the
             best of several by the validation loss (Wortsman et al., CVPR 2022).
@@ -464,6 +466,7 @@ class StrategyParams(TrainParams):
     auto_rgn: bool = False
     l2_sp: float = Field(0.0, ge=0)
     ema: Share | None = None
+    start_size: int | None = Field(None, ge=16)
     soup: int = Field(1, ge=1, le=32)
     wise_ft: Annotated[tuple[Share, ...] | None, BeforeValidator(_as_tuple)] = None
 

@@ -7,13 +7,15 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 import mlflow
@@ -33,6 +35,8 @@ EMBEDDED_UI = "http://127.0.0.1:5000"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
+ROWS_AT_ONCE = 100  # MLflow takes 1,000 metrics in a batch
+NOW = ""  # the key of the seconds at which a row was handed over
 
 # MLflow logs a failing database with its traceback; the sentence that says so is raised here.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -81,12 +85,56 @@ def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], dat
     return run_id
 
 
+@contextmanager
+def history(run_id: str) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Yield a function that takes rows of the history and logs them under ``epoch/``, at their epoch.
+
+    A thread of its own does so, with as many rows at once as there are, so that training waits for no server. When the
+    block ends, all are logged.
+
+    Raises:
+        UserError: the store failed; in the function at the next row, or at the end of the block.
+    """
+    waiting: SimpleQueue[Mapping[str, float] | None] = SimpleQueue()
+    failures: list[UserError] = []
+
+    def write() -> None:
+        rows: list[Mapping[str, float] | None] = []
+        while None not in rows:
+            rows = [waiting.get()]
+            while not waiting.empty() and len(rows) < ROWS_AT_ONCE:
+                rows.append(waiting.get())
+            try:
+                _log_rows(run_id, [row for row in rows if row is not None])
+            except UserError as error:
+                failures.append(error)
+
+    def log(row: Mapping[str, float]) -> None:
+        if failures:
+            raise failures[0]
+        waiting.put({**row, NOW: time.time()})
+
+    thread = threading.Thread(target=write, name="history", daemon=True)
+    thread.start()
+    try:
+        yield log
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
 @_stored
-def log_epoch(run_id: str, row: Mapping[str, float]) -> None:
-    """Log a row of the history under ``epoch/``, at its epoch."""
-    now, step = int(time.time() * 1000), int(row["epoch"])
-    metrics = [Metric(f"epoch/{key}", value, now, step) for key, value in row.items() if key != "epoch"]
-    _client().log_batch(run_id, metrics=metrics)
+def _log_rows(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+    metrics = [
+        Metric(f"epoch/{key}", value, int(row[NOW] * 1000), int(row["epoch"]))
+        for row in rows
+        for key, value in row.items()
+        if key not in {"epoch", NOW}
+    ]
+    if metrics:
+        _client().log_batch(run_id, metrics=metrics)
 
 
 @_stored

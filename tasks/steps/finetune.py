@@ -109,11 +109,11 @@ def train(attempt: Attempt) -> None:
         settings = params.strategy(attempt.strategy)
         data = PreparedData.read()
         measurement = Measurement.read(attempt.work / "measured.json")
-        trained = trained_network(
-            settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
-            attempt.work / "checkpoint.safetensors", Reporter(attempt.strategy),
-            lambda row: tracking.log_epoch(attempt.run_id, row),
-        )  # fmt: skip
+        with tracking.history(attempt.run_id) as on_epoch:
+            trained = trained_network(
+                settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
+                attempt.work / "checkpoint.safetensors", Reporter(attempt.strategy), on_epoch,
+            )  # fmt: skip
         weights.save(trained.adapted.model.state_dict(), attempt.work / "model.safetensors")
         write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": trained.facts})
 

@@ -24,7 +24,7 @@ from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import Measured
 from tasks.strategies.surgery import Adapted
-from tasks.training import device, precision
+from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.loop import predict
@@ -114,6 +114,7 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
     """
     adapted, groups = network_in_groups(settings, data)
     plan = library.plan(settings, groups, adapted.new, data.record.lr, measured)
+    resolution.check_start(adapted, settings.start_size, data.size, data.channels)
     if settings.frozen_precision == "bfloat16":
         precision.lower(adapted.model, plan)
     return Network(adapted, plan)

@@ -32,6 +32,7 @@ from tasks.training.gradients import Gradients, validation_loss
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
 from tasks.training.recompute import recomputed
+from tasks.training.resolution import resized, side_of_epoch
 from tasks.training.shortcuts import Shortcut, find
 from tasks.training.solving import solve
 from tasks.training.starting_point import StartingPoint
@@ -257,8 +258,10 @@ class _Training:
         size, place = job.settings.batch_size, (job.settings.seed, progress.epoch, progress.step)
         if self._shortcut:
             return self._shortcut.training_batches(size, *place, sampling)
+        full = job.train.store.shape[1]
+        side = side_of_epoch(job.settings.start_size, full, progress.epoch, job.plan.epochs)
         return (
-            batch._replace(inputs=to_device(self._adapted, batch.inputs, job.hardware))
+            batch._replace(inputs=to_device(self._adapted, resized(batch.inputs, side), job.hardware))
             for batch in training_batches(job.train, size, job.augment, *place, sampling)
         )
 
