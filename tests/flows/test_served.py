@@ -80,14 +80,15 @@ def process(project: Project, *command: str, **environment: str) -> Iterator[Non
 
 
 @pytest.fixture(scope="module")
-def server(reproduced: Project) -> Iterator[Server]:
-    """A Prefect server of its own, on a free port of the loopback interface."""
+def server(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Prefect server of its own, on a free port of the loopback interface, with a database of its own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     started = Server(f"http://127.0.0.1:{port}/api", reproduced)
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
-    with process(reproduced, *command, PREFECT_SERVER_ANALYTICS_ENABLED="false"):
+    home = str(tmp_path_factory.mktemp("server"))
+    with process(reproduced, *command, PREFECT_SERVER_ANALYTICS_ENABLED="false", PREFECT_HOME=home):
         wait_for(lambda: urllib.request.urlopen(f"{started.api}/health", timeout=5).read(), 240)  # noqa: S310
         yield started
 

@@ -151,7 +151,8 @@ def _one_sentence(archive: Path) -> Iterator[None]:
                 f"{archive} holds {Path(str(error.filename)).name!a} twice, or a name that this disk can't take: make "
                 "the archive again"
             ) from error
-        if error.errno is not None:  # of the disk; damaged compression has no number
+        impossible_place = error.errno == errno.EINVAL and error.filename is None
+        if error.errno is not None and not impossible_place:  # of the disk; damaged compression has no number
             raise
         raise _damaged(archive) from error
     except DAMAGE as error:

@@ -200,6 +200,16 @@ def test_encrypted_and_repeated_members(tmp_path: Path) -> None:
     assert "'1.png' twice" in refusal(tmp_path / "b.tar")
 
 
+def test_a_directory_that_points_before_the_file_is_damage(tmp_path: Path) -> None:
+    """The end of a zip says where its directory is; too far along, and members lie before the file."""
+    archive = pack(tmp_path / "photos.zip", CLASSES)
+    content = bytearray(archive.read_bytes())
+    place = int.from_bytes(content[-6:-2], "little") + 1000
+    content[-6:-2] = place.to_bytes(4, "little")
+    archive.write_bytes(bytes(content))
+    assert "is damaged" in refusal(archive)
+
+
 @given(st.sampled_from(KINDS), st.data())
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_damage_is_a_sentence(tmp_path: Path, kind: str, data: st.DataObject) -> None:
