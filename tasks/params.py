@@ -353,7 +353,7 @@ class TrainParams(_Section):
     focal_gamma: float = Field(0.0, ge=0)
     logit_adjustment: float = Field(0.0, ge=0)
     clip_norm: float = Field(0.0, ge=0)
-    views: int | None = Field(None, ge=0, le=1000)
+    views: int | None = Field(None, ge=0, le=100)
     activations_gib: float = Field(20.0, ge=0)
     solver: Solver = "steps"
     patience: int = Field(5, ge=1)
@@ -502,6 +502,15 @@ class StrategyParams(TrainParams):
             raise ValueError("a phase with 'solver: lbfgs' is solved in one go and has no 'epochs'")
         if self.head.kind != "linear" or self.head.dropout:
             raise ValueError("'solver: lbfgs' solves a linear head without dropout: leave 'head' out")
+        if self.sampling == "balanced":
+            raise ValueError(
+                "'solver: lbfgs' draws no images, balanced or not: write 'class_weights: true' for the same end"
+            )
+        after = [later for phase, later in zip(self.phases, self.phases[1:], strict=False) if phase in solved]
+        if any(phase.continues for phase in after):
+            raise ValueError(
+                "after a phase with 'solver: lbfgs' there is no schedule to continue: leave 'continues' out"
+            )
         trains = [selector for phase in solved for selector in phase.train] or list(self.train or ())
         if set(trains) != {"head"} or self.insert or self.adapters or self.only != "all" or self.groups:
             raise ValueError("'solver: lbfgs' is for phases in which the head alone trains: write 'train: head'")

@@ -96,7 +96,7 @@ def history(run_id: str) -> Iterator[Callable[[Mapping[str, float]], None]]:
         UserError: the store failed; in the function at the next row, or at the end of the block.
     """
     waiting: SimpleQueue[Mapping[str, float] | None] = SimpleQueue()
-    failures: list[UserError] = []
+    failures: list[Exception] = []
 
     def write() -> None:
         rows: list[Mapping[str, float] | None] = []
@@ -106,7 +106,7 @@ def history(run_id: str) -> Iterator[Callable[[Mapping[str, float]], None]]:
                 rows.append(waiting.get())
             try:
                 _log_rows(run_id, [row for row in rows if row is not None])
-            except UserError as error:
+            except Exception as error:  # raised where the rows come from
                 failures.append(error)
 
     def log(row: Mapping[str, float]) -> None:

@@ -1,6 +1,8 @@
 """What ``prepare`` and ``backbone`` left behind, and the networks made from it."""
 
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from tasks.data.reading import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
-from tasks.files import sha256_of
+from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import StrategyParams, TrainParams
 from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
@@ -90,7 +92,10 @@ class PreparedData:
     def cache(self, settings: TrainParams) -> Cache | None:
         """Return where what frozen layers answer for these images is kept, if that is wanted."""
         limit = int(settings.activations_gib * 2**30)
-        return Cache(layout.WORK / "activations", limit, sha256_of(index_of(layout.PIXELS))) if limit else None
+        libraries = [f"{name} {version(name)}" for name in ("torchvision", "timm") if find_spec(name)]
+        code = [self.record.code_sha256, digest_of_tree(Path(__file__).parents[1], "*.py"), libraries]
+        digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
+        return Cache(layout.WORK / "activations", limit, digest) if limit else None
 
     def picture(self, path: str) -> Pixels:
         """Return the pixels of an image of the manifest, shape (size, size, channels)."""
@@ -114,7 +119,7 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
     """
     adapted, groups = network_in_groups(settings, data)
     plan = library.plan(settings, groups, adapted.new, data.record.lr, measured)
-    resolution.check_start(adapted, settings.start_size, data.size, data.channels)
+    resolution.check_sides(adapted, settings.start_size, data.size, data.channels, plan.epochs)
     if settings.frozen_precision == "bfloat16":
         precision.lower(adapted.model, plan)
     return Network(adapted, plan)

@@ -29,7 +29,9 @@ def _measured(seen: pd.DataFrame, seed: int) -> list[Pretence]:
     from tasks.training.features import features
     from tasks.training.progress import Reporter
 
-    data, head_only = PreparedData.read(), StrategyParams(train=("head",))
+    shared = load_params(layout.PARAMS).train
+    own = {"device": shared.device, "precision": shared.precision, "activations_gib": shared.activations_gib}
+    data, head_only = PreparedData.read(), StrategyParams.model_validate({"train": "head", **own})
     device.keep_freed_memory()
     split, made = data.chosen(seen), network(head_only, data)
     values = features(

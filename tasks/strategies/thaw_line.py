@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, fx, nn
 
 from tasks.backbones.architecture import Part
-from tasks.strategies.freezing import AUXILIARY, FreezePlan
+from tasks.strategies.freezing import AUXILIARY, NORMS_WITH_STATISTICS, FreezePlan
 from tasks.strategies.graphs import NotDivisibleError, trace
 
 
@@ -49,22 +49,32 @@ def divide(model: nn.Module, parts: Sequence[Part], trains: Collection[str], ima
         graph = trace(model, parts, images)
     except NotDivisibleError:
         return None
-    frozen = _frozen_nodes(graph, trains)
+    frozen = _frozen_nodes(model, graph, trains)
     line = [node for node in frozen if node.op != "get_attr" and any(user not in frozen for user in node.users)]
     if len(line) != 1 or line[0].op == "placeholder":
         return None
     return Halves(_until(model, graph, frozen, line[0]), _after(model, graph, frozen, line[0]))
 
 
-def _frozen_nodes(graph: fx.Graph, trains: Collection[str]) -> dict[fx.Node, None]:
-    """Return the nodes whose answer can't change, in their order."""
-    frozen: dict[fx.Node, None] = {}
-    for node in graph.nodes:
+def _frozen_nodes(model: nn.Module, graph: fx.Graph, trains: Collection[str]) -> dict[fx.Node, None]:
+    """Return the nodes whose answer can't change, in their order.
+
+    A norm that trains takes the layer before it along: it may be folded into a convolution there.
+    """
+
+    def moves(node: fx.Node) -> bool:
         target = str(node.target)
-        moves = node.op in {"call_module", "get_attr"} and any(
+        return node.op in {"call_module", "get_attr"} and any(
             name == target or name.startswith(f"{target}.") for name in trains
         )
-        if node.op != "output" and not moves and all(source in frozen for source in node.all_input_nodes):
+
+    def is_norm(node: fx.Node) -> bool:
+        return node.op == "call_module" and isinstance(model.get_submodule(str(node.target)), NORMS_WITH_STATISTICS)
+
+    frozen: dict[fx.Node, None] = {}
+    for node in graph.nodes:
+        moved = moves(node) or any(is_norm(user) and moves(user) for user in node.users)
+        if node.op != "output" and not moved and all(source in frozen for source in node.all_input_nodes):
             frozen[node] = None
     return frozen
 

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
+from tasks.data.store import write_at
 from tasks.files import is_full_disk
 from tasks.training.batches import Rows
 
@@ -29,6 +30,10 @@ WORD = 8  # bytes of a record's mark; records are multiples of it
 WRITTEN = 1 << 32  # in the mark, above the CRC
 KEPT_FREE = 1 << 30  # bytes of the disk that a store never takes
 ROWS_A_BLOCK = 64
+
+
+class DamagedError(Exception):
+    """What is read is not what was written."""
 
 
 class NoSpaceError(Exception):
@@ -54,7 +59,7 @@ class Cache:
 
     Attributes:
         limit: bytes that they may take together; the least recently used go first.
-        data: digest of the pixels that the activations are of.
+        data: digest of the pixels that the activations are of, and of the code that computes them.
     """
 
     folder: Path
@@ -74,7 +79,7 @@ class Cache:
             NoSpaceError: in the block the disk became full; the store is removed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"{key}{SUFFIX}"
+        path = self.path(key)
         with FileLock(path.with_suffix(".lock")):
             try:
                 yield Store(path, images, form)
@@ -84,15 +89,19 @@ class Cache:
                 path.unlink(missing_ok=True)
                 raise NoSpaceError("the disk is full") from error
 
-    def make_room(self, needed: int, keep: Path) -> None:
-        """Remove stores that were not used for the longest time until ``needed`` more bytes fit in.
+    def path(self, key: str) -> Path:
+        """Return where a store lies."""
+        return self.folder / f"{key}{SUFFIX}"
+
+    def make_room(self, needed: int, keep: Collection[Path]) -> None:
+        """Remove stores that were not used for the longest time, but for some, until ``needed`` more bytes fit in.
 
         Raises:
             NoSpaceError: they don't fit in at all; nothing was removed for it.
         """
-        others = sorted((p for p in self.folder.glob(f"*{SUFFIX}") if p != keep), key=lambda p: p.stat().st_mtime)
+        others = sorted((p for p in self.folder.glob(f"*{SUFFIX}") if p not in keep), key=_used_at)
         sizes = [_on_disk(path) for path in others]
-        own = _on_disk(keep) + needed
+        own = sum(map(_on_disk, keep)) + needed
         if own > self.limit:
             raise NoSpaceError(f"they need {own / 2**30:.1f} GiB, more than the {self.limit / 2**30:.1f} allowed")
         free = shutil.disk_usage(self.folder).free - KEPT_FREE
@@ -112,11 +121,12 @@ class Store:
         self.path, self._form = path, form
         self._payload = -(-form.nbytes // WORD) * WORD
         self.record = self._payload + WORD
-        fresh = not path.is_file() or path.stat().st_size != images * self.record
-        self._stream = path.open("w+b" if fresh else "r+b", buffering=0)
-        self._stream.truncate(images * self.record)
+        self._stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         self._file = self._stream.fileno()
-        os.utime(path)
+        if os.fstat(self._file).st_size != images * self.record:
+            self._stream.truncate(0)
+        self._stream.truncate(images * self.record)
+        os.utime(self._file)
 
     def missing(self, rows: Rows) -> Rows:
         """Return the rows whose activation is not there, or is not what was written."""
@@ -130,22 +140,31 @@ class Store:
         """Write activations, the first dimension of which are the rows."""
         for row, content in zip(rows, _as_bytes(activations), strict=True):
             padded = content.tobytes().ljust(self._payload, b"\0")
-            mark = (WRITTEN | zlib.crc32(padded)).to_bytes(WORD, "little")
-            written = os.pwrite(self._file, padded + mark, int(row) * self.record)
-            if written < self.record:  # no space for the rest: an error comes with the next
-                os.pwrite(self._file, (padded + mark)[written:], int(row) * self.record + written)
+            write_at(self._file, padded + _mark(padded), int(row) * self.record)
 
     def take(self, rows: Rows) -> Tensor:
-        """Return the activations of rows that are there; maps lie in channels-last memory format."""
-        records = np.empty((len(rows), self.record), dtype=np.uint8)
+        """Return the activations of rows that are there; maps lie in channels-last memory format.
+
+        Raises:
+            DamagedError: one of them is not.
+        """
+        records = np.zeros((len(rows), self.record), dtype=np.uint8)
         for place, row in enumerate(rows):
             os.preadv(self._file, [records[place].data], int(row) * self.record)
+            if not self._is_record(records[place].tobytes()):
+                raise DamagedError(f"{self.path} has no activation of row {row}")
         values = torch.from_numpy(records)[:, : self._form.nbytes].contiguous().view(self._form.dtype)
         return _from_channels_last(values, self._form.shape)
 
     def _is_whole(self, row: int) -> bool:
-        record = os.pread(self._file, self.record, row * self.record)
-        return int.from_bytes(record[self._payload :], "little") == WRITTEN | zlib.crc32(record[: self._payload])
+        return self._is_record(os.pread(self._file, self.record, row * self.record))
+
+    def _is_record(self, content: bytes) -> bool:
+        return content[self._payload :] == _mark(content[: self._payload])
+
+
+def _mark(payload: bytes) -> bytes:
+    return (WRITTEN | zlib.crc32(payload)).to_bytes(WORD, "little")
 
 
 def _as_bytes(activations: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
@@ -161,6 +180,13 @@ def _from_channels_last(values: Tensor, shape: tuple[int, ...]) -> Tensor:
         return values.reshape(len(values), *shape)
     channels, height, width = shape
     return values.reshape(len(values), height, width, channels).permute(0, 3, 1, 2)
+
+
+def _used_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process made room, too
+        return 0.0
 
 
 def _on_disk(path: Path) -> int:

@@ -35,7 +35,7 @@ def faster_gradients(model: nn.Module, hardware: Hardware) -> Iterator[None]:
 def _is_slow(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     return (
         isinstance(module, nn.Conv2d)
-        and module.groups == module.in_channels > 1
+        and module.groups == module.in_channels == module.out_channels > 1
         and max(module.stride) > 1
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)

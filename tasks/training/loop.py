@@ -161,7 +161,7 @@ class _Training:
         self._adapted, self._model, self._job, self._reporter, self._peak = adapted, model, job, reporter, peak
         self._names = names_that_change(model, job.plan, settings)
         self._shortcut: Shortcut | None = None
-        self._trains: frozenset[str] = frozenset()
+        self._asked: tuple[frozenset[str], int] | None = None
         self._gradients = Gradients(adapted, settings, job.hardware, job.train)
         pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._start = StartingPoint(model, pretrained, settings.l2_sp)
@@ -237,18 +237,25 @@ class _Training:
             if job.settings.wise_ft and progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]:
                 weights.save(state_of(self._model, self._names), before_last_phase(job))
         freezing.apply(job.plan, self._model, progress.epoch, update_statistics=job.settings.updates_statistics)
-        trains = names_that_train(job.plan, progress.epoch)
-        if trains != self._trains:
-            self._trains, self._shortcut = trains, self._find_shortcut(trains)
+        asked = names_that_train(job.plan, progress.epoch), self._views()
+        if asked != self._asked:
+            self._asked, self._shortcut = asked, self._find_shortcut(asked[0])
 
     def _find_shortcut(self, trains: frozenset[str]) -> Shortcut | None:
         job, pixels = self._job, self._job.train.store
         frozen = find(self._adapted, trains, pixels.shape[1], pixels.shape[3], job.hardware)
         if frozen is None:
             return None
-        rates = job.plan.rates(self.progress.epoch)
-        count = (0 if set(rates) == {HEAD} else DEFAULT_VIEWS) if job.settings.views is None else job.settings.views
-        return Shortcut(frozen, Views(job.train, job.augment, count), job.val, job.cache, self._reporter)
+        views, first = Views(job.train, job.augment, self._views()), self.progress.epoch
+        epochs = (epoch for epoch in range(first, job.plan.epochs) if names_that_train(job.plan, epoch) == trains)
+        return Shortcut(frozen, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
+
+    def _views(self) -> int:
+        plan, views = self._job.plan, self._job.settings.views
+        phase = plan.phases[plan.phase(self.progress.epoch)[0]]
+        if phase.solved:
+            return 0
+        return views if views is not None else 0 if set(phase.rates) == {HEAD} else DEFAULT_VIEWS
 
     def _network(self) -> nn.Module:
         return self._shortcut.network if self._shortcut else self._model
@@ -308,13 +315,18 @@ class _Training:
 
     def _answers(self, split: Split) -> Tensor:
         """Return the logits of a split in float32, on the CPU."""
-        if self._shortcut is None:
+        if self._shortcut is None or self._average_differs_below():
             return _logits(self._adapted, split, self._job.hardware)
         answers = []
         for activations in self._shortcut.plain_batches(split):
             with torch.inference_mode(), self._job.hardware.autocast():
                 answers.append(self._shortcut.network(activations).float().cpu())
         return torch.cat(answers)
+
+    def _average_differs_below(self) -> bool:
+        """Return whether the moving average has other frozen layers than those that answered: they trained before."""
+        moved = set(self._names) - self._asked[0] if self._asked and self._average else set()
+        return bool(moved & {name for name, _ in self._model.named_parameters()})
 
     def _solve(self) -> float:
         """Put the head in its best place and return the training loss there."""
@@ -326,7 +338,10 @@ class _Training:
         found, count = torch.cat(seen).clone(), len(job.train)
         solved = solve(found[:count], job.train, found[count:], job.val, self._adapted.classes, job.settings)
         self._reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
-        fill(self._model, {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias})
+        best = {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias}
+        fill(self._model, best)
+        if self._average:
+            self._average.restore(best)
         return solved.train_loss
 
 

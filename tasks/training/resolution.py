@@ -35,24 +35,27 @@ def resized(images: Tensor, side: int) -> Tensor:
     return smaller.contiguous(memory_format=torch.channels_last)
 
 
-def check_start(adapted: Adapted, start: int | None, full: int, channels: int) -> None:
-    """Check that a network takes images of the side that a strategy starts with.
+def check_sides(adapted: Adapted, start: int | None, full: int, channels: int, epochs: int) -> None:
+    """Check that a network takes images of every side that a strategy's epochs have.
 
     Raises:
-        UserError: it doesn't, or the images are smaller.
+        UserError: it doesn't, or the images are smaller than the first.
     """
     if start is None:
         return
     if start > full:
         raise UserError(f"params.yaml: 'start_size: {start}' is more than the images have: data.size is {full}")
     modes = {module: module.training for module in adapted.model.modules()}
+    sides = sorted({side_of_epoch(start, full, epoch, epochs) for epoch in range(epochs)})
     try:
-        with torch.inference_mode():
-            adapted.model.eval()(torch.zeros(2, channels, start, start))
+        adapted.model.eval().training = adapted.auxiliary_weight > 0  # auxiliary classifiers answer in training alone
+        for side in sides:
+            with torch.inference_mode():
+                adapted.model(torch.zeros(2, channels, side, side))
     except Exception as error:
         raise UserError(
-            f"params.yaml: this network does not take images of {start} pixels ('start_size'): choose another, or "
-            "leave it out"
+            f"params.yaml: this network does not take images of {side} pixels, which 'start_size: {start}' leads to: "
+            "choose another, or leave it out"
         ) from error
     finally:
         for module, mode in modes.items():

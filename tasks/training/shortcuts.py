@@ -1,6 +1,7 @@
 """The way around frozen layers: where a network's beginning is frozen, epochs start at its thaw line."""
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from tasks.params import Sampling
 from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import Halves, divide
-from tasks.training.activations import VERSION, Cache, Form, NoSpaceError, Store
+from tasks.training.activations import VERSION, Cache, DamagedError, Form, NoSpaceError, Store
 from tasks.training.batches import INFERENCE_BATCH, Batch, Rows, Split, epoch_order, weights_of
 from tasks.training.device import Hardware
 from tasks.training.progress import Reporter
@@ -57,13 +58,14 @@ class Frozen:
 
     def digest(self) -> str:
         """Return a digest of all that its answer depends on, besides the images."""
-        state = self.halves.frozen.state_dict()
+        frozen = self.halves.frozen
+        names = [*dict(frozen.named_parameters()), *dict(frozen.named_buffers())]
         return digest_of(
             {
                 "version": VERSION,
-                "code": self.halves.frozen.code,
-                "layers": [repr(module) for module in self.halves.frozen.children()],
-                "weights": freezing.digests(self.halves.frozen, list(state)),
+                "code": frozen.code,
+                "layers": [repr(module) for module in frozen.children()],
+                "weights": freezing.digests(frozen, names),
                 "normalisation": repr(self.adapted.normalisation),
                 "device": self.hardware.device.type,
                 "bfloat16": self.hardware.bfloat16,
@@ -123,9 +125,19 @@ def _agree(model: nn.Module, halves: Halves, images: Tensor, hardware: Hardware)
 class Shortcut:
     """What trains in some epochs, and the activations that it is given in place of images."""
 
-    def __init__(self, frozen: Frozen, train: Views, val: Split, cache: Cache | None, reporter: Reporter) -> None:
-        """Fill the stores with all that the epochs will ask for; without space, it is computed whenever it is."""
+    def __init__(
+        self,
+        frozen: Frozen,
+        train: Views,
+        val: Split,
+        cache: Cache | None,
+        reporter: Reporter,
+        seed: int = 0,
+        epochs: Iterable[int] = (0,),
+    ) -> None:
+        """Fill the stores with all that some epochs will ask for; without space, it is computed whenever it is."""
         self._frozen, self._train = frozen, train
+        self._shown = [train.of_epoch(seed, epoch) for epoch in itertools.islice(epochs, max(1, train.count))]
         self._val = Views(val, train.augment, 0)
         self._stores: dict[int, Store] = {}
         if cache:
@@ -150,8 +162,14 @@ class Shortcut:
             yield Batch(inputs, split.targets[chosen], weights_of(split.weights, chosen))
 
     def plain_batches(self, split: Split) -> Iterator[Tensor]:
-        """Yield the activations of a split's images as they are, in their order."""
-        whole = self._val if split is self._val.split else Views(split, self._train.augment, 0)
+        """Yield the activations of the images of either split as they are, in their order.
+
+        Raises:
+            ValueError: of the training images other versions are kept.
+        """
+        whole = self._val if split is self._val.split else self._train
+        if whole.count:
+            raise ValueError("the training images are kept in other versions than as they are")
         for start in range(0, len(split), INFERENCE_BATCH):
             chosen = np.arange(start, min(start + INFERENCE_BATCH, len(split)))
             yield self._activations(whole, chosen, np.full(len(chosen), PLAIN))
@@ -161,33 +179,48 @@ class Shortcut:
         for view, at in by_view(views):
             places.append(at)
             if view in self._stores:
-                pieces.append(self._stores[view].take(of.split.rows[chosen[at]]))
+                pieces.append(self._stored(of, chosen[at], view))
             else:
-                pieces.append(self._frozen.compute(of.images(chosen[at], view)))
-        whole = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places)))]
-        if whole.dim() == 4:
-            whole = whole.contiguous(memory_format=torch.channels_last)
+                pieces.append(self._computed(of, chosen[at], view))
+        whole = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
+        return whole.contiguous(memory_format=torch.channels_last) if whole.dim() == 4 else whole
+
+    def _stored(self, of: Views, chosen: Rows, view: int) -> Tensor:
+        """Return what is kept, on the training device; what was damaged since it was looked at is computed."""
         device = self._frozen.hardware.device
-        return whole.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else whole
+        try:
+            stored = self._stores[view].take(of.split.rows[chosen])
+        except DamagedError:
+            return self._computed(of, chosen, view)
+        return stored.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else stored
+
+    def _computed(self, of: Views, chosen: Rows, view: int) -> Tensor:
+        """Return what a store would have, computed in the same way."""
+        parts = [chosen[at : at + INFERENCE_BATCH] for at in range(0, len(chosen), INFERENCE_BATCH)]
+        return torch.cat([self._frozen.compute_filled_up(of.images(part, view)) for part in parts])
 
     def _fill(self, cache: Cache, reporter: Reporter) -> None:
         answers = self._frozen.digest()
+        keys = {}
         for view in dict.fromkeys([*self._train.all, PLAIN]):
-            wanted = [views for views in (self._train, self._val) if view in views.all]
             drawn = None if view == PLAIN else self._train.augment.identity()
-            key = digest_of({"frozen": answers, "data": cache.data, "view": view, "augment": drawn})
-            images = len(self._train.split.store)
-            with cache.filling(key, images, self._frozen.form) as store:
-                for views in wanted:
-                    self._fill_one(cache, store, views, view, reporter)
+            keys[view] = digest_of({"frozen": answers, "data": cache.data, "view": view, "augment": drawn})
+        own = [cache.path(key) for key in keys.values()]
+        for view, key in keys.items():
+            with cache.filling(key, len(self._train.split.store), self._frozen.form) as store:
+                shown = np.flatnonzero(np.any([views == view for views in self._shown], axis=0))
+                everything = np.arange(len(self._val.split) if view == PLAIN else 0)
+                for views, asked in ((self._train, shown), (self._val, everything)):
+                    rows = views.split.rows[asked]
+                    places = asked[np.isin(rows, store.missing(rows))]
+                    cache.make_room(len(places) * store.record, own)
+                    self._fill_one(store, views, places, view, reporter)
             self._stores[view] = store
 
-    def _fill_one(self, cache: Cache, store: Store, views: Views, view: int, reporter: Reporter) -> None:
-        split = views.split
-        places = np.flatnonzero(np.isin(split.rows, store.missing(split.rows)))
+    def _fill_one(self, store: Store, views: Views, places: Rows, view: int, reporter: Reporter) -> None:
         if not len(places):
             return
-        cache.make_room(len(places) * store.record, store.path)
+        split = views.split
         name = "as they are" if view == PLAIN else f"in version {view + 1}"
         with reporter.counting(f"frozen layers, images {name}", len(places)) as advance:
             for start in range(0, len(places), INFERENCE_BATCH):

@@ -214,7 +214,7 @@ def test_full_disk_while_training(project: Project) -> None:
     for name in ("fetch", "prepare", "backbone"):
         assert step(project, name).returncode == 0
     before = project.files()
-    for largest, sentence in ((1 << 16, "MLflow's store"), (1 << 22, "no space left")):
+    for largest, sentence in ((1 << 16, "disk space"), (1 << 22, "no space left")):
         limited = project.run(sys.executable, "-c", FULL_DISK, "finetune", "--strategy", "scratch", str(largest))
         assert sentence in one_sentence(limited)
         assert not any("checkpoint" in file or "runs/" in file for file in project.files() - before)

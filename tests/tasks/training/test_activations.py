@@ -100,12 +100,12 @@ def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
         paths.append(store.path)
     size = paths[0].stat().st_blocks * 512
     cache = Cache(tmp_path, 3 * size, "data")
-    cache.make_room(0, paths[0])
+    cache.make_room(0, paths[:1])
     assert all(path.exists() for path in paths)
-    cache.make_room(size // 2, paths[0])
+    cache.make_room(size // 2, paths[:1])
     assert [path.exists() for path in paths] == [True, False, True]
     with pytest.raises(NoSpaceError, match="allowed"):
-        cache.make_room(3 * size, paths[0])
+        cache.make_room(3 * size, paths[:1])
     assert [path.exists() for path in paths] == [True, False, True]
 
 
@@ -113,7 +113,7 @@ def test_the_disk_keeps_some_space(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """A store is refused before it fills the disk."""
     monkeypatch.setattr(activations, "KEPT_FREE", 1 << 60)
     with pytest.raises(NoSpaceError, match="disk"):
-        Cache(tmp_path, 1 << 50, "data").make_room(1, tmp_path / "key.activations")
+        Cache(tmp_path, 1 << 50, "data").make_room(1, [tmp_path / "key.activations"])
 
 
 def _fill(folder: Path, turns: Any) -> None:

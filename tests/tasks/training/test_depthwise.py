@@ -90,7 +90,7 @@ def test_only_what_is_slow_is_changed(bfloat16: bool) -> None:
     model = nn.Sequential(
         nn.Conv2d(4, 4, 3, stride=2), nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 8, 3, stride=2, groups=2),
         nn.Conv2d(1, 4, 3, stride=2), nn.Conv2d(4, 4, 3, stride=2, groups=4, padding="valid"),
-        nn.Conv2d(4, 4, 3, stride=2, groups=4),
+        nn.Conv2d(4, 4, 3, stride=2, groups=4), nn.Conv2d(4, 8, 3, stride=2, groups=4),
     )  # fmt: skip
     with faster_gradients(model, Hardware(torch.device("cpu"), bfloat16)):
         changed = [place for place, module in enumerate(model) if "_conv_forward" in vars(module)]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
-from tasks.training.resolution import check_start, resized, side_of_epoch
+from tasks.training.resolution import check_sides, resized, side_of_epoch
 from tests.tasks.networks import SIZE, adapt, strategy
 from tests.tasks.training.conftest import MakeJob, Splits
 
@@ -60,4 +60,4 @@ FITS_NOT = [("vit_b_16", 16, "does not take"), ("mobilenet_v2", 64, "is more")]
 def test_a_side_that_does_not_fit_is_one_sentence(name: str, start: int, match: str) -> None:
     """The network takes no other size, or the images are smaller."""
     with pytest.raises(UserError, match=match):
-        check_start(adapt(name, strategy(train="all")), start, SIZE, 1)
+        check_sides(adapt(name, strategy(train="all")), start, SIZE, 1, 3)

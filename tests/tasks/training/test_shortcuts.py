@@ -24,7 +24,7 @@ from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
 UNCHANGED = Augmentation(AugmentParams(flips=False, quarter_turns=False), upright=False)
 STRATEGIES: dict[str, dict[str, Any]] = {
     "head_only": {"train": "head", "epochs": 2},
-    "solved": {"train": "head", "solver": "lbfgs"},
+    "solved": {"train": "head", "solver": "lbfgs", "views": 2},
     "mlp_head": {"train": "head", "head": {"kind": "mlp", "hidden": 8}, "epochs": 2},
     "new_layers": {"train": "head", "head": {"kind": "on_top", "hidden": 8}, "epochs": 2},
     "freeze_first": {"train": ["stages[1:]", "head"], "epochs": 2},
@@ -33,6 +33,11 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "gradual": {"train": ["stages[2:]", "head"], "gradual": 1, "epochs": 3},
     "milestones": {"milestones": {0: "head", 1: "stages[-1]"}, "epochs": 3},
     "and_back": {"phases": [{"train": ["stages[-1]", "head"], "epochs": 1}, {"train": "head", "epochs": 2}]},
+    "and_back_averaged": {
+        "phases": [{"train": ["stages[-1]", "head"], "epochs": 1}, {"train": "head", "epochs": 2}],
+        "ema": 0.5,
+    },
+    "steps_then_solved": {"phases": [{"train": "head", "epochs": 2}, {"train": "head", "solver": "lbfgs"}], "views": 2},
     "norms_only": {"train": ["stages[1:]", "head"], "only": "norms", "epochs": 2},
     "lora": {"train": ["stages[-1]", "head"], "adapters": {"kind": "lora", "rank": 2}, "epochs": 2},
     "half": {"train": ["stages[-1]", "head"], "precision": "auto", "frozen_precision": "bfloat16", "epochs": 2},
@@ -72,6 +77,33 @@ def test_with_and_without_the_store(job: MakeJob, cache: Cache, monkeypatch: pyt
         assert loss == pytest.approx(losses[0], abs=tolerance)
         for key, tensor in outcomes[0].items():
             torch.testing.assert_close(tensor, others[key], atol=tolerance, rtol=tolerance, msg=key)
+
+
+def test_norms_that_train_are_never_folded_into_what_is_kept(
+    job: MakeJob, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a norm trains but not the convolution before it, the norm learns as it does without the store."""
+    settings: dict[str, Any] = {
+        "network_name": "vgg11_bn",
+        "train": ["stages[2:]", "head"],
+        "only": "norms",
+        "epochs": 1,
+    }
+    kept = with_(job(**settings), cache=cache, augment=UNCHANGED)
+    before = kept.state()
+    kept.fit()
+    monkeypatch.setattr(loop, "find", lambda *_: None)
+    anew = with_(job(place="anew", **settings), augment=UNCHANGED)
+    anew.fit()
+    moved = {key for key, tensor in kept.state().items() if not torch.equal(tensor, before[key])}
+    assert moved == {key for key, tensor in anew.state().items() if not torch.equal(tensor, before[key])}
+
+
+def test_a_solved_head_is_what_an_average_starts_from(job: MakeJob) -> None:
+    """A moving average of the weights does not bring back the head from before."""
+    alone = job(train="head", solver="lbfgs").fit()
+    averaged = job(place="averaged", train="head", solver="lbfgs", ema=0.9).fit()
+    assert averaged.best_loss == pytest.approx(alone.best_loss, abs=1e-5)
 
 
 def test_strategies_and_seeds_share_what_is_kept(job: MakeJob, cache: Cache) -> None:
