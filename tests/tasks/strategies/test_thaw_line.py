@@ -48,6 +48,15 @@ def test_no_line_where_the_first_layer_trains(train: object) -> None:
     assert divide(adapted.model, adapted.parts, names_that_train(plan, 0), torch.randn(2, 1, SIZE, SIZE)) is None
 
 
+def test_a_norm_that_trains_takes_its_convolution_along() -> None:
+    """In VGG the stem is a convolution and the first stage its norm, which may be folded into it."""
+    adapted, plan = network("vgg11_bn", strategy(train=["stages", "head"]))
+    trains = names_that_train(plan, 0)
+    assert "features.1" in trains
+    assert "features.0" not in trains
+    assert divide(adapted.model, adapted.parts, trains, torch.randn(2, 1, SIZE, SIZE)) is None
+
+
 def test_no_line_where_an_auxiliary_classifier_trains() -> None:
     """In training it answers, too, which a graph of the answers to images does not show."""
     adapted, plan = network("googlenet", strategy(groups={"stem": "(?!aux|fc).*", "aux": "aux.*", "head": "fc.*"},

@@ -79,26 +79,6 @@ def test_with_and_without_the_store(job: MakeJob, cache: Cache, monkeypatch: pyt
             torch.testing.assert_close(tensor, others[key], atol=tolerance, rtol=tolerance, msg=key)
 
 
-def test_norms_that_train_are_never_folded_into_what_is_kept(
-    job: MakeJob, cache: Cache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where a norm trains but not the convolution before it, the norm learns as it does without the store."""
-    settings: dict[str, Any] = {
-        "network_name": "vgg11_bn",
-        "train": ["stages[2:]", "head"],
-        "only": "norms",
-        "epochs": 1,
-    }
-    kept = with_(job(**settings), cache=cache, augment=UNCHANGED)
-    before = kept.state()
-    kept.fit()
-    monkeypatch.setattr(loop, "find", lambda *_: None)
-    anew = with_(job(place="anew", **settings), augment=UNCHANGED)
-    anew.fit()
-    moved = {key for key, tensor in kept.state().items() if not torch.equal(tensor, before[key])}
-    assert moved == {key for key, tensor in anew.state().items() if not torch.equal(tensor, before[key])}
-
-
 def test_a_solved_head_is_what_an_average_starts_from(job: MakeJob) -> None:
     """A moving average of the weights does not bring back the head from before."""
     alone = job(train="head", solver="lbfgs").fit()
