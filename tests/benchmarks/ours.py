@@ -1,6 +1,6 @@
 """What Thawline does, and the bare limits that it is held against; each is run in a process of its own.
 
-The working folder is a project after ``fetch``, ``prepare`` and ``backbone``.
+The working folder is a project after ``dvc repro prepare backbone``.
 """
 
 import json
