@@ -7,6 +7,7 @@ finished rows the next one takes over.
 """
 
 import json
+import mmap
 import os
 import threading
 import zlib
@@ -194,6 +195,13 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
         if not all(pool.map(lambda block: all(rows.read(entry) is not None for entry in block), blocks)):
             raise UserError(f"{pixels} was changed or damaged, its pixels are not those that were written: {again}")
     return store
+
+
+def let_go(pixels: Pixels) -> None:
+    """Unmap what was read of a mapped store: it stays in the kernel's cache, but takes no memory of this process."""
+    mapped: object = getattr(pixels, "base", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class _Rows:

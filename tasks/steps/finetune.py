@@ -109,11 +109,20 @@ def train(attempt: Attempt) -> None:
         settings = params.strategy(attempt.strategy)
         data = PreparedData.read()
         measurement = Measurement.read(attempt.work / "measured.json")
-        with tracking.history(attempt.run_id) as on_epoch:
+        trained_here: set[float] = set()
+        with tracking.history(attempt.run_id) as log:
+
+            def on_epoch(row: dict[str, float]) -> None:
+                trained_here.add(row["epoch"])
+                log(row)
+
             trained = trained_network(
                 settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
                 attempt.work / "checkpoint.safetensors", Reporter(attempt.strategy), on_epoch,
             )  # fmt: skip
+            for row in trained.progress.history:  # an attempt that died trained the others
+                if row["epoch"] not in trained_here:
+                    log(row)
         weights.save(trained.adapted.model.state_dict(), attempt.work / "model.safetensors")
         write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": trained.facts})
 

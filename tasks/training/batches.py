@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tasks.data.augmentation import Augmentation
 from tasks.data.reading import Pixels
+from tasks.data.store import let_go
 from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
@@ -39,7 +40,9 @@ class Split:
 
     def images(self, chosen: Rows) -> Tensor:
         """Return images as uint8 of shape (batch, channels, size, size) in channels-last memory format."""
-        return torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
+        images = torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
+        let_go(self.store)
+        return images
 
 
 class Batch(NamedTuple):

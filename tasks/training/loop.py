@@ -335,7 +335,7 @@ class _Training:
         with features_of_head(self._adapted) as seen:
             for split in (job.train, job.val):
                 self._answers(split)
-        found, count = torch.cat(seen).clone(), len(job.train)
+            found, count = torch.cat(seen), len(job.train)
         solved = solve(found[:count], job.train, found[count:], job.val, self._adapted.classes, job.settings)
         self._reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
         best = {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias}

@@ -48,7 +48,8 @@ def solve(
     """Return the linear head with the least regularised training loss.
 
     Args:
-        features: of the training images in float32, shape (images, features), on the device that shall compute.
+        features: of the training images in float32, shape (images, features), on the device that shall compute;
+            standardised in place, as are the validation images'.
         train: their classes and weights.
         val_features: of the validation images.
         val: their classes.
@@ -57,7 +58,8 @@ def solve(
     """
     mean, spread = features.mean(0), features.std(0, correction=0)
     scale = spread.clamp(min=max(LEAST_SPREAD * float(spread.square().mean().sqrt()), torch.finfo(torch.float32).tiny))
-    features, val_features = (features - mean) / scale, (val_features - mean) / scale
+    for values in (features, val_features):
+        values.sub_(mean).div_(scale)
     targets = train.targets.to(features.device)
     weights = None if train.weights is None else train.weights.to(features.device)
     loss = TrainingLoss(settings, train, classes, features.device)

@@ -3,6 +3,7 @@
 The working folder is a project after ``dvc repro prepare backbone``.
 """
 
+import itertools
 import json
 import shutil
 import statistics
@@ -21,18 +22,20 @@ from torch.nn.grad import conv2d_input
 
 from tasks import layout
 from tasks.data.augmentation import Augmentation
+from tasks.evaluation import metrics
 from tasks.params import StrategyParams, load_params
 from tasks.steps.prepared import PreparedData, network, probabilities_of
 from tasks.steps.training import measurement_for, trained_network
 from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import device
-from tasks.training.batches import INFERENCE_BATCH, training_batches
+from tasks.training.batches import INFERENCE_BATCH, Split, training_batches
 from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import watch_memory
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
 from tasks.training.loop import Fitting, fit, to_device
+from tasks.training.measuring import Measurement
 from tasks.training.optim import build
 from tasks.training.progress import Reporter
 from tasks.training.shortcuts import Shortcut, find
@@ -170,6 +173,62 @@ def epochs() -> None:
         fit(made.adapted, job, QUIET, lambda _, ends=ends: ends.append(time.monotonic()))
         found[f"{name}_seconds"] = statistics.median(np.diff(ends)[1:])
         found[f"{name}_first_seconds"] = float(np.diff(ends)[0])
+    _say(**found)
+
+
+@app.command()
+def copies(times: int) -> None:
+    """Seconds and memory of ``head_only``, from stored images to test metrics, on every image so many times."""
+    shutil.rmtree(layout.WORK / "activations", ignore_errors=True)
+    settings, data, hardware = _start("head_only")
+    many = layout.WORK / "copies.npy"
+    store = np.lib.format.open_memmap(
+        many, mode="w+", dtype=np.uint8, shape=(times * len(data.store), *data.store.shape[1:])
+    )
+    for at in range(times):
+        store[at * len(data.store) : (at + 1) * len(data.store)] = data.store
+    del store
+    pixels = np.load(many, mmap_mode="r")
+
+    def copied(name: str) -> Split:
+        split = data.split(name)
+        rows = np.concatenate([split.rows + at * len(data.store) for at in range(times)])
+        return Split(pixels, rows, split.targets.repeat(times))
+
+    augment = Augmentation(load_params().augment, upright=False)
+    (layout.WORK / "benchmark.safetensors").unlink(missing_ok=True)
+    started = time.monotonic()
+    with watch_memory(torch.device("cpu")) as peak:
+        made = network(settings, data)
+        job = Fitting(
+            settings, made.plan, copied("train"), copied("val"), augment, hardware,
+            layout.WORK / "benchmark.safetensors", data.cache(settings),
+        )  # fmt: skip
+        fit(made.adapted, job, QUIET, lambda _: None)
+        probabilities_of(made.adapted, copied("test"), settings)
+    _say(seconds=time.monotonic() - started, peak_mib=peak.mib)
+    many.unlink()
+
+
+@app.command()
+def precisions(strategy: str, seeds: int = 3) -> None:
+    """Test metrics of a strategy in bfloat16 less those in float32, and how much seeds differ (standard deviation)."""
+    params = load_params()
+    data, test = PreparedData.read(), []
+    checkpoint = layout.WORK / "benchmark.safetensors"
+    for precision, seed in itertools.product(("bfloat16", "float32"), range(seeds)):
+        own = params.strategy(strategy).model_copy(update={"precision": precision, "seed": seed})
+        made = network(own, data)
+        frozen = freezing.digests(made.adapted.model, made.plan.never_moved(update_statistics=own.updates_statistics))
+        checkpoint.unlink(missing_ok=True)
+        trained = trained_network(own, params, data, Measurement(), frozen, checkpoint, QUIET, lambda _: None)
+        split = data.split("test")
+        test.append(metrics.scores(split.targets.numpy(), probabilities_of(trained.adapted, split, own)))
+    found = {}
+    for name in test[0]:
+        values = np.array([float(scores[name] or np.nan) for scores in test]).reshape(2, seeds)
+        lower, full = values.mean(axis=1)
+        found |= {f"{name} difference": lower - full, f"{name} spread": values.std(axis=1, ddof=1).max()}
     _say(**found)
 
 

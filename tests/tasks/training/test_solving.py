@@ -30,7 +30,7 @@ def solved(weights: Tensor | None = None, **settings: Any) -> tuple[Solved, Tens
     """Return a head that is solved on some clouds, and the clouds."""
     (train, of_train), (val, of_val) = clouds(300, 0, weights), clouds(200, 1)
     return (
-        solve(train, of_train, val, of_val, CLASSES, strategy(train="head", **settings)),
+        solve(train.clone(), of_train, val.clone(), of_val, CLASSES, strategy(train="head", **settings)),
         train,
         of_train,
         val,
@@ -87,7 +87,7 @@ def test_a_feature_that_hardly_varies_stays_harmless() -> None:
     """A feature that is constant in training can't decide when it varies later."""
     (train, of_train), (val, of_val) = clouds(300, 0), clouds(200, 1)
     train[:, 0], val[:, 0] = 1.0, torch.linspace(-5, 5, 200)
-    head = solve(train, of_train, val, of_val, CLASSES, strategy(train="head"))
+    head = solve(train.clone(), of_train, val.clone(), of_val, CLASSES, strategy(train="head"))
     assert float(head.weight[:, 0].abs().max()) < 1e-6
     assert head.weight.isfinite().all()
 
@@ -96,6 +96,6 @@ def test_one_class_in_training_is_no_trap() -> None:
     """With a single class the head predicts it, finitely."""
     train, of_train = clouds(50, 0)
     single = Split(of_train.store, of_train.rows, torch.zeros_like(of_train.targets))
-    head = solve(train, single, train, single, CLASSES, strategy(train="head"))
+    head = solve(train.clone(), single, train.clone(), single, CLASSES, strategy(train="head"))
     assert head.weight.isfinite().all()
     assert bool(((train @ head.weight.T + head.bias).argmax(1) == 0).all())
