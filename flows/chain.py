@@ -82,10 +82,16 @@ def retrieve_backbone(force: bool) -> State[Any]:
 
 @link("probe data")
 def probe_data(force: bool) -> State[Any]:
-    """Measure on frozen features how much a random split would have pretended."""
-    from tasks.steps.probe import probe
+    """Measure what frozen features say of the data, and show which strategies are worth running."""
+    from tasks.comparison.recommendation import recommend
+    from tasks.params import load_params
+    from tasks.steps.probe import probe, read_probe
 
-    return _done(run_if_stale("probe", probe, force=force))
+    ran = run_if_stale("probe", probe, force=force)
+    advised = recommend(read_probe().facts, load_params().strategies)
+    rows = [advice.model_dump(mode="json") for advice in advised.order]
+    create_table_artifact(rows, key="recommendation", description=" ".join(advised.warnings) or "Before training.")
+    return _done(ran)
 
 
 @link("adapt (freeze, replace head)", task_run_name="adapt {strategy} (freeze, replace head)")
@@ -161,7 +167,7 @@ def publish(comparison: Any) -> None:
         for name, result in comparison.strategies.items()
     ]
     create_table_artifact(rows, key="comparison", description=comparison.verdict)
-    create_markdown_artifact(f"# {comparison.champion}\n\n{comparison.verdict}", key="verdict")
+    create_markdown_artifact(f"# {comparison.champion or 'No champion'}\n\n{comparison.verdict}", key="verdict")
     address = tracking.run_address(comparison.mlflow_experiment_id, comparison.mlflow_run_id)
     create_link_artifact(address, key="mlflow-run", link_text="the comparison in MLflow", description=address)
 

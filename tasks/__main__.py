@@ -45,10 +45,15 @@ def backbone() -> None:
 
 @app.command()
 def probe() -> None:
-    """Measure on frozen features how much better a random split would make results look."""
+    """Measure on frozen features what a random split would pretend, and which strategies are worth running."""
+    from tasks.comparison.recommendation import recommend
+    from tasks.params import load_params
     from tasks.steps.probe import probe as step
 
-    for found in step():
+    probed = step()
+    for line in recommend(probed.facts, load_params().strategies).lines():
+        typer.echo(line)
+    for found in probed.pretences:
         typer.echo(
             f"{found.probe}: accuracy {found.mean_grouped:.3f} if groups stay whole, {found.mean_random:.3f} by a "
             f"random split ({found.difference:+.3f} ± {found.standard_error:.3f})"

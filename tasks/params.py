@@ -562,11 +562,22 @@ class StrategyParams(TrainParams):
 
 
 class CompareParams(_Section):
-    """How strategies are compared; ``metric`` is read on the validation split."""
+    """How strategies are compared.
+
+    Attributes:
+        metric: what chooses the champion; read on the validation split.
+        confidence: of the intervals, and of what is called a difference.
+        resamples: of the images, for the intervals.
+        permutations: of the labels, for what would be scored by chance.
+        robustness_images: validation images, at most, that a strategy answers under each of 25 corruptions; 0: none.
+        seed: of all these draws.
+    """
 
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"] = "auroc"
     confidence: float = Field(0.95, gt=0.5, lt=1)
     resamples: int = Field(2000, ge=100, le=100_000)
+    permutations: int = Field(200, ge=100, le=100_000)
+    robustness_images: int = Field(50, ge=0, le=100_000)
     seed: int = 0
 
 

@@ -53,7 +53,11 @@ class WeightsRecord:
     @classmethod
     def read(cls, source: Path) -> "WeightsRecord":
         """Read a record that ``store`` wrote."""
-        content = read_json(source)
+        return cls.of(read_json(source))
+
+    @classmethod
+    def of(cls, content: dict[str, Any]) -> "WeightsRecord":
+        """Return the record whose fields, as plain data, these are."""
         return cls(**content | {"mean": tuple(content["mean"]), "std": tuple(content["std"])})
 
     def architecture(self) -> Architecture:

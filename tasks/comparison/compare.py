@@ -5,14 +5,29 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from tasks.comparison import statistics
-from tasks.comparison.schema import Part, Scores, StrategyResult, Versus
-from tasks.evaluation import metrics
+from tasks.comparison import pareto, statistics
+from tasks.comparison.recommendation import Recommendation, regret
+from tasks.comparison.schema import (
+    Advised,
+    Calibration,
+    Chance,
+    Part,
+    Robustness,
+    Scores,
+    StrategyResult,
+    Versus,
+    WorstGroup,
+)
+from tasks.evaluation import metrics, robustness
+from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.evaluation.predictions import probabilities_of
 from tasks.params import CompareParams
+
+CHEAPNESS = ("trainable_parameters", "train_seconds")  # of which the first decides
 
 
 @dataclass(frozen=True)
@@ -22,6 +37,7 @@ class Entrant:
     Attributes:
         run: what the fine-tuning recorded of itself (``run.json``).
         val, test: prediction tables, in the same order of images for every entrant.
+        robustness: its scores on corrupted images, if they were asked for.
     """
 
     name: str
@@ -29,6 +45,7 @@ class Entrant:
     history: list[dict[str, float]]
     val: pd.DataFrame
     test: pd.DataFrame
+    robustness: Robustness | None = None
 
 
 def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> list[StrategyResult]:
@@ -36,22 +53,29 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     val = _Resampled([entrant.val for entrant in entrants], classes, params)
     test = _Resampled([entrant.test for entrant in entrants], classes, params)
     values = [val.score(i, params.metric) for i in range(len(entrants))]
-    costs = [(entrant.run["trainable_parameters"], entrant.run["train_seconds"]) for entrant in entrants]
+    costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
     order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
     best = order[0]
+    versus = _versus(val, best, params)
+    efficient = pareto.front(
+        values, *([entrant.run[cost] for entrant in entrants] for cost in (*CHEAPNESS, "peak_memory_mib"))
+    )
     results = []
     for position, i in enumerate(order, 1):
-        run = entrants[i].run
-        versus = val.against(i, best, params)
+        run, scored = entrants[i].run, test.scores(i)
         results.append(
             StrategyResult(
                 name=entrants[i].name,
                 rank=position,
                 params=dict(run["params"]),
                 val=val.scores(i),
-                test=test.scores(i),
-                versus_best=Versus(**asdict(versus)),
-                tied=i == best or -versus.difference <= versus.standard_error,
+                test=scored,
+                calibration=_calibration(entrants[i], classes),
+                robustness=entrants[i].robustness,
+                worst_group=_worst_group(scored, params.metric),
+                versus_best=versus[i],
+                tied=i == best or -versus[i].difference <= versus[i].standard_error,
+                efficient=efficient[i],
                 train_seconds=run["train_seconds"],
                 peak_memory_mib=run["peak_memory_mib"],
                 trainable_parameters=run["trainable_parameters"],
@@ -68,14 +92,60 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     return results
 
 
+def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> Chance:
+    """Return what the best strategy would score on the validation split if the labels meant nothing."""
+    targets = _targets(entrants[0].val, classes)
+    answers = [probabilities_of(entrant.val, classes) for entrant in entrants]
+    best = statistics.best(params.metric, targets, answers)
+    shuffled = statistics.best_by_chance(params.metric, targets, answers, params.permutations, params.seed)
+    p_value = (int(np.sum(shuffled >= best)) + 1) / (len(shuffled) + 1)
+    return Chance(high=float(np.quantile(shuffled, params.confidence)), p_value=p_value)
+
+
+def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], metric: str) -> Advised:
+    """Return a recommendation with what following it would have cost on the validation split."""
+    scores = {result.name: value for result in ranked if (value := getattr(result.val, metric)) is not None}
+    costs = [regret(recommendation, scores, first) if scores else 0.0 for first in (1, 3)]
+    return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
+
+
+def _calibration(entrant: Entrant, classes: Sequence[str]) -> Calibration:
+    temperature = fit_temperature(probabilities_of(entrant.val, classes), _targets(entrant.val, classes))
+    probabilities = scaled(probabilities_of(entrant.test, classes), temperature)
+    after = metrics.scores(_targets(entrant.test, classes), probabilities)
+    return Calibration(temperature=temperature, test_ece=after["ece"] or 0.0, test_log_loss=after["log_loss"] or 0.0)
+
+
+def _worst_group(scores: Scores, metric: str) -> WorstGroup | None:
+    found = robustness.worst_group(scores.groups, metric)
+    return WorstGroup(**found._asdict()) if found else None
+
+
+def _targets(table: pd.DataFrame, classes: Sequence[str]) -> Integers:
+    codes = {label: code for code, label in enumerate(classes)}
+    return np.asarray(table["label"].map(codes), dtype=np.int64)
+
+
+def _versus(val: "_Resampled", best: int, params: CompareParams) -> dict[int, Versus]:
+    """Hold every strategy against the best one; the p-values are adjusted for the number of strategies."""
+    others = [i for i in range(val.entrants) if i != best]
+    paired = {i: val.against(i, best, params) for i in (best, *others)}
+    adjusted = statistics.holm([paired[i].p_value for i in others])
+    errors = statistics.holm([statistics.mcnemar(val.correct(i), val.correct(best)) for i in others])
+    found = {
+        i: Versus(**asdict(paired[i]), p_adjusted=p, mcnemar=e)
+        for i, p, e in zip(others, adjusted, errors, strict=True)
+    }
+    return {**found, best: Versus(**asdict(paired[best]), p_adjusted=1.0, mcnemar=1.0)}
+
+
 class _Resampled:
     """One split's predictions of every strategy, with all metrics on the same resamples."""
 
     def __init__(self, tables: Sequence[pd.DataFrame], classes: Sequence[str], params: CompareParams) -> None:
         self._classes, self._confidence = list(classes), params.confidence
         self._groups = tables[0]["subset"].tolist()
-        codes = {label: code for code, label in enumerate(classes)}
-        self._targets: Integers = np.asarray(tables[0]["label"].map(codes), dtype=np.int64)
+        self._targets = _targets(tables[0], classes)
         self._probabilities = [probabilities_of(table, classes) for table in tables]
         counts = statistics.draw(len(self._targets), params.resamples, params.seed)
         self._resampled: list[dict[str, Floats]] = [
@@ -83,6 +153,14 @@ class _Resampled:
             for p in self._probabilities
         ]
         self._scores = [metrics.scores(self._targets, p) for p in self._probabilities]
+
+    @property
+    def entrants(self) -> int:
+        return len(self._probabilities)
+
+    def correct(self, i: int) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = self._probabilities[i].argmax(axis=1) == self._targets
+        return found
 
     def score(self, i: int, metric: str) -> float:
         value = self._scores[i][metric]

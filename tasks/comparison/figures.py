@@ -176,7 +176,10 @@ def confusions(found: Comparison) -> Figure:
 
 
 def costs(found: Comparison) -> Figure:
-    """Return score against training seconds; the area of a dot grows with the share of trainable parameters."""
+    """Return score against training seconds; the area of a dot grows with the share of trainable parameters.
+
+    Efficient strategies have a ring.
+    """
     figure, axes = _figure(7.2, 3.4)
     for result in found.strategies.values():
         value = getattr(result.val, found.metric)
@@ -185,6 +188,15 @@ def costs(found: Comparison) -> Figure:
         share = result.trainable_parameters / result.parameters
         colour = SECOND if result.name == found.champion else ACCENT
         axes.scatter(max(result.train_seconds, 0.01), value, s=30 + 500 * share, color=colour, alpha=0.45, linewidth=0)
+        if result.efficient:
+            axes.scatter(
+                max(result.train_seconds, 0.01),
+                value,
+                s=30 + 500 * share,
+                facecolor="none",
+                edgecolor=INK,
+                linewidth=1.2,
+            )
         axes.annotate(
             f"{result.name}  {share:.1%}", (max(result.train_seconds, 0.01), value), textcoords="offset points",
             xytext=(6, 5), fontsize=8,
@@ -263,7 +275,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
         return figure, figure.subplots()
 
 
-def _starred(result: StrategyResult, champion: str) -> str:
+def _starred(result: StrategyResult, champion: str | None) -> str:
     return f"★ {result.name}" if result.name == champion else result.name
 
 

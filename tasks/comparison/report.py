@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.comparison import figures
+from tasks.comparison import figures, reliability_figures
 from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
 from tasks.comparison.figures import Picture
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Quality, rows
 from tasks.evaluation.leakage import Pretence
+from tasks.evaluation.predictions import probabilities_of
+from tasks.evaluation.robustness import Robustness
 from tasks.files import replacing, write_bytes
 
 TEMPLATE = "report.html"
@@ -55,6 +58,8 @@ def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: 
         "plans": figures.plans(found),
         "curves": figures.curves(found),
         "confusions": figures.confusions(found),
+        "reliability": _reliability(found, predictions),
+        "robustness": _robustness(found),
         "mistakes": figures.mistakes(predictions, found.data.classes, data.picture),
         "data_classes": contact_sheet(_samples(data.table), data.picture),
         "data_groups": contact_sheet(_groups(data.quality), data.picture) if data.quality.groups else None,
@@ -74,6 +79,17 @@ def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: 
     )
     write_bytes(target, page.encode())
     return list(files.values())
+
+
+def _reliability(found: Comparison, predictions: pd.DataFrame) -> Figure:
+    targets = np.asarray([found.data.classes.index(label) for label in predictions["label"]])
+    probabilities = probabilities_of(predictions, found.data.classes)
+    return reliability_figures.reliability(targets, probabilities, found.leader.calibration.temperature)
+
+
+def _robustness(found: Comparison) -> Figure | None:
+    measured = {name: Robustness(**r.robustness.model_dump()) for name, r in found.strategies.items() if r.robustness}
+    return reliability_figures.robustness(measured, METRIC_NAMES[found.metric]) if measured else None
 
 
 def run_figures(

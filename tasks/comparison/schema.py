@@ -4,7 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = 1
+from tasks.comparison.recommendation import Recommendation
+
+VERSION = 2
 
 
 class _Record(BaseModel):
@@ -35,7 +37,9 @@ class Versus(_Record):
     low: float
     high: float
     standard_error: float
-    p_value: float
+    p_value: float = Field(description="two-sided, of no difference, from the paired resamples")
+    p_adjusted: float = Field(description="the same, adjusted for the number of strategies (Holm)")
+    mcnemar: float = Field(description="exact p-value of equally many errors (McNemar), adjusted likewise")
 
 
 class Part(_Record):
@@ -49,6 +53,32 @@ class Part(_Record):
     )
 
 
+class Calibration(_Record):
+    """What the test split's probabilities are worth once they are divided by a temperature."""
+
+    temperature: float = Field(description="fitted on the validation split (Guo et al., ICML 2017); 1 changes nothing")
+    test_ece: float
+    test_log_loss: float
+
+
+class Robustness(_Record):
+    """The metric on corrupted validation images (after Hendrycks and Dietterich, ICLR 2019)."""
+
+    images: int = Field(description="number of images that it was measured on")
+    clean: float | None = Field(description="on these images as they are")
+    scores: dict[str, list[float | None]] = Field(description="of each kind of corruption, at severities 1 to 5")
+    mean: float | None = Field(description="over all kinds and severities")
+    relative_drop: float | None = Field(description="share of the clean score that is lost in the mean")
+
+
+class WorstGroup(_Record):
+    """The group of test images with the worst score of the metric, of those with 20 images or more."""
+
+    name: str
+    score: float
+    images: int
+
+
 class StrategyResult(_Record):
     """One strategy: what it was, what it reached, what it cost."""
 
@@ -57,8 +87,14 @@ class StrategyResult(_Record):
     params: dict[str, Any] = Field(description="its settings, shared ones included")
     val: Scores
     test: Scores
+    calibration: Calibration
+    robustness: Robustness | None = Field(description="null where it was not asked for")
+    worst_group: WorstGroup | None = Field(description="null without groups of a size that says something")
     versus_best: Versus
     tied: bool = Field(description="within one standard error of the best on the validation split")
+    efficient: bool = Field(
+        description="no other scores as high on validation with no more seconds, memory and trainable parameters"
+    )
     train_seconds: float
     peak_memory_mib: float
     trainable_parameters: int
@@ -85,11 +121,28 @@ class DataFacts(_Record):
     unusable: int = Field(description="files left out, listed in data/quarantine.parquet")
 
 
+class Chance(_Record):
+    """What the best strategy would score on the validation split if the labels meant nothing."""
+
+    high: float = Field(description="upper bound of the best score under permuted labels, at the confidence")
+    p_value: float = Field(description="of the best score, if nothing was learned; all strategies taken into account")
+
+
+class Advised(_Record):
+    """What was recommended before training, and what following it would have cost."""
+
+    recommendation: Recommendation
+    regret: float = Field(description="best validation score less that of the strategy recommended first")
+    regret_of_three: float = Field(description="the same for the best of the first three")
+
+
 class Comparison(_Record):
     """Everything that a comparison found."""
 
     schema_version: int = VERSION
-    champion: str
+    champion: str | None = Field(description="null if no strategy learned anything")
+    chance: Chance
+    advised: Advised
     verdict: str
     metric: str = Field(description="the validation metric that orders the strategies")
     confidence: float = Field(description="of every interval")
@@ -99,3 +152,8 @@ class Comparison(_Record):
     mlflow_run_id: str = Field(description="the parent run")
     mlflow_experiment_id: str
     strategies: dict[str, StrategyResult] = Field(description="by name, best first")
+
+    @property
+    def leader(self) -> StrategyResult:
+        """The champion, or without one the strategy with the best validation score."""
+        return self.strategies[self.champion or next(iter(self.strategies))]

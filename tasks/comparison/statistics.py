@@ -4,11 +4,12 @@ A resample is a row of counts: how often each image was drawn. The same rows ser
 are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binomtest
 
 from tasks.evaluation.metrics import Floats, Integers
 
@@ -85,7 +86,7 @@ class Paired:
         difference: on the images as they are.
         low, high: percentile interval over the resamples.
         standard_error: standard deviation over the resamples.
-        p_value: two-sided share of resamples in which the sign turns.
+        p_value: two-sided, from the share of resamples in which the sign turns.
     """
 
     difference: float
@@ -100,8 +101,53 @@ def paired(value: float, other: float, resampled: Floats, resampled_other: Float
     differences = resampled - resampled_other
     differences = differences[np.isfinite(differences)]
     low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
-    turned = min(float(np.mean(differences <= 0)), float(np.mean(differences >= 0)))
-    return Paired(value - other, float(low), float(high), float(differences.std()), min(1.0, 2 * turned))
+    turned = min(int(np.sum(differences <= 0)), int(np.sum(differences >= 0)))
+    p_value = min(1.0, 2 * (turned + 1) / (len(differences) + 1))
+    return Paired(value - other, float(low), float(high), float(differences.std()), p_value)
+
+
+def mcnemar(correct: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+    """Return the exact two-sided p-value of two classifiers that err equally often (McNemar, Psychometrika 12, 1947).
+
+    Args:
+        correct, other: whether each image was classified correctly, shape (images,).
+    """
+    only, only_other = int((correct & ~other).sum()), int((~correct & other).sum())
+    return float(binomtest(only, only + only_other).pvalue) if only + only_other else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values, dtype=float)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return [float(p) for p in adjusted]
+
+
+def best(metric: str, targets: Integers, answers: Sequence[Floats]) -> float:
+    """Return the best score of several strategies' probabilities; undefined ones count as -1."""
+    once = np.ones((1, len(targets)), dtype=np.float32)
+    return max(float(np.nan_to_num(METRICS[metric](once, targets, answer), nan=-1.0)[0]) for answer in answers)
+
+
+def best_by_chance(
+    metric: str, targets: Integers, answers: Sequence[Floats], permutations: int, seed: int
+) -> Floats:  # fmt: skip
+    """Return the best score of several strategies under permuted labels, shape (permutations,).
+
+    The largest of several scores is larger by chance than each; permuting the labels for all strategies at once takes
+    that into account (Westfall and Young, Resampling-Based Multiple Testing, 1993).
+
+    Args:
+        metric: one of ``METRICS``.
+        targets: classes as integers, shape (images,).
+        answers: probabilities of every strategy, each of shape (images, classes).
+        permutations: how many.
+        seed: of the permutations.
+    """
+    rng = np.random.default_rng(seed)
+    return np.asarray([best(metric, rng.permutation(targets), answers) for _ in range(permutations)])
 
 
 def _one_hot(classes: Integers, count: int) -> npt.NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Which strategy wins, and the paragraph that says why."""
 
-from tasks.comparison.schema import StrategyResult
+from tasks.comparison.schema import Chance, StrategyResult
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -11,20 +11,28 @@ METRIC_NAMES = {
 }
 
 
-def champion(ranked: list[StrategyResult]) -> StrategyResult:
-    """Return the cheapest strategy that ties with the best one; fewer trainable parameters, then seconds, are cheaper.
+def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) -> StrategyResult | None:
+    """Return the cheapest strategy that ties with the best one, or None if nothing was learned.
 
-    A tie is a paired difference within one standard error (the one-standard-error rule of Breiman et al.,
-    Classification and Regression Trees, 1984, on paired resamples).
+    Fewer trainable parameters, then seconds, are cheaper. A tie is a paired difference within one standard error (the
+    one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, on paired resamples).
     """
+    if chance.p_value > 1 - confidence:
+        return None
     tied = [result for result in ranked if result.tied]
     return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
 
 
-def paragraph(ranked: list[StrategyResult], metric: str, confidence: float) -> str:
+def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float) -> str:
     """Return the verdict on strategies ordered from best to worst."""
-    winner, best = champion(ranked), ranked[0]
+    winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
+    if winner is None:
+        return (
+            f"Nothing was learned: the best validation {name}, {_figure(getattr(best.val, metric))} of {best.name}, is "
+            f"no better than what {chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at "
+            f"{confidence:.0%}). There is no champion: check the labels, or bring more images."
+        )
     sentences = [
         f"{winner.name} wins: validation {name} {_with_interval(winner, 'val', metric)}, "
         f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy {_figure(winner.test.accuracy)} "
@@ -38,17 +46,19 @@ def paragraph(ranked: list[StrategyResult], metric: str, confidence: float) -> s
             f"{_share(winner.train_seconds, best.train_seconds)} of the time."
         )
     else:
-        behind = [result for result in ranked[1:] if result.versus_best.high >= 0]
+        behind = [result for result in ranked[1:] if result.versus_best.p_adjusted > 1 - confidence]
         if behind:
             names = _and([result.name for result in behind])
             sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
         elif len(ranked) > 1:
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
-    sentences += _against_scratch(winner, ranked, metric)
+    sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
 
 
-def _against_scratch(winner: StrategyResult, ranked: list[StrategyResult], metric: str) -> list[str]:
+def _against_scratch(
+    winner: StrategyResult, ranked: list[StrategyResult], metric: str, confidence: float
+) -> list[str]:  # fmt: skip
     scratch = next((result for result in ranked if result.params["start"] == "random"), None)
     if scratch is None:
         return []
@@ -56,7 +66,7 @@ def _against_scratch(winner: StrategyResult, ranked: list[StrategyResult], metri
         return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
     gain = (getattr(winner.test, metric) or 0) - (getattr(scratch.test, metric) or 0)
     name = METRIC_NAMES[metric]
-    if scratch.versus_best.high >= 0:
+    if scratch.versus_best.p_adjusted > 1 - confidence:
         return [
             f"Warning: training from scratch can't be told apart from the best ({_signed(-gain)} test {name} against "
             f"{winner.name}): the pretrained weights help little."

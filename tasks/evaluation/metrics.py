@@ -47,9 +47,13 @@ def expected_calibration_error(targets: Integers, probabilities: Floats, bins: i
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gap = np.bincount(bin_of, weights=confidence - correct, minlength=bins)
+    gap = np.bincount(confidence_bins(confidence, bins), weights=confidence - correct, minlength=bins)
     return float(np.abs(gap).sum() / len(targets))
+
+
+def confidence_bins(confidence: Floats, bins: int) -> Integers:
+    """Return which of the equal-width bins between 0 and 1 each confidence is in, from 0; 1 is in the last."""
+    return np.minimum((confidence * bins).astype(np.int64), bins - 1)
 
 
 def report(targets: Integers, probabilities: Floats, labels: Sequence[str], groups: Sequence[str]) -> dict[str, Any]:

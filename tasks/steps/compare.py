@@ -10,16 +10,20 @@ import pandas as pd
 from tasks import layout, tracking, versioning
 from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
-from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
+from tasks.comparison.recommendation import recommend
+from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, Robustness, StrategyResult
 from tasks.data import manifest, splits
 from tasks.data.quality import rows
-from tasks.evaluation import predictions
-from tasks.files import read_json, write_bytes
-from tasks.params import Params, StrategyParams, load_params
+from tasks.data.store import index_of
+from tasks.evaluation import metrics, predictions, robustness
+from tasks.files import digest_of, read_json, sha256_of, write_bytes, write_json
+from tasks.params import CompareParams, Params, StrategyParams, load_params
+from tasks.steps.champion import crown
 from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, shared_params, tags
+from tasks.strategies.surgery import Adapted
 
 
 def compare() -> Comparison:
@@ -27,19 +31,23 @@ def compare() -> Comparison:
     params = load_params(layout.PARAMS)
     data = PreparedData.read()
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
-    entrants = [_entrant(name, settings, data) for name, settings in params.strategies.items()]
+    entrants = [_entrant(name, settings, data, params.compare) for name, settings in params.strategies.items()]
     ranked = comparing.rank(entrants, data.classes, params.compare)
+    chance = comparing.chance(entrants, data.classes, params.compare)
+    advised = comparing.advised(recommend(read_probe().facts, params.strategies), ranked, params.compare.metric)
     parent = tracking.start_run(
         "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params)
     )
     try:
-        found = _comparison(params, data, ranked, read_at, parent)
+        found = _comparison(params, data, ranked, chance, advised, read_at, parent)
         tests = pd.concat([entrant.test for entrant in entrants], ignore_index=True)
         manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
-        winner = next(entrant.test for entrant in entrants if entrant.name == found.champion)
+        winner = next(entrant.test for entrant in entrants if entrant.name == found.leader.name)
         figures = report.write(found, winner, _data_page(data), layout.REPORT, layout.WORK / "figures")
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
+        if found.champion:
+            tracking.set_tags(parent, {"thawline.champion_version": crown(found, params, data)})
     except BaseException:
         tracking.abandon(parent)
         raise
@@ -52,8 +60,9 @@ def last_comparison() -> Comparison:
     return Comparison.model_validate_json(layout.COMPARISON.read_text(encoding="utf-8"))
 
 
-def _entrant(name: str, settings: StrategyParams, data: PreparedData) -> comparing.Entrant:
-    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
+def _entrant(name: str, settings: StrategyParams, data: PreparedData, params: CompareParams) -> comparing.Entrant:
+    model = layout.run_file(name, "model.safetensors")
+    adapted = with_weights(settings, data, model)
     tested = probabilities_of(adapted, data.split("test"), settings)
     history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
     return comparing.Entrant(
@@ -62,12 +71,37 @@ def _entrant(name: str, settings: StrategyParams, data: PreparedData) -> compari
         history,
         manifest.read_table(layout.run_file(name, "predictions.parquet"), predictions.PREDICTIONS),
         predictions.table(name, data.rows("test"), tested, data.classes),
+        _robustness(sha256_of(model), adapted, settings, data, params) if params.robustness_images else None,
     )
 
 
+def _robustness(
+    model: str, adapted: Adapted, settings: StrategyParams, data: PreparedData, params: CompareParams
+) -> Robustness:
+    """Return a model's scores on corrupted validation images, which are measured once."""
+    asked = {"model": model, "images": params.robustness_images, "metric": params.metric, "seed": params.seed}
+    kept = layout.WORK / "robustness" / f"{digest_of(asked | {'pixels': sha256_of(index_of(layout.PIXELS))})}.json"
+    if not kept.is_file():
+        found = robustness.robustness(
+            lambda split: probabilities_of(adapted, split, settings),
+            data.split("val"),
+            lambda targets, probabilities: metrics.scores(targets, probabilities)[params.metric],
+            params.robustness_images,
+            params.seed,
+        )
+        write_json(kept, asdict(found))
+    return Robustness.model_validate(read_json(kept))
+
+
 def _comparison(
-    params: Params, data: PreparedData, ranked: list[StrategyResult], read_at: str, parent: str
-) -> Comparison:  # fmt: skip
+    params: Params,
+    data: PreparedData,
+    ranked: list[StrategyResult],
+    chance: Chance,
+    advised: Advised,
+    read_at: str,
+    parent: str,
+) -> Comparison:
     quarantine = manifest.read_table(layout.QUARANTINE, manifest.QUARANTINE)
     facts = DataFacts(
         source=params.data.source,
@@ -79,9 +113,12 @@ def _comparison(
         images={split: len(data.rows(split)) for split in splits.SPLITS},
         unusable=len(quarantine),
     )
+    winner = verdict.champion(ranked, chance, params.compare.confidence)
     return Comparison(
-        champion=verdict.champion(ranked).name,
-        verdict=verdict.paragraph(ranked, params.compare.metric, params.compare.confidence),
+        champion=winner.name if winner else None,
+        chance=chance,
+        advised=advised,
+        verdict=verdict.paragraph(ranked, chance, params.compare.metric, params.compare.confidence),
         metric=params.compare.metric,
         confidence=params.compare.confidence,
         test_read_at=read_at,
@@ -94,7 +131,7 @@ def _comparison(
 
 
 def _data_page(data: PreparedData) -> report.DataPage:
-    return report.DataPage(read_quality(), read_probe(), data.table, data.picture)
+    return report.DataPage(read_quality(), read_probe().pretences, data.table, data.picture)
 
 
 def _track_comparison(found: Comparison, figures: list[Path]) -> None:
@@ -105,10 +142,10 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
             result.mlflow_run_id,
             {"thawline.rank": str(result.rank), "thawline.champion": str(name == found.champion).lower()},
         )
-    champion = found.strategies[found.champion]
-    tracking.log_metrics(found.mlflow_run_id, final_metrics("val", champion.val.model_dump()))
-    tracking.log_metrics(found.mlflow_run_id, final_metrics("test", champion.test.model_dump()))
-    tracking.set_tags(found.mlflow_run_id, {"thawline.champion": found.champion, "mlflow.note.content": found.verdict})
+    tracking.log_metrics(found.mlflow_run_id, final_metrics("val", found.leader.val.model_dump()))
+    tracking.log_metrics(found.mlflow_run_id, final_metrics("test", found.leader.test.model_dump()))
+    named = {"thawline.champion": found.champion or "none", "mlflow.note.content": found.verdict}
+    tracking.set_tags(found.mlflow_run_id, named)
     tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS, layout.QUALITY])
     table = layout.WORK / "data_quality.csv"  # which MLflow's UI shows as a table
     write_bytes(table, pd.DataFrame(rows(read_quality())).to_csv(index=False).encode())

@@ -1,47 +1,65 @@
 """What frozen features say of the data before anything is trained."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import pandas as pd
 
 from tasks import layout
-from tasks.data import manifest
+from tasks.comparison.recommendation import Facts
 from tasks.errors import UserError
 from tasks.evaluation.leakage import Pretence, pretences
+from tasks.evaluation.transferability import Features, transferability
 from tasks.files import read_json, write_json
 from tasks.params import StrategyParams, load_params
+from tasks.steps.prepared import PreparedData, network
+from tasks.strategies.surgery import Adapted
+from tasks.training import device
+from tasks.training.batches import Split
+from tasks.training.domain import divergences, pixel_distance, sample
+from tasks.training.features import features
+from tasks.training.progress import Reporter
+
+PROBED_IMAGES = 1000  # on which pretrained and random features are compared
+NO_WEIGHTS = "random"
 
 
-def probe() -> list[Pretence]:
-    """Measure how much better a random split would make results look; without groups there is nothing to measure.
+@dataclass(frozen=True)
+class Probe:
+    """What is known before training.
+
+    Attributes:
+        pretences: how much better a random split would make results look; nothing if no images are in groups.
+        facts: what strategies are recommended by.
+    """
+
+    pretences: list[Pretence]
+    facts: Facts
+
+
+def probe() -> Probe:
+    """Measure what frozen features say of the classes, and how far the images are from the pretraining's.
 
     The test split isn't touched: training and validation images are divided anew, by groups and at random.
     """
-    seed = load_params(layout.PARAMS).split.seed
-    table = manifest.read_table(layout.MANIFEST, manifest.MANIFEST)
-    seen = table[table["split"] != "test"]
-    found = _measured(seen, seed) if (seen["group"] != "").any() else []
-    write_json(layout.PROBE, {"pretences": [vars(pretence) for pretence in found]})
+    data, params = PreparedData.read(), load_params(layout.PARAMS)
+    seen = data.table[data.table["split"] != "test"]
+    split, groups, seed = data.chosen(seen), seen["group"].tolist(), params.split.seed
+    pretrained, values = _features(data, split, "pretrained")
+    held_out = float((seen["split"] == "val").mean())
+    found = Probe(
+        pretences(values, split.targets.numpy(), groups, held_out, seed) if any(groups) else [],
+        _facts(data, seen, pretrained, values, seed),
+    )
+    content = {
+        "pretences": [vars(pretence) for pretence in found.pretences],
+        "facts": found.facts.model_dump(mode="json"),
+    }
+    write_json(layout.PROBE, content)
     return found
 
 
-def _measured(seen: pd.DataFrame, seed: int) -> list[Pretence]:
-    from tasks.steps.prepared import PreparedData, network
-    from tasks.training import device
-    from tasks.training.features import features
-    from tasks.training.progress import Reporter
-
-    shared = load_params(layout.PARAMS).train
-    own = {"device": shared.device, "precision": shared.precision, "activations_gib": shared.activations_gib}
-    data, head_only = PreparedData.read(), StrategyParams.model_validate({"train": "head", **own})
-    device.keep_freed_memory()
-    split, made = data.chosen(seen), network(head_only, data)
-    values = features(
-        made.adapted, made.plan, split, device.choose(head_only), data.cache(head_only), Reporter("probe")
-    ).numpy()
-    held_out = float((seen["split"] == "val").mean())
-    return pretences(values, split.targets.numpy(), seen["group"].tolist(), held_out, seed)
-
-
-def read_probe() -> list[Pretence]:
+def read_probe() -> Probe:
     """Return what ``probe`` found.
 
     Raises:
@@ -49,4 +67,41 @@ def read_probe() -> list[Pretence]:
     """
     if not layout.PROBE.is_file():
         raise UserError(f"{layout.PROBE} does not exist: run 'dvc repro' to make it")
-    return [Pretence(**pretence) for pretence in read_json(layout.PROBE)["pretences"]]
+    content = read_json(layout.PROBE)
+    return Probe([Pretence(**pretence) for pretence in content["pretences"]], Facts.model_validate(content["facts"]))
+
+
+def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:
+    """Measure what strategies are recommended by; features of random weights on some of the images only."""
+    some = np.sort(np.random.default_rng(seed).permutation(len(seen))[:PROBED_IMAGES])
+    rows = seen.iloc[some]
+    split, groups = data.chosen(rows), rows["group"].tolist()
+    classes = split.targets.numpy()
+    has_weights = data.record.source != NO_WEIGHTS
+    random = transferability(_features(data, split, "random")[1], classes, groups, seed) if has_weights else None
+    counts = seen.loc[seen["split"] == "train", "label"].value_counts()
+    return Facts(
+        images={label: int(counts.get(label, 0)) for label in data.classes},
+        parts=tuple(part.name for part in pretrained.parts),
+        channels=data.channels,
+        channels_fit="stem" not in pretrained.new,
+        pretrained=transferability(values[some], classes, groups, seed),
+        random=random,
+        pixel_distance=pixel_distance(pretrained.normalisation, split),
+        divergences=divergences(pretrained, sample(split), device.choose(_head_only())) if has_weights else {},
+    )
+
+
+def _features(data: PreparedData, split: Split, start: str) -> tuple[Adapted, Features]:
+    """Return a network before training and its features; random weights need float32, see ``transferability``."""
+    settings = _head_only(start=start, **({"precision": "float32"} if start == "random" else {}))
+    made = network(settings, data)
+    device.keep_freed_memory()
+    found = features(made.adapted, made.plan, split, device.choose(settings), data.cache(settings), Reporter("probe"))
+    return made.adapted, found.numpy()
+
+
+def _head_only(**own: str) -> StrategyParams:
+    shared = load_params(layout.PARAMS).train
+    kept = {"device": shared.device, "precision": shared.precision, "activations_gib": shared.activations_gib}
+    return StrategyParams.model_validate({"train": "head", **kept, **own})

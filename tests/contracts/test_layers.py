@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-ROOMS = ("data", "backbones", "strategies", "training", "evaluation", "comparison")
+ROOMS = ("data", "backbones", "strategies", "training", "evaluation", "serving", "comparison")
 HOUSE = ("tasks", "flows")
 # What is kept out of everything but the modules named.
 KEPT = {"prefect": ("flows",), "mlflow": ("tasks.tracking",), "dvc": ("tasks.versioning",)}

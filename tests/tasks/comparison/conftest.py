@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 
 from tasks.comparison import verdict
-from tasks.comparison.compare import Entrant, rank
-from tasks.comparison.schema import Comparison, DataFacts, StrategyResult
+from tasks.comparison.compare import Entrant, advised, rank
+from tasks.comparison.recommendation import Advice, Kind, Recommendation
+from tasks.comparison.schema import Chance, Comparison, DataFacts, Robustness, StrategyResult
 from tasks.evaluation import predictions
+from tasks.evaluation.corruptions import KINDS, SEVERITIES
 from tasks.params import CompareParams
 
 PARAMS = CompareParams(metric="auroc", resamples=300)
 TOTAL = 1000
+LEARNED = Chance(high=0.6, p_value=0.001)
 MakeEntrant = Callable[..., Entrant]
 MakeComparison = Callable[..., Comparison]
 
@@ -88,7 +91,9 @@ def entrant(cells: Path) -> MakeEntrant:
             "best_epoch": 2,
             "mlflow_run_id": f"run-of-{name}",
         }
-        return Entrant(name, run, history, tables["val"], tables["test"])
+        corrupted = {kind: [0.8 - 0.05 * severity for severity in SEVERITIES] for kind in KINDS}
+        robust = Robustness(images=8, clean=0.8, scores=corrupted, mean=0.65, relative_drop=0.1875)
+        return Entrant(name, run, history, tables["val"], tables["test"], robust)
 
     return make
 
@@ -98,11 +103,25 @@ def ranked_of(entrants: Sequence[Entrant], classes: Sequence[str] = ("intact", "
     return rank(entrants, list(classes), PARAMS)
 
 
-def comparison_of(ranked: list[StrategyResult], classes: Sequence[str] = ("intact", "broken")) -> Comparison:
+def recommended(names: Sequence[str]) -> Recommendation:
+    """Return a recommendation in this order."""
+    order = tuple(
+        Advice(name=name, kind=Kind.FULL, expected_rank=place, worth_running=place < 3, reason=f"reason <{place}>")
+        for place, name in enumerate(names, 1)
+    )
+    return Recommendation(order=order, warnings=("Beware of <few> images.",))
+
+
+def comparison_of(
+    ranked: list[StrategyResult], classes: Sequence[str] = ("intact", "broken"), chance: Chance = LEARNED
+) -> Comparison:
     """Return a whole comparison of results."""
+    winner = verdict.champion(ranked, chance, PARAMS.confidence)
     return Comparison(
-        champion=verdict.champion(ranked).name,
-        verdict=verdict.paragraph(ranked, PARAMS.metric, PARAMS.confidence),
+        champion=winner.name if winner else None,
+        chance=chance,
+        advised=advised(recommended([result.name for result in ranked[::-1]]), ranked, PARAMS.metric),
+        verdict=verdict.paragraph(ranked, chance, PARAMS.metric, PARAMS.confidence),
         metric=PARAMS.metric,
         confidence=PARAMS.confidence,
         test_read_at="2024-01-02T03:04:05+00:00",

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from tasks.comparison.compare import rank
+from tasks.comparison.compare import chance, rank
 from tasks.comparison.schema import StrategyResult
 from tasks.evaluation import metrics
 from tasks.evaluation.predictions import probabilities_of
 from tasks.params import CompareParams
-from tests.tasks.comparison.conftest import MakeEntrant, ranked_of
+from tests.tasks.comparison.conftest import PARAMS, MakeEntrant, ranked_of
 
 CLASSES = ["intact", "broken"]
 
@@ -104,3 +104,31 @@ def test_the_seed_decides_the_resamples(entrant: MakeEntrant) -> None:
     assert first is not None
     assert other is not None
     np.testing.assert_allclose(first, other, atol=0.05)
+
+
+def test_many_strategies_make_a_difference_less_certain(entrant: MakeEntrant) -> None:
+    """The same two strategies are told apart with less confidence when more were tried."""
+    best, near = entrant("best", 6.0), entrant("near", 1.5, seed=1)
+    alone = ranked_of([best, near])[1].versus_best
+    crowd = [entrant(f"other{seed}", 1.0, seed=seed) for seed in range(2, 7)]
+    among = next(result for result in ranked_of([best, near, *crowd]) if result.name == "near").versus_best
+    assert alone.p_adjusted == alone.p_value == among.p_value
+    assert among.p_adjusted > alone.p_adjusted
+    assert among.mcnemar >= alone.mcnemar
+
+
+def test_what_nothing_beats_in_everything_is_efficient(entrant: MakeEntrant) -> None:
+    """The best and the cheapest are; one that is worse and dearer than another is not."""
+    ranked = ranked_of(
+        [entrant("best", 4.0, 900, 90.0), entrant("cheap", 1.0, 1, 1.0), entrant("wasted", 0.5, 900, 99.0)]
+    )
+    assert {result.name for result in ranked if result.efficient} == {"best", "cheap"}
+
+
+def test_skill_beats_chance_and_guesses_do_not(entrant: MakeEntrant) -> None:
+    """Among many strategies that know nothing, even the luckiest is not taken for one that learned."""
+    guesses = [entrant(f"guess{seed}", 0.0, seed=seed) for seed in range(8)]
+    assert chance(guesses, CLASSES, PARAMS).p_value > 0.05
+    learned = chance([*guesses, entrant("learned", 3.0)], CLASSES, PARAMS)
+    assert learned.p_value < 0.05
+    assert 0.5 < learned.high < 1

@@ -120,6 +120,8 @@ def test_every_picture_is_embedded(written: Written) -> None:
         "curves",
         "confusions",
         "mistakes",
+        "reliability",
+        "robustness",
         "data_classes",
         "data_groups",
     }
@@ -148,8 +150,8 @@ def test_every_strategy_has_its_row(written: Written) -> None:
         star = "★ " if result.name == written.found.champion else ""
         assert row[0].strip() == f"{star}{result.name}"
         assert f"{result.val.auroc:.3f}" in row[1]
-        assert f"{result.test.auroc:.3f}" in row[3]
-        assert f"{result.test.accuracy:.3f}" in row[4]
+        assert f"{result.test.auroc:.3f}" in row[4]
+        assert f"{result.test.accuracy:.3f}" in row[5]
         assert f"{result.trainable_parameters:,}" in row[-1]
 
 
@@ -248,3 +250,16 @@ def test_a_run_has_its_pictures(tmp_path: Path) -> None:
     for file in files:
         with Image.open(file) as image:
             assert min(image.size) > 200
+
+
+def test_the_advice_is_shown_with_what_came_of_it(written: Written) -> None:
+    """Every strategy with its reason and its score, in the recommended order; warnings as text, not as mark-up."""
+    advice = written.found.advised.recommendation.order
+    header = next(i for i, row in enumerate(written.page.rows) if row and row[0] == "expected")
+    for row, one in zip(written.page.rows[header + 1 :], advice, strict=False):
+        assert row[1].strip() == one.name
+        assert one.reason in row[2]
+        assert f"{written.found.strategies[one.name].val.auroc:.3f}" in row[3]
+    text = " ".join(written.page.text.split())
+    assert "Beware of <few> images." in text
+    assert f"would have cost {written.found.advised.regret:.3f} validation AUROC" in text

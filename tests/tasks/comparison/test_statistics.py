@@ -159,3 +159,28 @@ def test_undefined_resamples_do_not_count() -> None:
     expected = statistics.paired(value, other, resampled[2:], resampled_other[2:], 0.9)
     resampled[0], resampled_other[1] = np.nan, np.nan
     assert statistics.paired(value, other, resampled, resampled_other, 0.9) == expected
+
+
+@settings(max_examples=50, deadline=None)
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_adjusted_p_values_are_holms(p_values: list[float]) -> None:
+    """The step-down definition, hypothesis by hypothesis; order is kept and nothing becomes more certain."""
+    found = statistics.holm(p_values)
+    ordered = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for place, i in enumerate(ordered):
+        steps = [(len(p_values) - k) * p_values[ordered[k]] for k in range(place + 1)]
+        assert found[i] == pytest.approx(min(1.0, max(steps)))
+        assert found[i] >= p_values[i]
+
+
+def test_mcnemar_counts_only_where_two_disagree() -> None:
+    """Images that both get right or wrong say nothing; the fewer one-sided errors, the less certain."""
+    both = np.ones(50, dtype=bool)
+    assert statistics.mcnemar(both, both) == 1
+    one_sided = both.copy()
+    one_sided[:10] = False
+    fewer = both.copy()
+    fewer[:2] = False
+    assert statistics.mcnemar(one_sided, both) == pytest.approx(2 * 0.5**10)
+    assert statistics.mcnemar(one_sided, both) == statistics.mcnemar(both, one_sided)
+    assert statistics.mcnemar(fewer, both) == pytest.approx(0.5)

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from tasks.comparison import verdict
-from tasks.comparison.schema import StrategyResult, Versus
-from tests.tasks.comparison.conftest import MakeEntrant, ranked_of
+from tasks.comparison.schema import Chance, StrategyResult, Versus
+from tests.tasks.comparison.conftest import LEARNED, MakeEntrant, ranked_of
 
 
 def planted(
@@ -19,6 +19,8 @@ def planted(
         high=difference + 2 * error,
         standard_error=error,
         p_value=0.5,
+        p_adjusted=0.01 if difference + 2 * error < 0 else 0.5,
+        mcnemar=0.5,
     )
     tied = difference == 0 or -difference <= error
     return base.model_copy(update={"name": name, "versus_best": versus, "tied": tied, **changes})
@@ -32,7 +34,14 @@ def base(entrant: MakeEntrant) -> StrategyResult:
 
 def paragraph(ranked: list[StrategyResult]) -> str:
     """Return the verdict by AUROC."""
-    return verdict.paragraph(ranked, "auroc", 0.95)
+    return verdict.paragraph(ranked, LEARNED, "auroc", 0.95)
+
+
+def winner(ranked: list[StrategyResult]) -> str:
+    """Return the champion's name."""
+    found = verdict.champion(ranked, LEARNED, 0.95)
+    assert found is not None
+    return found.name
 
 
 def test_without_a_tie_the_best_wins(base: StrategyResult) -> None:
@@ -41,7 +50,7 @@ def test_without_a_tie_the_best_wins(base: StrategyResult) -> None:
         planted(base, "full", trainable_parameters=900),
         planted(base, "head_only", -0.2, trainable_parameters=1, train_seconds=0.1),
     ]
-    assert verdict.champion(ranked).name == "full"
+    assert winner(ranked) == "full"
     text = paragraph(ranked)
     assert text.startswith("full wins")
     assert "ahead of every other strategy" in text
@@ -56,7 +65,7 @@ def test_a_tie_goes_to_the_cheaper(base: StrategyResult) -> None:
         planted(base, "quick", -0.005, trainable_parameters=90, train_seconds=10.0),
         planted(base, "worse", -0.3, trainable_parameters=1, train_seconds=1.0),
     ]
-    assert verdict.champion(ranked).name == "quick"
+    assert winner(ranked) == "quick"
     text = paragraph(ranked)
     assert text.startswith("quick wins")
     assert "full scored +0.005 higher" in text
@@ -136,6 +145,17 @@ def test_equal_strategies_are_not_called_higher(entrant: MakeEntrant) -> None:
 @pytest.mark.parametrize("metric", verdict.METRIC_NAMES)
 def test_every_metric_has_a_verdict(entrant: MakeEntrant, metric: str) -> None:
     """Whatever metric is asked for, the paragraph names it in words."""
-    text = verdict.paragraph(ranked_of([entrant("a", 2.0), entrant("b", 1.0)]), metric, 0.9)
+    text = verdict.paragraph(ranked_of([entrant("a", 2.0), entrant("b", 1.0)]), LEARNED, metric, 0.9)
     assert f"validation {verdict.METRIC_NAMES[metric]} " in text
     assert "_" not in text
+
+
+def test_what_chance_gives_too_is_no_victory(base: StrategyResult) -> None:
+    """Where permuted labels score as high there is no champion, and the verdict says what to do."""
+    chance = Chance(high=0.61, p_value=0.3)
+    ranked = [planted(base, "full"), planted(base, "scratch", -0.1, params=SCRATCH)]
+    assert verdict.champion(ranked, chance, 0.95) is None
+    text = verdict.paragraph(ranked, chance, "auroc", 0.95)
+    assert text.startswith("Nothing was learned")
+    assert "30% of label permutations" in text
+    assert "wins" not in text

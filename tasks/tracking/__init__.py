@@ -4,19 +4,15 @@ Runs are always addressed by id: nothing here depends on an active run, so that 
 """
 
 import json
-import logging
-import os
-import re
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -28,38 +24,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from tasks.errors import UserError
+from tasks.tracking.store import absolute_uri, client, experiment_id, run_address, shown_uri, stored
 
-EXPERIMENT = "thawline"
-EMBEDDED_STORE = "sqlite:///mlflow.db"
-EMBEDDED_UI = "http://127.0.0.1:5000"
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
 ROWS_AT_ONCE = 100  # MLflow takes 1,000 metrics in a batch
 NOW = ""  # the key of the seconds at which a row was handed over
 
-# MLflow logs a failing database with its traceback; the sentence that says so is raised here.
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-
-P = ParamSpec("P")
-Answer = TypeVar("Answer")
-
-
-def _stored(function: Callable[P, Answer]) -> Callable[P, Answer]:
-    """Turn a failure of the tracking store (a full disk, a server that is gone) into one sentence."""
-
-    @wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> Answer:
-        try:
-            return function(*args, **kwargs)
-        except (MlflowException, SQLAlchemyError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(
-                f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
-                "command again; finished work was kept"
-            ) from error
-
-    return guarded
+__all__ = [
+    "DataIdentity", "abandon", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_files",
+    "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,17 +46,17 @@ class DataIdentity:
     digest: str
 
 
-@_stored
+@stored
 def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataIdentity) -> str:
     """Start a run, log its params, tags and data at once, and return its id."""
-    client, experiment = _client(), _experiment()
-    run = client.create_run(experiment, run_name=name, tags={**_source_tags(), **tags})
+    store = client()
+    run = store.create_run(experiment_id(), run_name=name, tags={**_source_tags(), **tags})
     run_id: str = run.info.run_id
     entries = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in params.items()]
-    client.log_batch(run_id, params=entries)
+    store.log_batch(run_id, params=entries)
     source = json.dumps({"path": data.path})
     dataset = Dataset(data.name, data.digest or "unversioned", source_type="dvc", source=source)
-    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+    store.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
     return run_id
 
 
@@ -125,7 +100,7 @@ def history(run_id: str) -> Iterator[Callable[[Mapping[str, float]], None]]:
         raise failures[0]
 
 
-@_stored
+@stored
 def _log_rows(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
     metrics = [
         Metric(f"epoch/{key}", value, int(row[NOW] * 1000), int(row["epoch"]))
@@ -134,26 +109,26 @@ def _log_rows(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
         if key not in {"epoch", NOW}
     ]
     if metrics:
-        _client().log_batch(run_id, metrics=metrics)
+        client().log_batch(run_id, metrics=metrics)
 
 
-@_stored
+@stored
 def log_metrics(run_id: str, metrics: Mapping[str, float | None]) -> None:
     """Log final metrics; undefined ones are left out."""
     now = int(time.time() * 1000)
     entries = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
-    _client().log_batch(run_id, metrics=entries)
+    client().log_batch(run_id, metrics=entries)
 
 
-@_stored
+@stored
 def log_files(run_id: str, files: Iterable[Path], folder: str | None = None) -> None:
     """Log files as artifacts of a run."""
-    client = _client()
+    store = client()
     for file in files:
-        client.log_artifact(run_id, str(file), folder)
+        store.log_artifact(run_id, str(file), folder)
 
 
-@_stored
+@stored
 def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], classes: list[str]) -> str:
     """Log a classifier as an exported program and return its ``models:/`` URI.
 
@@ -166,7 +141,7 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
     """
     images = TensorSpec(np.dtype(np.uint8), (-1, example.shape[1], -1, -1))
     answer = TensorSpec(np.dtype(np.float32), (-1, len(classes)))
-    _client()
+    client()
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export speaks of its own internals
         info = mlflow.pytorch.log_model(
@@ -181,30 +156,30 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
     return str(info.model_uri)
 
 
-@_stored
+@stored
 def finish(run_id: str, *, failed: bool = False) -> None:
     """End a run."""
-    _client().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED if failed else RunStatus.FINISHED))
+    client().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED if failed else RunStatus.FINISHED))
 
 
 def abandon(run_id: str) -> None:
     """Mark a run FAILED that died or is about to, if it is still marked as running and the store can be reached."""
     with suppress(MlflowException, SQLAlchemyError, UserError):
-        if _client().get_run(run_id).info.status == "RUNNING":
+        if client().get_run(run_id).info.status == "RUNNING":
             finish(run_id, failed=True)
 
 
-@_stored
+@stored
 def adopt(parent: str, children: Iterable[str]) -> None:
     """Make runs the children of ``parent``; a run reused by a later comparison moves under the later one.
 
     Raises:
         UserError: a run is unknown to the tracking store.
     """
-    client = _client()
+    store = client()
     for child in children:
         try:
-            client.set_tag(child, PARENT_TAG, parent)
+            store.set_tag(child, PARENT_TAG, parent)
         except MlflowException as error:
             raise UserError(
                 f"the MLflow run {child} is not in the tracking store {shown_uri()}: set "
@@ -212,55 +187,10 @@ def adopt(parent: str, children: Iterable[str]) -> None:
             ) from error
 
 
-@_stored
+@stored
 def set_tags(run_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of a run."""
-    _client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-
-@_stored
-def experiment_id() -> str:
-    """Return the id of the experiment that runs go to."""
-    _client()
-    return _experiment()
-
-
-def run_address(experiment: str, run_id: str) -> str:
-    """Return the address of a run in MLflow's UI; for an embedded store, where ``mlflow ui`` would serve it."""
-    uri = _uri()
-    server = uri if uri.startswith(("http://", "https://")) else EMBEDDED_UI
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
-
-
-def shown_uri() -> str:
-    """Return the store's address without a user's name and password."""
-    return re.sub(r"//[^@/]*@", "//", _uri())
-
-
-def absolute_uri() -> str:
-    """Return the store's address as it is from any folder."""
-    store = "sqlite:///"
-    uri = _uri()
-    return f"{store}{Path(uri.removeprefix(store)).absolute()}" if uri.startswith(store) else uri
-
-
-def _uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
-
-
-def _client() -> mlflow.MlflowClient:
-    if mlflow.get_tracking_uri() != _uri():
-        mlflow.set_tracking_uri(_uri())
-    return mlflow.MlflowClient()
-
-
-def _experiment() -> str:
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    client = _client()
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, tags=EXPERIMENT_TAGS))
+    client().log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def _source_tags() -> dict[str, str]:

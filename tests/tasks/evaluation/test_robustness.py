@@ -1,0 +1,168 @@
+"""Scores on corrupted images of classifiers that were fitted on real ones."""
+
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from tasks.evaluation import metrics
+from tasks.evaluation.corruptions import KINDS, SEVERITIES, corrupt
+from tasks.evaluation.metrics import Floats, Integers
+from tasks.evaluation.robustness import WorstGroup, corrupted, robustness, stratified, worst_group
+from tasks.training.batches import Split, inference_batches
+from tasks.training.device import Hardware
+from tasks.training.loop import predict as network_predict
+from tests.tasks.networks import network, split_cells, strategy
+
+CPU = Hardware(torch.device("cpu"), bfloat16=False)
+
+
+@pytest.fixture(scope="module")
+def splits(cells: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Split, Split]:
+    """48 training and 32 validation images at 32 pixels, both classes alike."""
+    return split_cells(cells, tmp_path_factory.mktemp("store") / "pixels.npy", 24)
+
+
+def pixels_of(split: Split) -> Floats:
+    """Return the images of a split, read batch by batch, as rows of numbers."""
+    return torch.cat(list(inference_batches(split))).flatten(1).double().numpy()
+
+
+class OnPixels:
+    """A linear classifier on pixels; remembers what it was asked."""
+
+    def __init__(self, train: Split) -> None:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
+        self.model = model.fit(pixels_of(train), train.targets.numpy())
+        self.asked: list[Split] = []
+
+    def __call__(self, split: Split) -> Floats:
+        """Return the probabilities of a split."""
+        self.asked.append(split)
+        found: Floats = self.model.predict_proba(pixels_of(split))
+        return found
+
+
+def likelihood(targets: Integers, probabilities: Floats) -> float:
+    """Return the mean probability of the truth."""
+    return float(probabilities[np.arange(len(targets)), targets].mean())
+
+
+def test_a_corrupted_split_gives_corrupted_images(splits: tuple[Split, Split]) -> None:
+    """Its batches are the corrupted images of its own rows, with their targets; the store stays as it was."""
+    split = Split(splits[1].store, splits[1].rows[::-1].copy(), splits[1].targets.flip(0))
+    before = np.array(split.store)
+    for kind in KINDS:
+        found = corrupted(split, kind, 3, seed=5)
+        assert found.store.shape == split.store.shape
+        assert torch.equal(found.targets, split.targets)
+        images = torch.cat(list(inference_batches(found))).permute(0, 2, 3, 1).numpy()
+        assert np.array_equal(images, corrupt(before, kind, 3, 5)[split.rows])
+    assert np.array_equal(split.store, before)
+
+
+def test_a_network_predicts_a_corrupted_split(splits: tuple[Split, Split]) -> None:
+    """A corrupted split is predicted as any other, and its answers are those of the images written out."""
+    adapted, _ = network("shufflenet_v2_x0_5", strategy(train="all"))
+    split = splits[1]
+    written = Split(corrupt(split.store, "noise", 5, 0), split.rows, split.targets)
+    found = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
+    assert torch.equal(found, network_predict(adapted, written, CPU))
+    assert not torch.equal(found, network_predict(adapted, split, CPU))
+
+
+def test_scores_fall_with_the_severity(splits: tuple[Split, Split]) -> None:
+    """A classifier on pixels loses by what changes pixels, most by the most, and the summary is that of its scores."""
+    train, _ = splits
+    found = robustness(OnPixels(train), train, likelihood)
+    assert found.clean is not None
+    assert found.images == len(train)
+    assert list(found.scores) == list(KINDS)
+    scores = np.array(list(found.scores.values()), dtype=float)
+    assert scores.shape == (len(KINDS), len(SEVERITIES))
+    assert (scores[:, -1] < found.clean).all()
+    assert (np.diff(scores.mean(axis=0)) < 0).all()
+    assert found.mean == pytest.approx(fmean(scores.ravel()))
+    assert found.relative_drop == pytest.approx((found.clean - scores.mean()) / found.clean)
+
+
+def test_every_strategy_sees_the_same_images(splits: tuple[Split, Split]) -> None:
+    """The same draw of images at most as many as asked for, corrupted the same way; another seed draws others."""
+    train, val = splits
+    first, second, other = OnPixels(train), OnPixels(train), OnPixels(train)
+    found = robustness(first, val, likelihood, images=10)
+    assert robustness(second, val, likelihood, images=10) == found
+    robustness(other, val, likelihood, images=10, seed=1)
+    assert found.images == 10
+    assert len(first.asked) == 1 + len(KINDS) * len(SEVERITIES)
+    for one, same, another in zip(first.asked, second.asked, other.asked, strict=True):
+        assert np.array_equal(pixels_of(one), pixels_of(same))
+        assert not np.array_equal(pixels_of(one), pixels_of(another))
+        assert one.targets.bincount().tolist() == [5, 5]
+        assert set(one.rows) <= set(val.rows)
+
+
+def test_an_undefined_metric_stays_undefined(splits: tuple[Split, Split]) -> None:
+    """Where images of a single class leave nothing to rank there is no score, no mean and no drop."""
+    train, val = splits
+    single = Split(val.store, val.rows[val.targets == 1], val.targets[val.targets == 1])
+    found = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
+    assert found.clean is None
+    assert set(found.scores["blur"]) == {None}
+    assert found.mean is None
+    assert found.relative_drop is None
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=6).filter(any),
+    count=st.integers(1, 100),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_stratified_draw_keeps_the_shares(sizes: list[int], count: int, seed: int) -> None:
+    """As many images as asked for or there are, each once; classes keep their shares to within an image or two."""
+    targets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    chosen = stratified(targets, count, seed)
+    assert len(chosen) == min(count, len(targets))
+    assert (np.diff(chosen) > 0).all()
+    assert np.array_equal(stratified(targets, count, seed), chosen)
+    assert set(chosen) <= set(stratified(targets, count + 5, seed))
+    present = np.unique(targets)
+    drawn = np.array([(targets[chosen] == c).sum() for c in present])
+    if count >= len(present):
+        assert (drawn >= 1).all()
+        wanted = len(chosen) * np.array(sizes)[present] / len(targets)
+        assert np.abs(drawn - wanted).max() <= len(present)
+
+
+def groups_of(**accuracies: tuple[float | None, int]) -> dict[str, dict[str, float | None]]:
+    """Return groups with an accuracy, its opposite as a loss, and a number of images."""
+    return {
+        name: {"accuracy": accuracy, "log_loss": None if accuracy is None else 1 - accuracy, "images": images}
+        for name, (accuracy, images) in accuracies.items()
+    }
+
+
+def test_the_worst_group_is_found() -> None:
+    """The lowest score, or the highest loss, among the groups that are large enough and have one."""
+    groups = groups_of(good=(0.9, 50), bad=(0.4, 20), few=(0.1, 19), undefined=(None, 90))
+    assert worst_group(groups, "accuracy") == WorstGroup("bad", 0.4, 20)
+    assert worst_group(groups, "log_loss") == WorstGroup("bad", 0.6, 20)
+    assert worst_group(groups, "accuracy", smallest=1) == WorstGroup("few", 0.1, 19)
+    assert worst_group(groups, "accuracy", smallest=30) == WorstGroup("good", 0.9, 50)
+    assert worst_group(groups, "accuracy", smallest=91) is None
+    assert worst_group({}, "accuracy") is None
+
+
+def test_the_worst_group_of_real_scores() -> None:
+    """Groups as the metrics return them are understood."""
+    targets = np.array([0, 1] * 30)
+    probabilities = np.eye(2)[np.where(np.arange(60) < 30, targets, 0)]
+    groups = metrics.by_group(targets, probabilities, ["mono"] * 30 + ["poly"] * 30)
+    assert worst_group(groups, "accuracy") == WorstGroup("poly", 0.5, 30)
