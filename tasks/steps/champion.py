@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tasks import layout, versioning
+from tasks import layout, tracking, versioning
+from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
 from tasks.params import DataParams, Params
@@ -10,6 +11,7 @@ from tasks.serving.champion import Champion, Facts, answers
 from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, with_weights
 
+CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
 
@@ -19,6 +21,8 @@ def crown(found: Comparison, params: Params, data: PreparedData) -> str:
 
     folder = layout.WORK / "champion"
     champion_of(found, params, data).write(folder)
+    model_card.write(found, folder / CARD)
+    tracking.log_files(found.mlflow_run_id, [folder / CARD])
     return registry.register(found.leader.mlflow_run_id, folder)
 
 

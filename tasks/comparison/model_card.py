@@ -1,0 +1,27 @@
+"""The champion's model card, in the format of Hugging Face (Mitchell et al., Model Cards for Model Reporting, 2019)."""
+
+from pathlib import Path
+
+import jinja2
+
+from tasks.comparison.schema import Comparison
+from tasks.comparison.verdict import METRIC_NAMES
+from tasks.files import write_bytes
+
+TEMPLATE = "model_card.md"
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
+ELPV_LICENCE = "images CC BY-NC-SA 4.0"
+
+
+def write(found: Comparison, target: Path) -> None:
+    """Write the card of a comparison's champion."""
+    winner = found.leader
+    figures = {name: value for name in FIGURES if (value := getattr(winner.test, name)) is not None}
+    licences = [f"backbone {found.backbone['licence']}", *([ELPV_LICENCE] if found.data.source == "elpv" else [])]
+    environment = jinja2.Environment(  # noqa: S701 - Markdown, in which names are shown as they are
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template(TEMPLATE).render(
+        found=found, winner=winner, figures=figures, metric=METRIC_NAMES[found.metric], licence="; ".join(licences)
+    )
+    write_bytes(target, page.encode())
