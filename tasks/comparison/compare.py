@@ -21,6 +21,7 @@ from tasks.comparison.schema import (
     Versus,
     WorstGroup,
 )
+from tasks.comparison.worth import epochs_to_reach
 from tasks.evaluation import metrics, robustness
 from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.metrics import Floats, Integers
@@ -56,6 +57,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
     order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
     best = order[0]
+    scratch = next((entrant for entrant in entrants if entrant.run["params"]["start"] == "random"), None)
     versus = _versus(val, best, params)
     efficient = pareto.front(
         values, *([entrant.run[cost] for entrant in entrants] for cost in (*CHEAPNESS, "peak_memory_mib"))
@@ -85,6 +87,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 chosen=run["chosen"],
                 epochs=run["epochs"],
                 best_epoch=run["best_epoch"],
+                epochs_to_scratch=epochs_to_reach(entrants[i].history, scratch.history) if scratch else None,
                 history=entrants[i].history,
                 mlflow_run_id=run["mlflow_run_id"],
             )

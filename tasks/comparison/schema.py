@@ -104,6 +104,9 @@ class StrategyResult(_Record):
     chosen: dict[str, Any] = Field(description="what the strategy chose on the validation split")
     epochs: int = Field(description="epochs that were trained")
     best_epoch: int = Field(description="epoch (from 0) whose weights were kept")
+    epochs_to_scratch: int | None = Field(
+        description="epochs after which it had scratch's best validation accuracy; null: never, or there is no scratch"
+    )
     history: list[dict[str, float]]
     mlflow_run_id: str
 

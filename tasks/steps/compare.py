@@ -134,10 +134,26 @@ def _data_page(data: PreparedData) -> report.DataPage:
     return report.DataPage(read_quality(), read_probe().pretences, data.table, data.picture)
 
 
+def _verdict_of(result: StrategyResult) -> dict[str, float | None]:
+    """Return what a comparison adds to a strategy's metrics in MLflow."""
+    return {
+        "verdict/difference_to_best": result.versus_best.difference,
+        "verdict/p_adjusted": result.versus_best.p_adjusted,
+        "verdict/epochs_to_scratch": result.epochs_to_scratch,
+        "calibration/temperature": result.calibration.temperature,
+        "calibration/test_ece": result.calibration.test_ece,
+        "robustness/mean": result.robustness.mean if result.robustness else None,
+        "robustness/relative_drop": result.robustness.relative_drop if result.robustness else None,
+        "robustness/worst_group": result.worst_group.score if result.worst_group else None,
+    }
+
+
 def _track_comparison(found: Comparison, figures: list[Path]) -> None:
     tracking.adopt(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
     for name, result in found.strategies.items():
-        tracking.log_metrics(result.mlflow_run_id, final_metrics("test", result.test.model_dump()))
+        tracking.log_metrics(
+            result.mlflow_run_id, final_metrics("test", result.test.model_dump()) | _verdict_of(result)
+        )
         tracking.set_tags(
             result.mlflow_run_id,
             {"thawline.rank": str(result.rank), "thawline.champion": str(name == found.champion).lower()},

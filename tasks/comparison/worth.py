@@ -1,0 +1,12 @@
+"""What fine-tuning bought: how soon each strategy is where training from scratch ends."""
+
+from collections.abc import Mapping, Sequence
+
+Row = Mapping[str, float]
+ACCURACY = "val_accuracy"
+
+
+def epochs_to_reach(history: Sequence[Row], other: Sequence[Row]) -> int | None:
+    """Return after how many epochs a history has the best validation accuracy of another one; None: never."""
+    wanted = max(row[ACCURACY] for row in other)
+    return next((place for place, row in enumerate(history, 1) if row[ACCURACY] >= wanted), None)
