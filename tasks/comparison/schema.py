@@ -79,6 +79,24 @@ class WorstGroup(_Record):
     images: int
 
 
+class Finding(_Record):
+    """Something that went wrong in a strategy's run."""
+
+    tag: str
+    evidence: str = Field(description="a sentence with the figures that it was read from")
+    epoch: int | None = Field(description="from 0, when it shows; null where it is no matter of epochs")
+    configuration: str | None = Field(description="what to try next, as YAML for params.yaml; null if nothing helps")
+
+
+class SuspectLabel(_Record):
+    """A validation image whose label the champion doubts (Northcutt et al., JAIR 2021)."""
+
+    path: str
+    label: str
+    suggested: str
+    probability: float = Field(description="of the suggested class")
+
+
 class StrategyResult(_Record):
     """One strategy: what it was, what it reached, what it cost."""
 
@@ -107,6 +125,7 @@ class StrategyResult(_Record):
     epochs_to_scratch: int | None = Field(
         description="epochs after which it had scratch's best validation accuracy; null: never, or there is no scratch"
     )
+    findings: list[Finding] = []
     history: list[dict[str, float]]
     mlflow_run_id: str
 
@@ -154,6 +173,7 @@ class Comparison(_Record):
     backbone: dict[str, Any]
     mlflow_run_id: str = Field(description="the parent run")
     mlflow_experiment_id: str
+    suspect_labels: list[SuspectLabel] = []
     strategies: dict[str, StrategyResult] = Field(description="by name, best first")
 
     @property

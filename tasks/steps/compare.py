@@ -10,6 +10,7 @@ import pandas as pd
 from tasks import layout, tracking, versioning
 from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
+from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
 from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, Robustness, StrategyResult
 from tasks.data import manifest, splits
@@ -33,6 +34,8 @@ def compare() -> Comparison:
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     entrants = [_entrant(name, settings, data, params.compare) for name, settings in params.strategies.items()]
     ranked = comparing.rank(entrants, data.classes, params.compare)
+    found_out = findings(entrants, params, data.classes, _train_counts(data))
+    ranked = [result.model_copy(update={"findings": found_out[result.name]}) for result in ranked]
     chance = comparing.chance(entrants, data.classes, params.compare)
     advised = comparing.advised(recommend(read_probe().facts, params.strategies), ranked, params.compare.metric)
     parent = tracking.start_run(
@@ -40,10 +43,11 @@ def compare() -> Comparison:
     )
     try:
         found = _comparison(params, data, ranked, chance, advised, read_at, parent)
+        leader = next(entrant for entrant in entrants if entrant.name == found.leader.name)
+        found = found.model_copy(update={"suspect_labels": suspect_labels(leader, data.classes)})
         tests = pd.concat([entrant.test for entrant in entrants], ignore_index=True)
         manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
-        winner = next(entrant.test for entrant in entrants if entrant.name == found.leader.name)
-        figures = report.write(found, winner, _data_page(data), layout.REPORT, layout.WORK / "figures")
+        figures = report.write(found, leader.test, _data_page(data), layout.REPORT, layout.WORK / "figures")
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
         if found.champion:
@@ -130,6 +134,10 @@ def _comparison(
     )
 
 
+def _train_counts(data: PreparedData) -> dict[str, int]:
+    return {str(label): int(count) for label, count in data.rows("train")["label"].value_counts().items()}
+
+
 def _data_page(data: PreparedData) -> report.DataPage:
     return report.DataPage(read_quality(), read_probe().pretences, data.table, data.picture)
 
@@ -156,7 +164,11 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         )
         tracking.set_tags(
             result.mlflow_run_id,
-            {"thawline.rank": str(result.rank), "thawline.champion": str(name == found.champion).lower()},
+            {
+                "thawline.rank": str(result.rank),
+                "thawline.champion": str(name == found.champion).lower(),
+                "thawline.diagnosis": ", ".join(finding.tag for finding in result.findings) or "healthy",
+            },
         )
     tracking.log_metrics(found.mlflow_run_id, final_metrics("val", found.leader.val.model_dump()))
     tracking.log_metrics(found.mlflow_run_id, final_metrics("test", found.leader.test.model_dump()))

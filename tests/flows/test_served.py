@@ -105,7 +105,13 @@ def test_worker_executes_the_deployment(server: Server) -> None:
     assert [run["state_type"] for run in runs] == ["COMPLETED"], runs[0]["state"]["message"]
     artifacts = server.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [runs[0]["id"]]}})
     kinds = {artifact["key"]: artifact["type"] for artifact in artifacts}
-    assert kinds == {"data-quality": "table", "comparison": "table", "verdict": "markdown", "mlflow-run": "markdown"}
+    assert kinds == {
+        "data-quality": "table",
+        "recommendation": "table",
+        "comparison": "table",
+        "verdict": "markdown",
+        "mlflow-run": "markdown",
+    }
     table = next(json.loads(artifact["data"]) for artifact in artifacts if artifact["key"] == "comparison")
     assert {row["strategy"].removeprefix("★ ") for row in table} == {"scratch", "head_only"}
     names = {run["name"] for run in server.ask("task_runs/filter", flow_runs={"id": {"any_": [runs[0]["id"]]}})}

@@ -1,0 +1,78 @@
+"""What went wrong in each strategy of a comparison, and which labels its champion doubts."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tasks.comparison.compare import Entrant
+from tasks.comparison.diagnosis_against import diagnose_against
+from tasks.comparison.schema import Finding, SuspectLabel
+from tasks.evaluation import labels
+from tasks.evaluation.curves import Run
+from tasks.evaluation.diagnosis import configuration, diagnose
+from tasks.evaluation.metrics import Integers
+from tasks.evaluation.predictions import probabilities_of
+from tasks.params import Params
+
+MOST_SUSPECTS = 30
+
+
+def findings(
+    entrants: Sequence[Entrant], params: Params, classes: Sequence[str], train_counts: Mapping[str, int]
+) -> dict[str, list[Finding]]:
+    """Return what was found out about every strategy, by its name; healthy ones have nothing.
+
+    Args:
+        entrants: the strategies.
+        params: all of them.
+        classes: in the order of the answers.
+        train_counts: images a class in the training split.
+    """
+    counts = np.array([train_counts.get(label, 0) for label in classes], dtype=np.int64)
+    runs = [_run(entrant, params, classes, counts) for entrant in entrants]
+    return {run.name: _of_run(run, [other for other in runs if other is not run], params) for run in runs}
+
+
+def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
+    """Return the validation images whose labels a strategy doubts with confidence, the least likely first."""
+    probabilities = probabilities_of(entrant.val, classes)
+    found = labels.suspects(_targets(entrant, classes), probabilities)[:MOST_SUSPECTS]
+    return [
+        SuspectLabel(
+            path=str(entrant.val["path"].iloc[suspect.image]),
+            label=classes[suspect.given],
+            suggested=classes[suspect.suggested],
+            probability=float(probabilities[suspect.image, suspect.suggested]),
+        )
+        for suspect in found
+    ]
+
+
+def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integers) -> Run:
+    return Run(
+        name=entrant.name,
+        settings=params.strategy(entrant.name),
+        history=entrant.history,
+        phases=entrant.run["phases"],
+        thaws_at={part["name"]: part["thaws_at"] for part in entrant.run["parts"]},
+        train_counts=counts,
+        targets=_targets(entrant, classes),
+        probabilities=probabilities_of(entrant.val, classes),
+    )
+
+
+def _of_run(run: Run, others: Sequence[Run], params: Params) -> list[Finding]:
+    return [
+        Finding(
+            tag=found.tag,
+            evidence=found.evidence,
+            epoch=found.epoch,
+            configuration=configuration(run, found, params.train) if found.suggestion else None,
+        )
+        for found in (*diagnose(run), *diagnose_against(run, others, params.compare))
+    ]
+
+
+def _targets(entrant: Entrant, classes: Sequence[str]) -> Integers:
+    codes = {label: code for code, label in enumerate(classes)}
+    return np.asarray(entrant.val["label"].map(codes), dtype=np.int64)

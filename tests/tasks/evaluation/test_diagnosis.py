@@ -1,0 +1,252 @@
+"""Runs that really failed are diagnosed, and healthy ones are left alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as testing
+from hypothesis import strategies as st
+
+from tasks.evaluation import suggestions
+from tasks.evaluation.curves import Run
+from tasks.evaluation.diagnosis import Finding, configuration, diagnose
+from tasks.evaluation.metrics import Floats
+from tasks.params import load_params
+from tests.conftest import ROOT
+from tests.tasks.evaluation.fitting import Fit, Fitted, Splits, few, mislabelled
+from tests.tasks.networks import strategy
+
+
+@pytest.fixture(scope="module")
+def pretrained(fit: Fit, kinds: Splits) -> Fitted:
+    """A network that tells the kinds apart."""
+    return fit("pretraining", kinds, train="all", lr=0.003, epochs=10)
+
+
+def tags(run: Run) -> list[str]:
+    """Return what is found."""
+    return [finding.tag for finding in diagnose(run)]
+
+
+def again(fit: Fit, run: Run, finding: Finding, splits: Splits, **more: Any) -> Run:
+    """Return the run of the configuration that a finding suggests."""
+    assert finding.suggestion is not None
+    return fit("again", splits, settings=suggestions.merged(run.settings, finding.suggestion), **more).run
+
+
+def best(run: Run) -> float:
+    """Return the validation loss of the kept epoch."""
+    return min(row["val_loss"] for row in run.history)
+
+
+HEALTHY: dict[str, dict[str, Any]] = {
+    "gentle": {"train": "all", "lr": 0.001, "epochs": 8},
+    "sgd": {"train": "all", "optimizer": "sgd", "lr": 0.01, "epochs": 8, "seed": 1},
+    "smoothed": {"train": "all", "lr": 0.003, "epochs": 8, "label_smoothing": 0.2},
+    "focal": {"train": "all", "lr": 0.003, "epochs": 8, "focal_gamma": 2.0},
+    "scratch": {"train": "all", "lr": 0.003, "epochs": 8, "start": "random"},
+}
+FROM_PRETRAINED: dict[str, dict[str, Any]] = {
+    "probe": {"train": "head", "solver": "lbfgs"},
+    "last stage": {"train": ["stages[-1]", "head"], "lr": 0.0003, "epochs": 3, "batchnorm": "frozen"},
+    "lp_ft": {"phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "lr": 0.0001, "epochs": 4}]},
+    "gradual": {"train": "all", "gradual": 1, "lr": 0.001, "epochs": 6},
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_healthy_trainings_have_no_findings(fit: Fit, kinds: Splits, name: str) -> None:
+    """Whatever the optimizer and the loss, a training that ends well is left alone."""
+    assert diagnose(fit(name, kinds, **HEALTHY[name]).run) == []
+
+
+@pytest.mark.parametrize("name", FROM_PRETRAINED)
+def test_healthy_fine_tunings_have_no_findings(fit: Fit, kinds: Splits, pretrained: Fitted, name: str) -> None:
+    """A few epochs, or none at all, are enough where the weights know their images."""
+    assert diagnose(fit(name, kinds, pretrained.state, **FROM_PRETRAINED[name]).run) == []
+
+
+def test_a_loss_that_is_not_finite(fit: Fit, kinds: Splits) -> None:
+    """A run that the loop gave up is diagnosed from its rows alone; a tenth of the rate is suggested."""
+    run = fit("far", kinds, train="all", optimizer="sgd", lr=100.0, batchnorm="frozen", epochs=3).run
+    assert run.probabilities is None
+    (finding,) = diagnose(run)
+    assert (finding.tag, finding.epoch) == ("diverged", len(run.history) - 1)
+    assert finding.suggestion == {"lr": pytest.approx(10.0)}
+
+
+def test_a_rate_that_is_too_high(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
+    """It spoils the weights; a tenth of it does less harm."""
+    splits = Splits(few(kinds.train, 40), kinds.val)
+    run = fit("high", splits, pretrained.state, train="all", lr=0.1, batchnorm="frozen", epochs=4).run
+    finding = diagnose(run)[0]
+    assert (finding.tag, finding.suggestion) == ("rate_too_high", {"lr": pytest.approx(0.01)})
+    assert best(again(fit, run, finding, splits, state=pretrained.state)) < best(run)
+
+
+def test_a_rate_that_is_too_low(fit: Fit, kinds: Splits) -> None:
+    """The loss creeps; ten times the rate gets further."""
+    run = fit("low", kinds, train="head", lr=0.0001, epochs=8).run
+    found = diagnose(run)
+    assert found[0].tag == "rate_too_low"
+    faster = again(fit, run, found[0], kinds)
+    assert faster.history[-1]["train_loss"] < run.history[-1]["train_loss"]
+    assert faster.history[-1]["learning_rate"] == pytest.approx(10 * run.history[-1]["learning_rate"])
+
+
+def test_a_training_that_ends_too_soon(fit: Fit, kinds: Splits) -> None:
+    """Both losses were falling; with more epochs the validation loss is lower."""
+    run = fit("short", kinds, train="all", lr=0.0003, epochs=3).run
+    (finding,) = diagnose(run)
+    assert (finding.tag, finding.epoch, finding.suggestion) == ("not_converging", 2, {"epochs": 6})
+    assert best(again(fit, run, finding, kinds)) < best(run)
+
+
+def test_a_training_that_never_gets_below_guessing(fit: Fit, kinds: Splits) -> None:
+    """Neither too high nor too low can be told, so that the rate is to be found."""
+    run = fit("random labels", mislabelled(kinds, 0.5), train="all", lr=0.01, epochs=8).run
+    assert diagnose(run)[0].tag == "not_converging"
+    assert diagnose(run)[0].suggestion == {"lr": "find"}
+    found = replace(run, settings=suggestions.merged(run.settings, {"lr": "find"}))
+    assert diagnose(found)[0].suggestion is None, "it was found already"
+
+
+def test_images_learned_by_heart(fit: Fit, kinds: Splits) -> None:
+    """With few images the validation loss rises while the training loss falls; the finding says from when on."""
+    splits = Splits(few(kinds.train, 12), kinds.val)
+    run = fit("few", splits, train="all", lr=0.001, epochs=20).run
+    finding = diagnose(run)[0]
+    assert finding.tag == "overfitting"
+    assert finding.epoch is not None
+    kept = min(run.history, key=lambda row: row["val_loss"])
+    assert all(
+        row["val_loss"] > kept["val_loss"] and row["train_loss"] < kept["train_loss"]
+        for row in run.history[finding.epoch :]
+    )
+    stronger = again(fit, run, finding, splits)
+    assert stronger.history[-1]["val_loss"] < run.history[-1]["val_loss"]
+
+
+def test_noise_learned_by_heart(fit: Fit, kinds: Splits) -> None:
+    """Where labels mean nothing, what is learned of them holds for no other image."""
+    splits = mislabelled(kinds, 0.5)
+    run = fit("noise", Splits(few(splits.train, 60), splits.val), train="all", lr=0.003, epochs=20).run
+    assert "overfitting" in tags(run)
+
+
+def test_answers_that_are_all_alike(fit: Fit, kinds: Splits) -> None:
+    """Statistics that lag behind the weights make a network that has learned blind in evaluation."""
+    run = fit("blind", kinds, network="sluggish", train="all", lr=0.001, epochs=3).run
+    assert min(row["train_loss"] for row in run.history) < 0.4
+    (finding,) = diagnose(run)
+    assert (finding.tag, finding.suggestion) == ("collapsed", {"batchnorm": "frozen"})
+
+
+def test_answers_that_are_all_the_frequent_class(fit: Fit, kinds: Splits) -> None:
+    """Where nothing is learned but how frequent the classes are, the rare one is suggested to count more."""
+    unbalanced = Splits(*(few(split, 120, rare=30) for split in kinds))
+    run = fit("rare", unbalanced, train="head", lr=0.03, epochs=2).run
+    (finding,) = diagnose(run)
+    assert (finding.tag, finding.suggestion) == ("collapsed", {"class_weights": True})
+    balanced = again(fit, run, finding, unbalanced)
+    assert balanced.answers[:, 1].mean() > 1.5 * run.answers[:, 1].mean()
+
+
+# Planted curves: what noise alone must not do, and what any failure of its kind must.
+
+Losses = Sequence[float] | Floats
+KEYS = ("epoch", "train_loss", "val_loss", "learning_rate")
+
+
+def planted(train: Losses, val: Losses, images: int = 400, rng: int = 0, **settings: Any) -> Run:
+    """Return a run of two classes, as frequent, with given losses; the answers have the lowest validation loss."""
+    targets = np.arange(images) % 2
+    losses = np.random.default_rng(rng).exponential(size=images)
+    right = np.exp(-losses * min(val) / losses.mean())
+    probabilities = np.stack([np.where(targets == c, right, 1 - right) for c in (0, 1)], axis=1)
+    chosen = strategy(**{"train": "all", "epochs": len(val)} | settings)
+    rows = [dict(zip(KEYS, (i, t, v, 0.001), strict=True)) for i, (t, v) in enumerate(zip(train, val, strict=True))]
+    return Run("planted", chosen, rows, [len(val)], {"head": 0}, np.full(2, 500), targets, probabilities)
+
+
+@st.composite
+def healthy_curves(draw: st.DrawFn) -> Run:
+    """Return a run that converges, validation a little above training, both with the noise of their images."""
+    epochs, images = draw(st.integers(4, 40)), draw(st.integers(60, 2000))
+    chance, rng = math.log(2), np.random.default_rng(draw(st.integers(0, 10**6)))
+    floor = draw(st.floats(0.1, 0.8)) * chance
+    train_floor = max(0.01, chance - (chance - floor) / draw(st.floats(0.5, 1)))
+    decay = np.exp(-np.linspace(0, draw(st.floats(6, 20)), epochs))
+    noise = [rng.normal(scale=draw(st.floats(0, 0.5)), size=epochs) / math.sqrt(n) for n in (1000, images)]
+    train = (train_floor + (chance - train_floor) * decay) * (1 + noise[0])
+    val = (floor + (chance - floor) * decay) * (1 + noise[1])
+    return planted(train, val, images, draw(st.integers(0, 10**6)))
+
+
+@testing(max_examples=150, deadline=None)
+@given(run=healthy_curves())
+def test_noise_alone_is_never_a_finding(run: Run) -> None:
+    """Few or many epochs and images, a low or a high loss: what converged has nothing."""
+    assert diagnose(run) == []
+
+
+@testing(max_examples=50, deadline=None)
+@given(
+    epochs=st.integers(6, 30),
+    rise=st.floats(1, 3),
+    images=st.integers(200, 2000),
+    scale=st.floats(0.2, 0.6),
+)
+def test_a_clear_rise_is_overfitting(epochs: int, rise: float, images: int, scale: float) -> None:
+    """However many images and epochs; the finding shows after the lowest validation loss."""
+    lowest = epochs // 3
+    past = np.maximum(np.arange(epochs) - lowest, 0) / (epochs - 1 - lowest)
+    before = np.maximum(lowest - np.arange(epochs), 0) / epochs
+    run = planted(0.65 * np.exp(-np.arange(epochs) / 2), scale * (1 + 0.1 * before + rise * past), images)
+    (finding,) = diagnose(run)
+    assert finding.tag == "overfitting"
+    assert lowest < (finding.epoch or 0) < epochs
+
+
+@pytest.mark.parametrize("losses", [(0.7, 6.0, 9.0), (0.7, math.inf, 0.7), (0.7, 0.7, math.nan)])
+def test_losses_that_ran_away(losses: Sequence[float]) -> None:
+    """Finite ones may be as bad as those that are not, and as bad at the end as in between."""
+    (finding,) = diagnose(planted(losses, (0.7, 0.69, 0.7)))
+    assert finding.tag == "diverged"
+    assert not losses[finding.epoch or 0] < 5
+
+
+def test_losses_that_jump_about() -> None:
+    """Above what noise explains, again and again, they tell of a rate that is too high; small ones near zero do not."""
+    train, val = np.array([0.68, 0.5, 0.62, 0.45, 0.58, 0.5]), np.array([0.69, 0.5, 0.9, 0.48, 0.95, 0.5])
+    assert tags(planted(train, val)) == ["rate_too_high"]
+    assert tags(planted(train / 10, val / 10)) == []
+    assert tags(planted(train, val, start_size=64)) == [], "images that grow make losses rise at any rate"
+
+
+def test_what_is_unknown_is_no_finding() -> None:
+    """The training loss of a network with auxiliary classifiers has terms that nobody knows here."""
+    run = planted((1.2, 1.1, 1.05, 1.0), (0.6, 0.5, 0.45, 0.44))
+    assert tags(run) != []
+    assert tags(replace(run, thaws_at={"aux": 0, "head": 0})) == []
+
+
+def test_a_suggestion_is_a_strategy_of_a_new_name(tmp_path: Path) -> None:
+    """What is pasted below the shipped strategies is read with them."""
+    shipped = load_params(ROOT / "params.yaml")
+    run = replace(
+        planted((0.7, 6.0, 9.0, 9.0, 9.0), (0.7,) * 5), name="full" + "x" * 60, settings=shipped.strategy("full")
+    )
+    (finding,) = diagnose(run)
+    text = (ROOT / "params.yaml").read_text() + configuration(run, finding, shipped.train).partition("\n")[2]
+    (tmp_path / "params.yaml").write_text(text)
+    (new,) = set(load_params(tmp_path / "params.yaml").strategies) - set(shipped.strategies)
+    assert new.startswith("full")
+    assert load_params(tmp_path / "params.yaml").strategy(new).lr == "pretraining/100"
+    with pytest.raises(ValueError, match="domain_too_far"):
+        configuration(run, Finding("domain_too_far", ""), shipped.train)
