@@ -58,6 +58,7 @@ def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integ
         train_counts=counts,
         targets=_targets(entrant, classes),
         probabilities=probabilities_of(entrant.val, classes),
+        classes=classes,
     )
 
 

@@ -38,6 +38,7 @@ class Run:
         train_counts: images of each class in the training split, shape (classes,).
         targets: classes of the validation images as integers, shape (images,).
         probabilities: of the validation images, shape (images, classes); None for a run that failed.
+        classes: their names; empty: their numbers are names enough.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run:
     train_counts: Integers
     targets: Integers
     probabilities: Floats | None
+    classes: Sequence[str] = ()
 
     @property
     def answers(self) -> Floats:

@@ -251,8 +251,9 @@ def _collapsed(run: Run, seen: Curves, cause: Finding | None) -> Finding | None:
     share = float(np.mean(run.targets != favourite))
     if others > SELDOM * share * images or stats.binom.cdf(others, images, share) > CHANCE:
         return None
+    name = run.classes[favourite] if run.classes else f"class {favourite}"
     evidence = (
-        f"{answers[favourite]} of {images} validation images are taken for class {favourite}, which "
+        f"{answers[favourite]} of {images} validation images are taken for {name}, which "
         f"{images - round(share * images)} of them are labelled."
     )
     return Finding("collapsed", evidence, None, cause.suggestion if cause else _spread_out(run, seen, favourite))

@@ -11,8 +11,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn import metrics as sk
 
+from tasks.comparison import statistics
 from tasks.comparison.schema import Comparison
 from tests.flows.project import STRATEGIES, Project
 
@@ -56,6 +59,33 @@ def test_comparison_names_every_strategy_and_its_costs(reproduced: Project) -> N
     assert found.data.channels == 1
     for result in found.strategies.values():
         assert result.test.images == found.data.images["test"] == sum(map(sum, result.test.confusion))
+
+
+def test_every_number_of_the_verdict_can_be_recomputed(reproduced: Project) -> None:
+    """From the predictions alone: scores by scikit-learn, intervals on the same resamples, and what the text says."""
+    found, known = read_comparison(reproduced), {"95%"}
+    tested = pd.read_parquet(reproduced.root / "data/reports/predictions.parquet")
+    params = reproduced.params()["compare"]
+    for name, result in found.strategies.items():
+        validated = pd.read_parquet(reproduced.root / f"data/runs/{name}/predictions.parquet")
+        for scores, table in ((result.val, validated), (result.test, tested[tested["strategy"] == name])):
+            targets = table["label"].map(found.data.classes.index).to_numpy()
+            probabilities = table[[f"p[{label}]" for label in found.data.classes]].to_numpy()
+            answers = probabilities.argmax(axis=1)
+            assert scores.accuracy == pytest.approx(sk.accuracy_score(targets, answers))
+            assert scores.balanced_accuracy == pytest.approx(sk.balanced_accuracy_score(targets, answers))
+            assert scores.auroc == pytest.approx(sk.roc_auc_score(targets, probabilities[:, 1]))
+            assert scores.log_loss == pytest.approx(sk.log_loss(targets, probabilities), abs=1e-6)
+            resampled = statistics.auroc(statistics.draw(len(table), params["resamples"], 0), targets, probabilities)
+            assert scores.intervals["auroc"] == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
+            known |= {
+                f"{value:.3f}" for value in (scores.accuracy, scores.auroc, *np.quantile(resampled, [0.025, 0.975]))
+            }
+    values = [result.val.auroc for result in found.strategies.values()]
+    tests = [result.test.auroc for result in found.strategies.values()]
+    known |= {f"{abs(a - b):.3f}" for group in (values, tests) for a in group for b in group}
+    known |= {f"{result.versus_best.standard_error:.3f}" for result in found.strategies.values()}
+    assert set(re.findall(r"\d+\.\d{3}|\d+%", found.verdict)) <= known
 
 
 def test_one_parent_and_a_child_a_strategy_are_finished(reproduced: Project) -> None:
