@@ -40,7 +40,6 @@ def main(folder: Annotated[Path, typer.Option(help="Where the pictures go.")] = 
     runs = [result.mlflow_run_id for result in found.strategies.values()]
     experiment = found.mlflow_experiment_id
     with mlflow_ui() as server:
-        shoot(browser, f"{server}/#/experiments/{experiment}/runs", folder / "mlflow_runs.png", 1600, 900)
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
         shoot(browser, f"{server}/#/compare-runs?{compared}", folder / "mlflow_compare.png", 1600, 1300)
 

@@ -40,6 +40,7 @@ def register(run_id: str, folder: Path) -> str:
     name, before = experiment_name(), _champion()
     if before is not None and before.tags.get(DIGEST_TAG) == digest:
         return str(before.version)
+    ended = client().get_run(run_id).info
     with mlflow.start_run(run_id=run_id, log_system_metrics=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about an input example, which would be stored with every version
         logged = mlflow.pyfunc.log_model(
@@ -50,6 +51,7 @@ def register(run_id: str, folder: Path) -> str:
             signature=_signature(),
             pip_requirements=[f"{package}=={version(package)}" for package in REQUIREMENTS],
         )
+    client().set_terminated(run_id, ended.status, ended.end_time)  # logging a model opened the run again
     made = mlflow.register_model(logged.model_uri, name, tags={DIGEST_TAG: digest})
     if before is not None:
         client().set_registered_model_alias(name, PREVIOUS, before.version)

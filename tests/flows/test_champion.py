@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import socket
+import sqlite3
 import sys
 import time
 import urllib.error
@@ -67,6 +68,9 @@ def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, c
     """A fresh process that loads the registered champion answers as the report says, image by image."""
     assert aliases(crowned) == {"champion": "1"}
     found = comparison(crowned)
+    with sqlite3.connect(crowned.root / "mlflow.db") as database:
+        ends = dict(database.execute("SELECT run_uuid, end_time FROM runs").fetchall())
+    assert ends[found.leader.mlflow_run_id] < ends[found.mlflow_run_id], "the champion's run ended when it ended"
     reported = pd.read_parquet(crowned.root / "data/reports/predictions.parquet").set_index("path").sort_index()
     for path in reported.index:
         (tmp_path / path).parent.mkdir(exist_ok=True)
