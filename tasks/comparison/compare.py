@@ -1,5 +1,6 @@
 """From predictions of every strategy to the ordered results."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -57,7 +58,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
     order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
     best = order[0]
-    scratch = next((entrant for entrant in entrants if entrant.run["params"]["start"] == "random"), None)
+    scratch = next((entrants[i] for i in order if entrants[i].run["params"]["start"] == "random"), None)
     versus = _versus(val, best, params)
     efficient = pareto.front(
         values, *([entrant.run[cost] for entrant in entrants] for cost in (*CHEAPNESS, "peak_memory_mib"))
@@ -100,7 +101,8 @@ def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareP
     targets = _targets(entrants[0].val, classes)
     answers = [probabilities_of(entrant.val, classes) for entrant in entrants]
     best = statistics.best(params.metric, targets, answers)
-    shuffled = statistics.best_by_chance(params.metric, targets, answers, params.permutations, params.seed)
+    permutations = max(params.permutations, math.ceil(1 / (1 - params.confidence)))  # fewer can't reach the confidence
+    shuffled = statistics.best_by_chance(params.metric, targets, answers, permutations, params.seed)
     p_value = (int(np.sum(shuffled >= best)) + 1) / (len(shuffled) + 1)
     return Chance(high=float(np.quantile(shuffled, params.confidence)), p_value=p_value)
 
@@ -150,7 +152,10 @@ class _Resampled:
         self._groups = tables[0]["subset"].tolist()
         self._targets = _targets(tables[0], classes)
         self._probabilities = [probabilities_of(table, classes) for table in tables]
-        counts = statistics.draw(len(self._targets), params.resamples, params.seed)
+        resamples = max(
+            params.resamples, math.ceil(2 * len(tables) / (1 - params.confidence))
+        )  # so that Holm's can, too
+        counts = statistics.draw(len(self._targets), resamples, params.seed)
         self._resampled: list[dict[str, Floats]] = [
             {name: metric(counts, self._targets, p) for name, metric in statistics.METRICS.items()}
             for p in self._probabilities

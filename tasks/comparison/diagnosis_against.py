@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.comparison import statistics
 from tasks.evaluation import curves, labels, suggestions
-from tasks.evaluation.curves import Run
+from tasks.evaluation.curves import Curves, Run
 from tasks.evaluation.diagnosis import CHANCE, NOISE, Finding, diagnose
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.params import CompareParams
@@ -25,69 +25,90 @@ def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> 
         run: the run in question.
         others: the other strategies' runs; those that failed count for nothing.
         params: metric, confidence and resamples of the comparison.
+
+    Raises:
+        ValueError: the runs were not validated on the same images.
     """
     if run.probabilities is None:
         return []
-    own = diagnose(run)
-    against = _differences(run, [other for other in others if other.probabilities is not None], params)
+    if any(not np.array_equal(other.targets, run.targets) for other in others):
+        raise ValueError("the runs were not validated on the same images")
+    own, scored = diagnose(run), _scored(run, params)
+    against = [_Versus(other, _scored(other, params), scored) for other in others if other.probabilities is not None]
     causes = [
         _frozen_too_deep(run, own, against),
         _thawed_too_far(run, own, against),
-        _domain_too_far(run, against, params),
+        _domain_too_far(run, scored, against),
         _labels_suspect(run, against),
     ]
     found = [finding for finding in causes if finding]
-    nothing = _nothing_learned(run, [*own, *found], params)
+    nothing = _nothing_learned(run, scored, [*own, *found])
     return [*found, nothing] if nothing else found
 
 
 @dataclass(frozen=True)
+class _Scored:
+    """A run's metric on the validation images, and on resamples of them.
+
+    Attributes:
+        chance: the metric of an answer that knows nothing of the image.
+        interval: None where the metric is undefined, as a ranking of images that are all of one class.
+    """
+
+    params: CompareParams
+    value: float
+    resampled: Floats
+    chance: float
+    interval: tuple[float, float] | None
+
+    def less(self, other: "_Scored") -> statistics.Paired:
+        """Return this metric less another's."""
+        return statistics.paired(self.value, other.value, self.resampled, other.resampled, self.params.confidence)
+
+
+@dataclass(frozen=True)
 class _Versus:
-    """Another strategy's run, and the metric of the one in question less that of this one."""
+    """Another strategy's run, beside the one in question."""
 
     other: Run
-    difference: statistics.Paired
+    theirs: _Scored
+    ours: _Scored
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the other one is better, by more than noise and by enough to matter."""
+        if self.ours.interval is None:
+            return False
+        lead = self.theirs.less(self.ours)
+        return lead.low > 0 and lead.difference > MATTERS
+
+    @property
+    def lead(self) -> str:
+        """By how much the other one is better."""
+        return _with_interval(self.theirs.less(self.ours))
 
 
-def _differences(run: Run, others: Sequence[Run], params: CompareParams) -> list[_Versus]:
-    value, resampled = _metric(run, params)
-    if not math.isfinite(value):
-        return []  # as a ranking of images that are all of one class
-    return [
-        _Versus(other, statistics.paired(value, theirs, resampled, resampled_theirs, params.confidence))
-        for other in others
-        for theirs, resampled_theirs in [_metric(other, params)]
-    ]
-
-
-def _metric(run: Run, params: CompareParams) -> tuple[float, Floats]:
-    """Return a run's metric on the validation images, and on resamples of them."""
+def _scored(run: Run, params: CompareParams) -> _Scored:
     images = len(run.targets)
     drawn = statistics.draw(images, params.resamples, params.seed)
     counts = np.concatenate([np.ones((1, images), dtype=np.float32), drawn])
-    values = statistics.METRICS[params.metric](counts, run.targets, run.answers)
-    return float(values[0]), values[1:]
+    value, resampled = np.split(statistics.METRICS[params.metric](counts, run.targets, run.answers), [1])
+    interval = statistics.interval(resampled, params.confidence)
+    return _Scored(params, float(value[0]), resampled, chance_of(params.metric, run.targets), interval)
 
 
-def _is_worse(versus: _Versus) -> bool:
-    return versus.difference.high < 0 and versus.difference.difference < -MATTERS
+def _with_interval(difference: statistics.Paired) -> str:
+    return f"{difference.difference:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
 
 
-def _with_interval(versus: _Versus) -> str:
-    difference = versus.difference
-    return f"{-difference.difference:.3f} [{-difference.high:.3f}, {-difference.low:.3f}]"
-
-
-def _nothing_learned(run: Run, causes: Sequence[Finding], params: CompareParams) -> Finding | None:
+def _nothing_learned(run: Run, scored: _Scored, causes: Sequence[Finding]) -> Finding | None:
     seen = curves.read(run)
-    value, resampled = _metric(run, params)
-    bounds = statistics.interval(resampled, params.confidence)
-    chance = chance_of(params.metric, run.targets)
-    if bounds is None or bounds[0] > chance or seen.val[seen.kept] < seen.val_chance - seen.val_noise(seen.val_chance):
+    beats_guessing = seen.val[seen.kept] < seen.val_chance - seen.val_noise(seen.val_chance)
+    if scored.interval is None or scored.interval[0] > scored.chance or beats_guessing:
         return None
     evidence = (
-        f"The {params.metric} of {value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}] can't be told from the {chance:.3f} of "
-        f"an answer that knows nothing of the image."
+        f"The {scored.params.metric} of {scored.value:.3f} [{scored.interval[0]:.3f}, {scored.interval[1]:.3f}] can't "
+        f"be told from the {scored.chance:.3f} of an answer that knows nothing of the image."
     )
     return Finding("nothing_learned", evidence, None, next((f.suggestion for f in causes if f.suggestion), None))
 
@@ -114,19 +135,19 @@ def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus
     if own or run.settings.start != "pretrained":
         return None
     seen = curves.read(run)
-    fitted = float(seen.train[seen.kept])
+    fitted = float(seen.train.min())
     for versus in against:
         other = versus.other
         trains_more = other.settings.start == "pretrained" and other.trained > run.trained
-        if not trains_more or not _is_worse(versus) or not _same_loss(run, other):
+        if not trains_more or not versus.is_better or not _same_loss(run, seen, other):
             continue
         beside = curves.read(other)
         unseen = float(beside.val[beside.kept])
         if fitted - unseen > NOISE * math.hypot(seen.train_noise(fitted), beside.val_noise(unseen)):
             evidence = (
                 f"Its loss on the images that it trains on stays at {fitted:.3f}, above the {unseen:.3f} that "
-                f"{other.name}, which trains more, has on images that it never saw; on validation it is worse by "
-                f"{_with_interval(versus)}."
+                f"{other.name}, which trains more, has on images that it never saw; there {other.name} is ahead by "
+                f"{versus.lead}."
             )
             part = run.topmost_frozen
             return Finding(
@@ -135,27 +156,24 @@ def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus
     return None
 
 
-def _same_loss(run: Run, other: Run) -> bool:
+def _same_loss(run: Run, seen: Curves, other: Run) -> bool:
     """Return whether the training loss of one and the validation loss of the other measure the same."""
-    measures_same = curves.read(run).comparable and not run.settings.label_smoothing
-    return measures_same and run.settings.treats_classes_alike == other.settings.treats_classes_alike
+    raised = run.settings.label_smoothing or run.settings.head.dropout
+    return seen.comparable and not raised and run.settings.treats_classes_alike == other.settings.treats_classes_alike
 
 
 def _thawed_too_far(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
-    if not run.trains_pretrained or any(
-        finding.tag in {"rate_too_low", "not_converging", "collapsed"} for finding in own
-    ):
+    has_other_cause = any(finding.tag in {"rate_too_low", "not_converging", "collapsed"} for finding in own)
+    probes = [versus for versus in against if versus.other.is_probe and versus.is_better]
+    if has_other_cause or not run.trains_pretrained or not probes:
         return None
-    worse = [versus for versus in against if versus.other.is_probe and _is_worse(versus)]
-    if not worse:
-        return None
-    worst = min(worse, key=lambda versus: versus.difference.difference)
+    best = max(probes, key=lambda versus: versus.theirs.value)
     gentler = suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
-    if any(_solves_its_head(versus.other) and versus.other.settings.stem == run.settings.stem for versus in worse):
+    if any(_solves_its_head(versus.other) and versus.other.settings.stem == run.settings.stem for versus in probes):
         gentler = suggestions.head_first(run.settings, run.peak_rate) or gentler
     evidence = (
-        f"It is worse on validation than {worst.other.name}, which trains the head alone, by {_with_interval(worst)}: "
-        "training spoilt what the weights knew."
+        f"{best.other.name}, which trains the head alone, is ahead on validation by {best.lead}: training spoilt what "
+        "the weights knew."
     )
     return Finding("thawed_too_far", evidence, None, gentler)
 
@@ -164,21 +182,20 @@ def _solves_its_head(run: Run) -> bool:
     return run.settings.schedule()[-1].solver == "lbfgs"
 
 
-def _domain_too_far(run: Run, against: Sequence[_Versus], params: CompareParams) -> Finding | None:
-    others = [versus.other for versus in against]
-    pretrained = [one for one in (run, *others) if one.settings.start == "pretrained"]
-    scratch = next((other for other in others if other.settings.start == "random"), None)
+def _domain_too_far(run: Run, scored: _Scored, against: Sequence[_Versus]) -> Finding | None:
+    scratch = next((versus for versus in against if versus.other.settings.start == "random"), None)
     if run.settings.start != "pretrained" or scratch is None:
         return None
-    learned = statistics.interval(_metric(scratch, params)[1], params.confidence)
-    gains = [_differences(one, [scratch], params)[0].difference for one in pretrained]
-    best = max(gains, key=lambda gain: gain.difference)
-    is_better = any(gain.low > 0 for gain in gains) or max(gain.high for gain in gains) >= MATTERS
-    if is_better or learned is None or learned[0] <= chance_of(params.metric, run.targets):
+    if scratch.theirs.interval is None or scratch.theirs.interval[0] <= scratch.theirs.chance:
+        return None
+    pretrained = [scored, *(versus.theirs for versus in against if versus.other.settings.start == "pretrained")]
+    gains = [one.less(scratch.theirs) for one in pretrained]
+    if any(gain.low > 0 or gain.high >= MATTERS for gain in gains):
         return None
     evidence = (
-        f"The best of {len(gains)} pretrained strategies is ahead of {scratch.name} by {best.difference:.3f} "
-        f"[{best.low:.3f}, {best.high:.3f}]: other pretrained weights may suit these images better."
+        f"The best of {len(gains)} pretrained strategies is ahead of {scratch.other.name} by "
+        f"{_with_interval(max(gains, key=lambda gain: gain.difference))}: other pretrained weights may suit these "
+        "images better."
     )
     return Finding("domain_too_far", evidence)
 
@@ -201,4 +218,5 @@ def _can_judge_labels(run: Run, against: Sequence[_Versus]) -> bool:
     seen, classes = curves.read(run), np.unique(run.targets)
     recall = np.mean([np.mean(run.answers[run.targets == c].argmax(axis=1) == c) for c in classes])
     beats_guessing = seen.val[seen.kept] < seen.val_chance
-    return bool(recall > (1 + 1 / len(classes)) / 2 and beats_guessing and not any(map(_is_worse, against)))
+    is_good = recall > (1 + 1 / len(classes)) / 2 and beats_guessing
+    return bool(is_good and not any(versus.is_better for versus in against))

@@ -1,5 +1,6 @@
 """The champion's model card, in the format of Hugging Face (Mitchell et al., Model Cards for Model Reporting, 2019)."""
 
+import re
 from pathlib import Path
 
 import jinja2
@@ -21,7 +22,14 @@ def write(found: Comparison, target: Path) -> None:
     environment = jinja2.Environment(  # noqa: S701 - Markdown, in which names are shown as they are
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
     )
+    environment.filters["plain"] = _plain
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
     page = environment.get_template(TEMPLATE).render(
         found=found, winner=winner, figures=figures, metric=METRIC_NAMES[found.metric], licence="; ".join(licences)
     )
     write_bytes(target, page.encode())
+
+
+def _plain(text: str) -> str:
+    """Return text that neither Markdown nor HTML takes for its own."""
+    return " ".join(re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text).split())

@@ -1,4 +1,4 @@
-"""What fine-tuning bought: how soon each strategy is where training from scratch ends."""
+"""What fine-tuning bought: how soon each strategy is where training from scratch was at its best."""
 
 from collections.abc import Mapping, Sequence
 

@@ -108,7 +108,7 @@ class Curves:
         train_chance, val_chance: the losses of an answer that knows how frequent the classes are, and nothing else. Not
             a number where the training loss has terms that are unknown here (auxiliary classifiers).
         train_least: the least training loss that there is, which is not 0 for smoothed labels.
-        untrained: the training loss of a new head, whose classes are all as probable, or a little more.
+        untrained: the training loss of a new head, for which all classes are alike, or that of guessing if higher.
         spread: standard deviation of an image's loss, as a share of the mean.
         train_images, val_images: how many there are; of the second so many of equal weight.
         comparable: whether the two losses measure the same, but for augmentation, dropout and smoothed labels, which

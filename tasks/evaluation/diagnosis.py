@@ -30,7 +30,7 @@ Tag = Literal[
     "labels_suspect",
 ]
 
-WORDS: dict[Tag, str] = {
+WORDS: dict[Tag, str] = {  # for the names of suggested strategies
     "diverged": "gentler",
     "rate_too_high": "gentler",
     "rate_too_low": "faster",
@@ -39,7 +39,6 @@ WORDS: dict[Tag, str] = {
     "overfitting": "regularised",
     "frozen_too_deep": "thawed",
     "thawed_too_far": "gentler",
-    "domain_too_far": "elsewhere",
     "nothing_learned": "again",
     "labels_suspect": "smoothed",
 }

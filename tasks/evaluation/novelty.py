@@ -41,5 +41,6 @@ def familiar(trained_on: Features, held_out: Features) -> Familiar:
     Args:
         trained_on, held_out: features, shape (images, features).
     """
-    known = Familiar(normalize(trained_on), np.inf)
+    rounded = normalize(trained_on).astype(np.float16).astype(np.float32)  # as they are stored
+    known = Familiar(rounded, np.inf)
     return Familiar(known.features, float(np.quantile(known.distances(held_out), FAMILIAR_SHARE)))

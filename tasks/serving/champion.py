@@ -9,7 +9,7 @@ import safetensors.numpy
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from tasks.backbones import weights
+from tasks.backbones import catalogue, weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.weights import WeightsRecord
 from tasks.data.reading import Pixels
@@ -90,7 +90,7 @@ class Champion:
         """Read what ``write`` left.
 
         Raises:
-            UserError: there is no champion in the folder, or one of another version.
+            UserError: there is no champion in the folder, or one of another version or with another architecture.
         """
         if not (folder / FACTS).is_file():
             raise UserError(f"{folder} holds no champion: there is no {FACTS} in it")
@@ -98,6 +98,9 @@ class Champion:
         if content.get("version") != VERSION:
             raise UserError(f"{folder} holds a champion of version {content.get('version')}, this reads {VERSION}")
         facts = Facts.model_validate(content)
+        name, code = facts.backbone["name"], facts.backbone["code_sha256"]
+        if catalogue.code_sha256(name) != code:
+            raise UserError(f"{folder} holds a champion whose architecture {name} has another source here than it had")
         adapted = surgery.adapt(
             _architecture(facts), None, facts.data.size, len(facts.classes), facts.channels, facts.settings
         )
@@ -125,14 +128,14 @@ class Champion:
 def answers(adapted: Adapted, split: Split, settings: StrategyParams) -> tuple[torch.Tensor, Features]:
     """Return the logits of a split, and the features that they were made from; the logits, if those are many.
 
-    The features are float32 of shape (images, features), rounded to what is stored of them.
+    The features are float32 of shape (images, features).
     """
     device.keep_freed_memory()
     with features_of_head(adapted) as seen:
         logits = predict(adapted, split, device.choose(settings))
     features = torch.cat(seen).cpu()
     chosen = features if features.shape[1] <= WIDEST_FEATURES else logits
-    return logits, chosen.half().float().numpy()
+    return logits, chosen.numpy()
 
 
 def _architecture(facts: Facts) -> Architecture:

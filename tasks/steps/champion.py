@@ -23,7 +23,8 @@ def crown(found: Comparison, params: Params, data: PreparedData) -> str:
     champion_of(found, params, data).write(folder)
     model_card.write(found, folder / CARD)
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
-    return registry.register(found.leader.mlflow_run_id, folder)
+    more = ["timm"] if data.record.name.startswith("timm/") else []
+    return registry.register(found.leader.mlflow_run_id, folder, more)
 
 
 def champion_of(found: Comparison, params: Params, data: PreparedData) -> Champion:
@@ -45,7 +46,7 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> Champi
             max_bytes=read.max_bytes,
         ),
         ranges=read_quality().ranges,
-        settings=settings,
+        settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another
         backbone=found.backbone,
         temperature=found.leader.calibration.temperature,
         farthest=known.farthest,

@@ -17,7 +17,7 @@ from tasks.data import manifest, splits
 from tasks.data.quality import rows
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
-from tasks.files import digest_of, read_json, sha256_of, write_bytes, write_json
+from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
 from tasks.steps.champion import crown
 from tasks.steps.data import read_quality
@@ -25,6 +25,8 @@ from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, shared_params, tags
 from tasks.strategies.surgery import Adapted
+
+EVALUATION = Path(metrics.__file__).parent
 
 
 def compare() -> Comparison:
@@ -83,8 +85,9 @@ def _robustness(
     model: str, adapted: Adapted, settings: StrategyParams, data: PreparedData, params: CompareParams
 ) -> Robustness:
     """Return a model's scores on corrupted validation images, which are measured once."""
+    read = [sha256_of(index_of(layout.PIXELS)), sha256_of(layout.MANIFEST), digest_of_tree(EVALUATION, "*.py")]
     asked = {"model": model, "images": params.robustness_images, "metric": params.metric, "seed": params.seed}
-    kept = layout.WORK / "robustness" / f"{digest_of(asked | {'pixels': sha256_of(index_of(layout.PIXELS))})}.json"
+    kept = layout.WORK / "robustness" / f"{digest_of([asked, read])}.json"
     if not kept.is_file():
         found = robustness.robustness(
             lambda split: probabilities_of(adapted, split, settings),

@@ -14,7 +14,7 @@ def names_of(folder: Path, output: Path) -> list[str]:
     """Return the files of a folder that are to be scored, at any depth; hidden ones are left out.
 
     Raises:
-        UserError: the folder has no files, or the table is of no known kind.
+        UserError: the folder has no files, one with a name that is not Unicode, or the table is of no known kind.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UserError(f"{output} is neither .csv nor .parquet: name the table that is to be written, with --output")
@@ -24,6 +24,11 @@ def names_of(folder: Path, output: Path) -> list[str]:
     names = sorted(path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts))
     if not names:
         raise UserError(f"{folder} has no files")
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"{folder} has a file whose name is not Unicode, {name!a}: rename it") from error
     return names
 
 

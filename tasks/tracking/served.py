@@ -1,23 +1,27 @@
 """The registered champion as MLflow serves it; MLflow runs this file to make the model, no pickle is involved."""
 
 import base64
-import binascii
 import tempfile
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 
-from tasks.errors import UserError
 from tasks.serving.champion import Champion
 from tasks.serving.scores import score
 
 FOLDER = "champion"
 COLUMN = "image"
+NOT_BASE64 = "an image given as text must be the base64 of an image file"
+NO_ARRAY = (
+    "an image given as an array has the shape (height, width) or (height, width, 1 to 4) and values from 0 to 255"
+)
 
 
 class ServedChampion(PythonModel):
@@ -30,37 +34,49 @@ class ServedChampion(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the champion's folder."""
         self._champion = Champion.read(Path(context.artifacts[FOLDER]))
+        self._one_at_a_time = (
+            Lock()
+        )  # a server asks from several threads, and answering changes the network for a while
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Score every image."""
+        """Score every image; one that can't be read has its problem in its row, and nothing else."""
         if COLUMN not in model_input:
-            raise UserError(f"the table has no column '{COLUMN}', but {', '.join(map(str, model_input.columns))}")
-        with tempfile.TemporaryDirectory() as folder:
-            names = [f"{place}" for place in range(len(model_input))]
-            for name, image in zip(names, model_input[COLUMN], strict=True):
-                _write(image, Path(folder, name))
-            return score(self._champion, Path(folder), names).drop(columns="path")
+            names = ", ".join(map(str, model_input.columns))
+            raise MlflowException.invalid_parameter_value(f"the table has no column '{COLUMN}', but {names}")
+        with tempfile.TemporaryDirectory() as folder, self._one_at_a_time:
+            places = [f"{place}" for place in range(len(model_input))]
+            problems = [
+                _write(image, Path(folder, place)) for place, image in zip(places, model_input[COLUMN], strict=True)
+            ]
+            table = score(self._champion, Path(folder), places).drop(columns="path")
+        table["problem"] = [own or found for own, found in zip(problems, table["problem"], strict=True)]
+        answers = table.astype(object)
+        return answers.where(answers.notna(), None)  # JSON has no NaN
 
 
-def _write(image: Any, target: Path) -> None:
-    if isinstance(image, bytes | bytearray):
-        target.write_bytes(image)
-    elif isinstance(image, str):
-        try:
+def _write(image: Any, target: Path) -> str:
+    """Write an image as a file, and return what is wrong with it, if it is; then there is no file."""
+    try:
+        if isinstance(image, bytes | bytearray):
+            target.write_bytes(image)
+        elif isinstance(image, str):
             target.write_bytes(base64.b64decode(image, validate=True))
-        except binascii.Error as error:
-            raise UserError("an image given as text must be the base64 of an image file") from error
-    else:
-        values = np.asarray(image)
-        if values.ndim not in {2, 3} or values.size == 0 or values.min() < 0 or values.max() > 255:
-            raise UserError(
-                "an image given as an array has the shape (height, width) or (height, width, channels) and values from "
-                f"0 to 255, not {values.shape}"
-            )
-        pixels = values.astype(np.uint8)
-        Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(target, format="PNG")
+        else:
+            _write_array(image, target)
+    except (ValueError, TypeError):  # binascii.Error is a ValueError
+        return NOT_BASE64 if isinstance(image, str) else NO_ARRAY
+    return ""
+
+
+def _write_array(image: Any, target: Path) -> None:
+    values = np.asarray(image, dtype=np.float64)
+    is_picture = values.ndim == 2 or (values.ndim == 3 and values.shape[2] in {1, 2, 3, 4})
+    if not is_picture or values.size == 0 or not (values >= 0).all() or not (values <= 255).all():
+        raise ValueError(NO_ARRAY)
+    pixels = values.astype(np.uint8)
+    Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(target, format="PNG")
 
 
 set_model(ServedChampion())

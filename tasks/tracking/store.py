@@ -55,8 +55,13 @@ def experiment_id() -> str:
 
 
 def experiment_name() -> str:
-    """Return the name of the experiment that runs go to, which is the registered model's, too."""
+    """Return the name of the experiment that runs go to."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+
+
+def model_name() -> str:
+    """Return the name of the registered model: the experiment's, without what only experiments may be called."""
+    return re.sub(r"[/:]", "-", experiment_name())
 
 
 def run_address(experiment: str, run_id: str) -> str:

@@ -22,11 +22,15 @@ from tasks.training.views import Views
 
 @contextmanager
 def features_of_head(adapted: Adapted) -> Iterator[list[Tensor]]:
-    """Collect, for as long as the block runs, what the head is given: float32 of shape (images, features) a batch."""
+    """Collect, for as long as the block runs, what the head is given: float32 of shape (images, features) a batch.
+
+    A convolution as head is given maps, whose mean over the positions is collected.
+    """
     seen: list[Tensor] = []
 
     def catch(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(inputs[0].float().flatten(1))
+        given = inputs[0].float()
+        seen.append(given.mean((2, 3)) if given.dim() == 4 else given.flatten(1))
 
     handle = adapted.model.get_submodule(adapted.head).register_forward_pre_hook(catch)
     try:

@@ -139,7 +139,9 @@ def test_the_champion_answers_over_http(crowned: Project, cells: Path, of_broken
         port = free.getsockname()[1]
     file = sorted((cells / "broken").iterdir())[0]
     grey = np.asarray(Image.open(file))
-    rows = [{"image": base64.b64encode(file.read_bytes()).decode()}, {"image": grey[::2, ::3].tolist()}]
+    bad = [base64.b64encode(b"no image").decode(), "näh", [[1, 2], [3]], [[300]], None]
+    good = [base64.b64encode(file.read_bytes()).decode(), grey[::2, ::3].tolist()]
+    rows = [{"image": image} for image in (*good, *bad)]
     command = ("mlflow", "models", "serve", "-m", "models:/thawline@champion", "--env-manager", "local")
     store = f"sqlite:///{crowned.root / 'mlflow.db'}"
     options = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
@@ -151,16 +153,20 @@ def test_the_champion_answers_over_http(crowned: Project, cells: Path, of_broken
     assert first["probability"] == pytest.approx(table.loc[file.name, "probability"], abs=1e-6)
     assert answers["predictions"][1]["label"] in comparison(crowned).data.classes
     assert answers["predictions"][1]["problem"] == ""
+    refused = answers["predictions"][2:]
+    assert all(row["label"] is None and row["probability"] is None for row in refused)
+    words = ("unreadable", "base64", "array", "array", "array")
+    assert all(word in row["problem"] for word, row in zip(words, refused, strict=True))
 
 
-def asked(address: str, content: dict[str, Any], seconds: float = 120) -> Any:
+def asked(address: str, content: dict[str, Any], seconds: float = 300) -> Any:
     """Return the answer of a server that may still be starting."""
     request = urllib.request.Request(address, json.dumps(content).encode(), {"Content-Type": "application/json"})  # noqa: S310
     deadline = time.monotonic() + seconds
     while True:
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                return json.load(answer)
+                return json.load(answer, parse_constant=pytest.fail)  # NaN is no JSON
         except urllib.error.HTTPError as error:
             raise AssertionError(error.read().decode()) from error
         except (urllib.error.URLError, ConnectionError):

@@ -1,5 +1,6 @@
 """The history of a training in a real MLflow store."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tasks import tracking
 from tasks.errors import UserError
+from tasks.tracking.registry import champion_uri
 
 ROWS = [{"epoch": float(epoch), "val_loss": 1.0 / (epoch + 1), "learning_rate": 0.1} for epoch in range(250)]
 
@@ -27,6 +29,13 @@ def test_every_row_is_logged_once_at_its_epoch(run_id: str) -> None:
     found = mlflow.MlflowClient().get_metric_history(run_id, "epoch/val_loss")
     assert sorted((metric.step, metric.value) for metric in found) == [(row["epoch"], row["val_loss"]) for row in ROWS]
     assert not any(thread.name == "history" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("name", ["team/solar", "a:b", "plain"])
+def test_a_registered_model_may_be_called_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the experiment is called, the name of its model is one that MLflow takes, in an address, too."""
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
+    assert re.fullmatch(r"models:/[^/:]+@champion", champion_uri())
 
 
 def test_rows_before_an_error_are_kept(run_id: str) -> None:

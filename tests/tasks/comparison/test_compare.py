@@ -132,3 +132,12 @@ def test_skill_beats_chance_and_guesses_do_not(entrant: MakeEntrant) -> None:
     learned = chance([*guesses, entrant("learned", 3.0)], CLASSES, PARAMS)
     assert learned.p_value < 0.05
     assert 0.5 < learned.high < 1
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999])
+def test_what_is_certain_stays_so_at_any_confidence(entrant: MakeEntrant, confidence: float) -> None:
+    """However few resamples and permutations are asked for, there are enough to reach the confidence."""
+    params = CompareParams(confidence=confidence, resamples=100, permutations=100)
+    entrants = [entrant("sure", 9.0), *(entrant(f"guess{seed}", 0.0, seed=seed) for seed in range(7))]
+    assert chance(entrants, CLASSES, params).p_value <= 1 - confidence
+    assert rank(entrants, CLASSES, params)[-1].versus_best.p_adjusted <= 1 - confidence

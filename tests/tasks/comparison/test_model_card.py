@@ -1,5 +1,6 @@
 """The model card says what the champion is, what it reached, and under which licences."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +54,15 @@ def test_the_solar_cells_licence_is_named(entrant: MakeEntrant, tmp_path: Path) 
     matter, text = card_of(found, tmp_path)
     assert "CC BY-NC-SA 4.0" in matter["license_name"]
     assert "CC BY-NC-SA 4.0" in text
+
+
+def test_names_stay_in_their_cells(entrant: MakeEntrant, tmp_path: Path) -> None:
+    """A class with a bar, a line break and mark-up in its name takes one cell, and is shown as text; so is a sun."""
+    classes = ["a|b", "<img src=x>\nc"]
+    found = comparison_of(ranked_of([entrant("full", 3.0, classes=classes)], classes), classes)
+    found = found.model_copy(update={"data": found.data.model_copy(update={"path": "photos \U0001f31e"})})
+    matter, text = card_of(found, tmp_path)
+    assert matter["model-index"][0]["results"][0]["dataset"]["name"] == "photos \U0001f31e"
+    rows = [re.split(r"(?<!\\)\|", line) for line in text.split("| class |")[1].splitlines()[2:4]]
+    assert [len(row) for row in rows] == [7, 7]
+    assert "<img" not in text.replace("\\<img", "")

@@ -84,7 +84,7 @@ def kinds_of_cells(folder: Path, images: int, train: int) -> Splits:
     table = pd.read_csv(source / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "kind"])
     for label, kind in (("intact", "mono"), ("poly", "poly")):
         (folder / label).mkdir(parents=True)
-        for path in table[table["kind"] == kind]["path"].sample(images, random_state=5):
+        for path in table[table["kind"] == kind]["path"].sample(images, random_state=0):
             shutil.copy(source / path, folder / label)
     splits = split_cells(folder, folder.with_name("pixels.npy"), train)
     return Splits(*(Split(np.repeat(split.store, 3, axis=3), split.rows, split.targets) for split in splits))
