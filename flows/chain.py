@@ -16,13 +16,17 @@ from prefect.states import Completed, Failed
 
 from flows.running import RAN
 from tasks.errors import UnavailableError, UserError
+from tasks.params import SharedParams
+from tasks.steps.repeats import Repeat, repeats
 from tasks.versioning import Stages
 
 P = ParamSpec("P")
 OUTSIDE = "Unavailable"
 
 
-def link(name: str, task_run_name: str | None = None, **options: Any) -> Callable[[Callable[P, Any]], Any]:
+def link(
+    name: str, task_run_name: str | Callable[..., str] | None = None, **options: Any
+) -> Callable[[Callable[P, Any]], Any]:
     """Return a decorator that makes a function a Prefect task whose user errors are one sentence."""
 
     def decorate(function: Callable[P, Any]) -> Any:
@@ -37,6 +41,15 @@ def link(name: str, task_run_name: str | None = None, **options: Any) -> Callabl
         return chained
 
     return decorate
+
+
+def _named(words: str) -> Callable[[dict[str, Any]], str]:
+    """Return what names a task run after its strategy and repeat."""
+
+    def name(parameters: dict[str, Any]) -> str:
+        return words.format(parameters["repeat"].of(parameters["strategy"]))
+
+    return name
 
 
 def _outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
@@ -94,16 +107,16 @@ def probe_data(force: bool) -> State[Any]:
     return _done(ran)
 
 
-@link("adapt (freeze, replace head)", task_run_name="adapt {strategy} (freeze, replace head)")
-def adapt(strategy: str, force: bool) -> Any:
+@link("adapt (freeze, replace head)", task_run_name=_named("adapt {} (freeze, replace head)"))
+def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
     from tasks.steps import finetune
 
-    return finetune.adapt(strategy) if must_run(f"finetune@{strategy}", force=force) else None
+    return finetune.adapt(strategy, repeat) if must_run(f"finetune@{strategy}", force=force) else None
 
 
-@link("fine-tune", task_run_name="fine-tune {strategy}")
-def fine_tune(strategy: str, attempt: Any) -> Any:
+@link("fine-tune", task_run_name=_named("fine-tune {}"))
+def fine_tune(strategy: str, repeat: Repeat, attempt: Any) -> Any:
     """Train by the plan."""
     from tasks.steps import finetune
 
@@ -113,16 +126,28 @@ def fine_tune(strategy: str, attempt: Any) -> Any:
     return attempt
 
 
-@link("evaluate", task_run_name="evaluate {strategy}")
-def evaluate(strategy: str, attempt: Any) -> State[Any]:
-    """Evaluate on the validation split, hand the model over, and record the stage."""
+@link("evaluate", task_run_name=_named("evaluate {}"))
+def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[Any]:
+    """Evaluate on the validation split, hand the model over, and record the stage behind its last repeat."""
     from tasks.steps import finetune
 
     if attempt is None:
         return _done(False)
     finetune.evaluate(attempt)
-    Stages().record(f"finetune@{strategy}")
+    if last:
+        Stages().record(f"finetune@{strategy}")
     return _done(True)
+
+
+def submit_fine_tunings(strategy: str, shared: SharedParams, *, force: bool, after: Any) -> list[Any]:
+    """Submit all fine-tunings of a strategy, one behind the other; return their task runs, the last evaluation last."""
+    submitted, asked = [], repeats(shared)
+    for repeat in asked:
+        adapted = adapt.submit(strategy, repeat, force, wait_for=[after])
+        trained = fine_tune.submit(strategy, repeat, adapted)
+        after = evaluate.submit(strategy, repeat, trained, last=repeat == asked[-1])
+        submitted += [adapted, trained, after]
+    return submitted
 
 
 @link("compare")
@@ -157,9 +182,9 @@ def publish(comparison: Any) -> None:
     rows = [
         {
             "strategy": ("★ " if name == comparison.champion else "") + name,
-            f"validation {comparison.metric}": _rounded(getattr(result.val, comparison.metric)),
-            f"test {comparison.metric}": _rounded(getattr(result.test, comparison.metric)),
-            "test accuracy": _rounded(result.test.accuracy),
+            f"validation {comparison.metric}": _rounded(result.figure("val", comparison.metric)[0]),
+            f"test {comparison.metric}": _rounded(result.figure("test", comparison.metric)[0]),
+            "test accuracy": _rounded(result.figure("test", "accuracy")[0]),
             "seconds": round(result.train_seconds, 1),
             "peak MiB": round(result.peak_memory_mib),
             "trainable parameters": result.trainable_parameters,

@@ -7,13 +7,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.chain import (
-    adapt,
     compare_revision,
     compare_strategies,
-    evaluate,
-    fine_tune,
     probe_data,
     retrieve_backbone,
+    submit_fine_tunings,
     version_data,
 )
 from flows.revisions import compare_at
@@ -31,18 +29,17 @@ def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
     """
     if data_rev:
         return outcome([compare_revision.submit(data_rev, force)])
-    strategies = list(load_params().strategies)
+    params = load_params()
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
     probed = probe_data.submit(force, wait_for=[backbone])
-    tuned, evaluated = [], []
-    for strategy in strategies:
-        adapted = adapt.submit(strategy, force, wait_for=[probed])
-        trained = fine_tune.submit(strategy, adapted)
-        tuned += [adapted, trained]
-        evaluated.append(evaluate.submit(strategy, trained))
+    tuned: list[Any] = []
+    evaluated = []
+    for strategy in params.strategies:
+        tuned += submit_fine_tunings(strategy, params.train, force=force, after=probed)
+        evaluated.append(tuned[-1])
     compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, probed, *tuned, *evaluated, compared])
+    return outcome([data, backbone, probed, *tuned, compared])
 
 
 def main(

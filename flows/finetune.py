@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows.chain import adapt, evaluate, fine_tune, retrieve_backbone, version_data
+from flows.chain import retrieve_backbone, submit_fine_tunings, version_data
 from flows.running import one_at_a_time, outcome, run
 from tasks.errors import UserError
 from tasks.params import load_params
@@ -22,15 +22,14 @@ def finetune(strategy: str, force: bool = False) -> State[Any]:
         force: run every stage, also those that are up to date.
     """
     try:
-        load_params().strategy(strategy)
+        params = load_params()
+        params.strategy(strategy)
     except UserError as error:
         return Failed(message=str(error))
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
-    adapted = adapt.submit(strategy, force, wait_for=[backbone])
-    trained = fine_tune.submit(strategy, adapted)
-    evaluated = evaluate.submit(strategy, trained)
-    return outcome([data, backbone, adapted, trained, evaluated])
+    tuned = submit_fine_tunings(strategy, params.train, force=force, after=backbone)
+    return outcome([data, backbone, *tuned])
 
 
 def main(

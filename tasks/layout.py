@@ -19,6 +19,11 @@ COMPARISON = Path("data/reports/comparison.json")
 TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
 
 
-def run_file(strategy: str, name: str) -> Path:
-    """Return an output of a strategy: ``model.safetensors``, ``metrics.json``, ``history.csv``, …"""
-    return RUNS / strategy / name
+def run_file(strategy: str, name: str, repeat: str = "") -> Path:
+    """Return an output of a strategy, or of its repeat: ``model.safetensors``, ``metrics.json``, ``history.csv``, …"""
+    return repeats(strategy) / repeat / name if repeat else RUNS / strategy / name
+
+
+def repeats(strategy: str) -> Path:
+    """Return the folder of a strategy's repeats, a folder each."""
+    return RUNS / strategy / "repeats"

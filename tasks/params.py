@@ -359,6 +359,25 @@ class TrainParams(_Section):
     patience: int = Field(5, ge=1)
 
 
+class SharedParams(TrainParams):
+    """The settings that every strategy shares, and how often each is fine-tuned.
+
+    Attributes:
+        seeds: fine-tunings of every strategy, with ``seed``, ``seed + 1``, …: with several, the verdict's means and
+            intervals are over images and seeds. The first one's model is the strategy's model.
+        shares: shares of the training split, of each class alike, that every strategy is also fine-tuned on: the
+            learning curve by the number of images.
+    """
+
+    seeds: int = Field(1, ge=1, le=100)
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = ()
+
+    @field_validator("shares")
+    @classmethod
+    def _are_different(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(shares)))
+
+
 class HeadParams(_Section):
     """What replaces the classifier.
 
@@ -588,7 +607,7 @@ class Params(_Section):
     split: SplitParams = SplitParams()
     backbone: BackboneParams = BackboneParams()
     augment: AugmentParams = AugmentParams()
-    train: TrainParams = TrainParams()
+    train: SharedParams = SharedParams()
     compare: CompareParams = CompareParams()
     strategies: dict[str, StrategyParams] = Field(min_length=1)
 

@@ -15,14 +15,17 @@ from tasks.comparison.schema import (
     Advised,
     Calibration,
     Chance,
+    OnShare,
+    OverSeeds,
     Part,
     Robustness,
     Scores,
+    Spread,
     StrategyResult,
     Versus,
     WorstGroup,
 )
-from tasks.comparison.worth import epochs_to_reach
+from tasks.comparison.worth import epochs_to_reach, seconds_of
 from tasks.evaluation import metrics, robustness
 from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.metrics import Floats, Integers
@@ -40,6 +43,8 @@ class Entrant:
         run: what the fine-tuning recorded of itself (``run.json``).
         val, test: prediction tables, in the same order of images for every entrant.
         robustness: its scores on corrupted images, if they were asked for.
+        seeds: the same strategy with other seeds, as many for every entrant.
+        shares: the same strategy on shares of the training split.
     """
 
     name: str
@@ -48,12 +53,27 @@ class Entrant:
     val: pd.DataFrame
     test: pd.DataFrame
     robustness: Robustness | None = None
+    seeds: Sequence["Repeated"] = ()
+    shares: Sequence[OnShare] = ()
+
+    def tables(self, split: str) -> list[pd.DataFrame]:
+        """Return the predictions of every seed for a split."""
+        return [getattr(one, split) for one in (self, *self.seeds)]
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A strategy's run with another seed, as in ``Entrant``."""
+
+    run: Mapping[str, Any]
+    val: pd.DataFrame
+    test: pd.DataFrame
 
 
 def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> list[StrategyResult]:
     """Return the results of all strategies, best on the validation split first."""
-    val = _Resampled([entrant.val for entrant in entrants], classes, params)
-    test = _Resampled([entrant.test for entrant in entrants], classes, params)
+    val = _Resampled([entrant.tables("val") for entrant in entrants], classes, params)
+    test = _Resampled([entrant.tables("test") for entrant in entrants], classes, params)
     values = [val.score(i, params.metric) for i in range(len(entrants))]
     costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
     order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
@@ -66,6 +86,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     results = []
     for position, i in enumerate(order, 1):
         run, scored = entrants[i].run, test.scores(i)
+        caught_up = epochs_to_reach(entrants[i].history, scratch.history) if scratch else None
         results.append(
             StrategyResult(
                 name=entrants[i].name,
@@ -76,6 +97,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 calibration=_calibration(entrants[i], classes),
                 robustness=entrants[i].robustness,
                 worst_group=_worst_group(scored, params.metric),
+                over_seeds=_over_seeds(entrants[i], val.spreads(i), test.spreads(i)),
+                by_share=list(entrants[i].shares),
                 versus_best=versus[i],
                 tied=i == best or -versus[i].difference <= versus[i].standard_error,
                 efficient=efficient[i],
@@ -88,7 +111,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 chosen=run["chosen"],
                 epochs=run["epochs"],
                 best_epoch=run["best_epoch"],
-                epochs_to_scratch=epochs_to_reach(entrants[i].history, scratch.history) if scratch else None,
+                epochs_to_scratch=caught_up,
+                seconds_to_scratch=seconds_of(caught_up, run["epochs"], run["train_seconds"]),
                 history=entrants[i].history,
                 mlflow_run_id=run["mlflow_run_id"],
             )
@@ -98,8 +122,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
 
 def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> Chance:
     """Return what the best strategy would score on the validation split if the labels meant nothing."""
-    targets = _targets(entrants[0].val, classes)
-    answers = [probabilities_of(entrant.val, classes) for entrant in entrants]
+    targets = targets_of(entrants[0].val, classes)
+    answers = [[probabilities_of(table, classes) for table in entrant.tables("val")] for entrant in entrants]
     best = statistics.best(params.metric, targets, answers)
     permutations = max(params.permutations, math.ceil(1 / (1 - params.confidence)))  # fewer can't reach the confidence
     shuffled = statistics.best_by_chance(params.metric, targets, answers, permutations, params.seed)
@@ -109,15 +133,28 @@ def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareP
 
 def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], metric: str) -> Advised:
     """Return a recommendation with what following it would have cost on the validation split."""
-    scores = {result.name: value for result in ranked if (value := getattr(result.val, metric)) is not None}
+    scores = {result.name: value for result in ranked if (value := result.figure("val", metric)[0]) is not None}
     costs = [regret(recommendation, scores, first) if scores else 0.0 for first in (1, 3)]
     return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
 
 
+def _over_seeds(entrant: Entrant, val: dict[str, Spread], test: dict[str, Spread]) -> OverSeeds | None:
+    if not entrant.seeds:
+        return None
+    runs = [entrant.run, *(repeated.run for repeated in entrant.seeds)]
+    return OverSeeds(
+        seeds=[run["params"]["seed"] for run in runs],
+        val=val,
+        test=test,
+        train_seconds=[run["train_seconds"] for run in runs],
+        mlflow_run_ids=[run["mlflow_run_id"] for run in runs],
+    )
+
+
 def _calibration(entrant: Entrant, classes: Sequence[str]) -> Calibration:
-    temperature = fit_temperature(probabilities_of(entrant.val, classes), _targets(entrant.val, classes))
+    temperature = fit_temperature(probabilities_of(entrant.val, classes), targets_of(entrant.val, classes))
     probabilities = scaled(probabilities_of(entrant.test, classes), temperature)
-    after = metrics.scores(_targets(entrant.test, classes), probabilities)
+    after = metrics.scores(targets_of(entrant.test, classes), probabilities)
     return Calibration(temperature=temperature, test_ece=after["ece"] or 0.0, test_log_loss=after["log_loss"] or 0.0)
 
 
@@ -126,7 +163,8 @@ def _worst_group(scores: Scores, metric: str) -> WorstGroup | None:
     return WorstGroup(**found._asdict()) if found else None
 
 
-def _targets(table: pd.DataFrame, classes: Sequence[str]) -> Integers:
+def targets_of(table: pd.DataFrame, classes: Sequence[str]) -> Integers:
+    """Return the classes of a table of predictions as integers, shape (images,)."""
     codes = {label: code for code, label in enumerate(classes)}
     return np.asarray(table["label"].map(codes), dtype=np.int64)
 
@@ -144,23 +182,35 @@ def _versus(val: "_Resampled", best: int, params: CompareParams) -> dict[int, Ve
     return {**found, best: Versus(**asdict(paired[best]), p_adjusted=1.0, mcnemar=1.0)}
 
 
-class _Resampled:
-    """One split's predictions of every strategy, with all metrics on the same resamples."""
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if len(defined) == len(values) else None
 
-    def __init__(self, tables: Sequence[pd.DataFrame], classes: Sequence[str], params: CompareParams) -> None:
+
+class _Resampled:
+    """One split's predictions of every strategy's seeds, with all metrics on the same resamples."""
+
+    def __init__(self, tables: Sequence[Sequence[pd.DataFrame]], classes: Sequence[str], params: CompareParams) -> None:
         self._classes, self._confidence = list(classes), params.confidence
-        self._groups = tables[0]["subset"].tolist()
-        self._targets = _targets(tables[0], classes)
-        self._probabilities = [probabilities_of(table, classes) for table in tables]
+        first = tables[0][0]
+        self._groups = first["subset"].tolist()
+        self._targets = targets_of(first, classes)
+        answers = [[probabilities_of(table, classes) for table in of_seeds] for of_seeds in tables]
+        self._probabilities = [of_seeds[0] for of_seeds in answers]
         resamples = max(
             params.resamples, math.ceil(2 * len(tables) / (1 - params.confidence))
         )  # so that Holm's can, too
         counts = statistics.draw(len(self._targets), resamples, params.seed)
-        self._resampled: list[dict[str, Floats]] = [
-            {name: metric(counts, self._targets, p) for name, metric in statistics.METRICS.items()}
-            for p in self._probabilities
+        by_seed = [
+            [{name: metric(counts, self._targets, p) for name, metric in statistics.METRICS.items()} for p in of_seeds]
+            for of_seeds in answers
         ]
-        self._scores = [metrics.scores(self._targets, p) for p in self._probabilities]
+        self._first = [resampled[0] for resampled in by_seed]
+        self._resampled: list[dict[str, Floats]] = [
+            {name: statistics.over_seeds([one[name] for one in resampled], params.seed) for name in statistics.METRICS}
+            for resampled in by_seed
+        ]
+        self._scores = [[metrics.scores(self._targets, p) for p in of_seeds] for of_seeds in answers]
 
     @property
     def entrants(self) -> int:
@@ -171,11 +221,22 @@ class _Resampled:
         return found
 
     def score(self, i: int, metric: str) -> float:
-        value = self._scores[i][metric]
+        value = _mean([scores[metric] for scores in self._scores[i]])
         return -1.0 if value is None else value
 
+    def spreads(self, i: int) -> dict[str, Spread]:
+        found = {}
+        for name, resampled in self._resampled[i].items():
+            values = [scores[name] for scores in self._scores[i]]
+            mean = _mean(values)
+            std = None if mean is None or len(values) < 2 else float(np.std(np.asarray(values, dtype=float), ddof=1))
+            interval = statistics.interval(resampled, self._confidence)
+            found[name] = Spread(values=values, mean=mean, std=std, interval=interval)
+        return found
+
     def scores(self, i: int) -> Scores:
-        intervals = {name: statistics.interval(values, self._confidence) for name, values in self._resampled[i].items()}
+        """Return the first seed's scores."""
+        intervals = {name: statistics.interval(values, self._confidence) for name, values in self._first[i].items()}
         report = metrics.report(self._targets, self._probabilities[i], self._classes, self._groups)
         return Scores(intervals=intervals, **report)
 

@@ -48,8 +48,7 @@ def scores(found: Comparison) -> Figure:
     figure, axes = _figure(7.2, 0.42 * len(ranked) + 1.1)
     for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
         for row, result in enumerate(ranked):
-            of_split = getattr(result, split)
-            value, bounds = getattr(of_split, found.metric), of_split.intervals[found.metric]
+            value, bounds = result.figure(split, found.metric)
             if value is None or bounds is None:
                 continue
             axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
@@ -182,7 +181,7 @@ def costs(found: Comparison) -> Figure:
     """
     figure, axes = _figure(7.2, 3.4)
     for result in found.strategies.values():
-        value = getattr(result.val, found.metric)
+        value = result.figure("val", found.metric)[0]
         if value is None:
             continue
         share = result.trainable_parameters / result.parameters

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.comparison import figures, reliability_figures
+from tasks.comparison import figures, reliability_figures, repeat_figures
 from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
 from tasks.comparison.figures import Picture
 from tasks.comparison.schema import Comparison, Part
@@ -55,6 +55,8 @@ def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: 
     drawn = {
         "scores": figures.scores(found),
         "costs": figures.costs(found),
+        "seeds": repeat_figures.seeds(found),
+        "shares": repeat_figures.shares(found),
         "plans": figures.plans(found),
         "curves": figures.curves(found),
         "confusions": figures.confusions(found),

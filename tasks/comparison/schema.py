@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.comparison.recommendation import Recommendation
 
-VERSION = 2
+VERSION = 3
 
 
 class _Record(BaseModel):
@@ -29,9 +29,46 @@ class Scores(_Record):
     confusion: list[list[int]] = Field(description="rows: true class, columns: predicted, as in classes")
     groups: dict[str, dict[str, float | None]] = Field(description="the same metrics a group of images")
 
+    def figures(self) -> dict[str, float | None]:
+        """Return the metrics by name."""
+        return {
+            name: getattr(self, name)
+            for name, value in type(self).model_fields.items()
+            if value.annotation == float | None
+        }
+
+
+class Spread(_Record):
+    """A metric of several seeds."""
+
+    values: list[float | None] = Field(description="of each seed")
+    mean: float | None
+    std: float | None = Field(description="between the seeds, n - 1 in the denominator")
+    interval: tuple[float, float] | None = Field(description="of the mean, over images and seeds")
+
+
+class OverSeeds(_Record):
+    """What a strategy reaches with several seeds; ``val`` and ``test`` of the strategy are those of the first."""
+
+    seeds: list[int]
+    val: dict[str, Spread] = Field(description="by metric")
+    test: dict[str, Spread] = Field(description="by metric")
+    train_seconds: list[float]
+    mlflow_run_ids: list[str]
+
+
+class OnShare(_Record):
+    """What a strategy reaches on validation with a share of the training split."""
+
+    share: float
+    images: int = Field(description="that it was trained on")
+    val: dict[str, float | None] = Field(description="metrics by name")
+    train_seconds: float
+    mlflow_run_id: str
+
 
 class Versus(_Record):
-    """A strategy's validation metric less that of the best one, on the same resamples."""
+    """A strategy's validation metric (the mean over seeds) less that of the best one, on the same resamples."""
 
     difference: float
     low: float
@@ -108,6 +145,8 @@ class StrategyResult(_Record):
     calibration: Calibration
     robustness: Robustness | None = Field(description="null where it was not asked for")
     worst_group: WorstGroup | None = Field(description="null without groups of a size that says something")
+    over_seeds: OverSeeds | None = Field(description="null with a single seed")
+    by_share: list[OnShare] = Field(description="learning curve by the number of images; empty if it wasn't asked for")
     versus_best: Versus
     tied: bool = Field(description="within one standard error of the best on the validation split")
     efficient: bool = Field(
@@ -125,9 +164,18 @@ class StrategyResult(_Record):
     epochs_to_scratch: int | None = Field(
         description="epochs after which it had scratch's best validation accuracy; null: never, or there is no scratch"
     )
+    seconds_to_scratch: float | None = Field(description="the same in seconds, as that share of the training time")
     findings: list[Finding] = []
     history: list[dict[str, float]]
     mlflow_run_id: str
+
+    def figure(self, split: str, metric: str) -> tuple[float | None, tuple[float, float] | None]:
+        """Return a metric of ``val`` or ``test`` and its interval: of the mean over seeds, if there are several."""
+        if self.over_seeds:
+            spread: Spread = getattr(self.over_seeds, split)[metric]
+            return spread.mean, spread.interval
+        scores: Scores = getattr(self, split)
+        return getattr(scores, metric), scores.intervals[metric]
 
 
 class DataFacts(_Record):

@@ -4,6 +4,7 @@ A resample is a row of counts: how often each image was drawn. The same rows ser
 are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,28 @@ def interval(resampled: Floats, confidence: float) -> tuple[float, float] | None
     return float(low), float(high)
 
 
+def over_seeds(resampled: Sequence[Floats], seed: int) -> Floats:
+    """Return the mean over a strategy's seeds in every resample, with the seeds resampled as well.
+
+    The deviations from the plain mean are widened by sqrt(n / (n - 1)), so that the variance between n seeds comes out
+    unbiased (Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+
+    Args:
+        resampled: a metric of every seed on the same resamples, each of shape (resamples,).
+        seed: of the draw; the same one pairs the seeds of several strategies.
+    """
+    values = np.stack(resampled, axis=1)
+    resamples, count = values.shape
+    if count == 1:
+        return values[:, 0]
+    drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    plain = values.mean(axis=1)
+    widened: Floats = plain + math.sqrt(count / (count - 1)) * (
+        np.take_along_axis(values, drawn, 1).mean(axis=1) - plain
+    )
+    return widened
+
+
 @dataclass(frozen=True)
 class Paired:
     """A strategy's metric less another's on the same images.
@@ -125,14 +148,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def best(metric: str, targets: Integers, answers: Sequence[Floats]) -> float:
-    """Return the best score of several strategies' probabilities; undefined ones count as -1."""
+def best(metric: str, targets: Integers, answers: Sequence[Sequence[Floats]]) -> float:
+    """Return the best strategy's mean score over its seeds; undefined scores count as -1."""
     once = np.ones((1, len(targets)), dtype=np.float32)
-    return max(float(np.nan_to_num(METRICS[metric](once, targets, answer), nan=-1.0)[0]) for answer in answers)
+
+    def score(probabilities: Floats) -> float:
+        return float(np.nan_to_num(METRICS[metric](once, targets, probabilities), nan=-1.0)[0])
+
+    return max(float(np.mean([score(one) for one in of_seeds])) for of_seeds in answers)
 
 
 def best_by_chance(
-    metric: str, targets: Integers, answers: Sequence[Floats], permutations: int, seed: int
+    metric: str, targets: Integers, answers: Sequence[Sequence[Floats]], permutations: int, seed: int
 ) -> Floats:  # fmt: skip
     """Return the best score of several strategies under permuted labels, shape (permutations,).
 
@@ -142,7 +169,7 @@ def best_by_chance(
     Args:
         metric: one of ``METRICS``.
         targets: classes as integers, shape (images,).
-        answers: probabilities of every strategy, each of shape (images, classes).
+        answers: probabilities of every strategy's seeds, each of shape (images, classes).
         permutations: how many.
         seed: of the permutations.
     """

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from tasks.comparison.schema import Comparison, Scores
+from tasks.comparison.schema import Comparison
 from tasks.comparison.verdict import METRIC_NAMES
 
 PLAIN_WIDTH = 132
@@ -24,9 +24,9 @@ def show(found: Comparison, console: Console | None = None) -> None:
         mark = "★" if result.name == found.champion else "=" if result.tied else " "
         table.add_row(
             f"{mark} {result.name}",
-            _cell(result.val, found.metric),
-            _cell(result.test, found.metric),
-            _cell(result.test, "accuracy"),
+            _cell(*result.figure("val", found.metric)),
+            _cell(*result.figure("test", found.metric)),
+            _cell(*result.figure("test", "accuracy")),
             f"{result.train_seconds:.1f}",
             f"{result.peak_memory_mib:.0f}",
             f"{result.trainable_parameters:,}",
@@ -36,11 +36,14 @@ def show(found: Comparison, console: Console | None = None) -> None:
         needed = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
         console.width = max(console.width, PLAIN_WIDTH, needed)
     console.print(table)
+    if found.leader.over_seeds:
+        console.print(
+            f"Means over {len(found.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
+        )
     console.print(found.verdict)
 
 
-def _cell(scores: Scores, metric: str) -> str:
-    value, bounds = getattr(scores, metric), scores.intervals[metric]
+def _cell(value: float | None, bounds: tuple[float, float] | None) -> str:
     if value is None:
         return "–"
     return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else f"{value:.3f}"

@@ -28,15 +28,16 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
     if winner is None:
+        reached = _figure(best.figure("val", metric)[0])
         return (
-            f"Nothing was learned: the best validation {name}, {_figure(getattr(best.val, metric))} of {best.name}, is "
-            f"no better than what {chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at "
-            f"{confidence:.0%}). There is no champion: check the labels, or bring more images."
+            f"Nothing was learned: the best validation {name}, {reached} of {best.name}, is no better than what "
+            f"{chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at {confidence:.0%}). "
+            "There is no champion: check the labels, or bring more images."
         )
     sentences = [
         f"{winner.name} wins: validation {name} {_with_interval(winner, 'val', metric)}, "
-        f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy {_figure(winner.test.accuracy)} "
-        f"(intervals at {confidence:.0%})."
+        f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy "
+        f"{_figure(winner.figure('test', 'accuracy')[0])} (intervals at {confidence:.0%}{_seeds_of(winner)})."
     ]
     if winner is not best:
         sentences.append(
@@ -64,7 +65,7 @@ def _against_scratch(
         return []
     if winner is scratch:
         return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
-    gain = (getattr(winner.test, metric) or 0) - (getattr(scratch.test, metric) or 0)
+    gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
     name = METRIC_NAMES[metric]
     if scratch.versus_best.p_adjusted > 1 - confidence:
         return [
@@ -78,10 +79,12 @@ def _against_scratch(
 
 
 def _with_interval(result: StrategyResult, split: str, metric: str) -> str:
-    scores = getattr(result, split)
-    bounds = scores.intervals.get(metric)
-    value = _figure(getattr(scores, metric))
-    return f"{value} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else value
+    value, bounds = result.figure(split, metric)
+    return f"{_figure(value)} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else _figure(value)
+
+
+def _seeds_of(result: StrategyResult) -> str:
+    return f", means over {len(result.over_seeds.seeds)} seeds" if result.over_seeds else ""
 
 
 def _figure(value: float | None) -> str:

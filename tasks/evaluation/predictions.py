@@ -11,6 +11,7 @@ from tasks.evaluation.metrics import Floats
 PREDICTIONS = pa.DataFrameSchema(
     {
         "strategy": pa.Column(str, pa.Check.str_length(min_value=1)),
+        "repeat": pa.Column(str),
         "path": pa.Column(str),
         "label": pa.Column(str),
         "subset": pa.Column(str),
@@ -22,16 +23,19 @@ PREDICTIONS = pa.DataFrameSchema(
         lambda table: (table.filter(regex=r"^p\[").sum(axis=1) - 1).abs() < 1e-4,
         error="probabilities that sum to one",
     ),
-    unique=["strategy", "path"],
+    unique=["strategy", "repeat", "path"],
     strict=True,
 )
 
 
-def table(strategy: str, rows: pd.DataFrame, probabilities: Floats, labels: Sequence[str]) -> pd.DataFrame:
+def table(
+    strategy: str, rows: pd.DataFrame, probabilities: Floats, labels: Sequence[str], repeat: str = ""
+) -> pd.DataFrame:
     """Return predictions for rows of the manifest; probabilities have shape (rows, labels)."""
     predicted = np.asarray(labels, dtype=object)[probabilities.argmax(axis=1)]
     columns = rows[["path", "label", "subset", "split"]].reset_index(drop=True)
     columns.insert(0, "strategy", pd.Series([strategy] * len(rows), dtype="str"))
+    columns.insert(1, "repeat", pd.Series([repeat] * len(rows), dtype="str"))
     columns["predicted"] = pd.Series(predicted, dtype="str")
     for c, label in enumerate(labels):
         columns[f"p[{label}]"] = probabilities[:, c]

@@ -12,7 +12,7 @@ from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
-from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, Robustness, StrategyResult
+from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, OnShare, Robustness, StrategyResult
 from tasks.data import manifest, splits
 from tasks.data.quality import rows
 from tasks.data.store import index_of
@@ -24,6 +24,7 @@ from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, shared_params, tags
+from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
 
 EVALUATION = Path(metrics.__file__).parent
@@ -34,7 +35,7 @@ def compare() -> Comparison:
     params = load_params(layout.PARAMS)
     data = PreparedData.read()
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
-    entrants = [_entrant(name, settings, data, params.compare) for name, settings in params.strategies.items()]
+    entrants = [_entrant(name, params, data) for name in params.strategies]
     ranked = comparing.rank(entrants, data.classes, params.compare)
     found_out = findings(entrants, params, data.classes, _train_counts(data))
     ranked = [result.model_copy(update={"findings": found_out[result.name]}) for result in ranked]
@@ -47,7 +48,7 @@ def compare() -> Comparison:
         found = _comparison(params, data, ranked, chance, advised, read_at, parent)
         leader = next(entrant for entrant in entrants if entrant.name == found.leader.name)
         found = found.model_copy(update={"suspect_labels": suspect_labels(leader, data.classes)})
-        tests = pd.concat([entrant.test for entrant in entrants], ignore_index=True)
+        tests = pd.concat([table for entrant in entrants for table in entrant.tables("test")], ignore_index=True)
         manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
         figures = report.write(found, leader.test, _data_page(data), layout.REPORT, layout.WORK / "figures")
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
@@ -66,18 +67,48 @@ def last_comparison() -> Comparison:
     return Comparison.model_validate_json(layout.COMPARISON.read_text(encoding="utf-8"))
 
 
-def _entrant(name: str, settings: StrategyParams, data: PreparedData, params: CompareParams) -> comparing.Entrant:
-    model = layout.run_file(name, "model.safetensors")
-    adapted = with_weights(settings, data, model)
-    tested = probabilities_of(adapted, data.split("test"), settings)
+def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant:
+    first, adapted = _repeated(name, FIRST, params, data)
     history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
+    model, settings = sha256_of(layout.run_file(name, "model.safetensors")), params.strategies[name]
     return comparing.Entrant(
         name,
-        read_json(layout.run_file(name, "run.json")),
+        first.run,
         history,
-        manifest.read_table(layout.run_file(name, "predictions.parquet"), predictions.PREDICTIONS),
-        predictions.table(name, data.rows("test"), tested, data.classes),
-        _robustness(sha256_of(model), adapted, settings, data, params) if params.robustness_images else None,
+        first.val,
+        first.test,
+        _robustness(model, adapted, settings, data, params.compare) if params.compare.robustness_images else None,
+        [_repeated(name, repeat, params, data)[0] for repeat in further_seeds(params.train)],
+        [_on_share(name, repeat, data.classes) for repeat in smaller_shares(params.train)],
+    )
+
+
+def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData) -> tuple[comparing.Repeated, Adapted]:
+    """Return a fine-tuning with its answers on the test split, and its network."""
+    settings = repeat.settings(params.strategies[name])
+    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
+    answers = probabilities_of(adapted, data.split("test"), settings)
+    run, val = _validated(name, repeat)
+    return comparing.Repeated(
+        run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
+    ), adapted
+
+
+def _validated(name: str, repeat: Repeat) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what a fine-tuning recorded of itself, and its answers on the validation split."""
+    answers = layout.run_file(name, "predictions.parquet", repeat.name)
+    run = read_json(layout.run_file(name, "run.json", repeat.name))
+    return run, manifest.read_table(answers, predictions.PREDICTIONS)
+
+
+def _on_share(name: str, repeat: Repeat, classes: list[str]) -> OnShare:
+    run, val = _validated(name, repeat)
+    return OnShare(
+        share=repeat.share,
+        images=run["images"],
+        val=metrics.scores(comparing.targets_of(val, classes), predictions.probabilities_of(val, classes)),
+        train_seconds=run["train_seconds"],
+        mlflow_run_id=run["mlflow_run_id"],
     )
 
 
@@ -153,9 +184,22 @@ def _verdict_of(result: StrategyResult) -> dict[str, float | None]:
         "verdict/epochs_to_scratch": result.epochs_to_scratch,
         "calibration/temperature": result.calibration.temperature,
         "calibration/test_ece": result.calibration.test_ece,
+        **_over_seeds_of(result),
         "robustness/mean": result.robustness.mean if result.robustness else None,
         "robustness/relative_drop": result.robustness.relative_drop if result.robustness else None,
         "robustness/worst_group": result.worst_group.score if result.worst_group else None,
+    }
+
+
+def _over_seeds_of(result: StrategyResult) -> dict[str, float | None]:
+    if result.over_seeds is None:
+        return {}
+    splits = {"val": result.over_seeds.val, "test": result.over_seeds.test}
+    return {
+        f"{split}_{kind}/{metric}": getattr(spread, kind)
+        for split, spreads in splits.items()
+        for metric, spread in spreads.items()
+        for kind in ("mean", "std")
     }
 
 
@@ -165,6 +209,11 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         tracking.log_metrics(
             result.mlflow_run_id, final_metrics("test", result.test.model_dump()) | _verdict_of(result)
         )
+        by_images = {point.images: point.val for point in result.by_share}
+        if by_images:
+            tracking.log_curves(
+                result.mlflow_run_id, "images", {**by_images, found.data.images["train"]: result.val.figures()}
+            )
         tracking.set_tags(
             result.mlflow_run_id,
             {

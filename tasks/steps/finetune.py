@@ -1,4 +1,4 @@
-"""One strategy: adapt the network, train it, evaluate it on the validation split."""
+"""One strategy: adapt the network, train it, evaluate it on the validation split, as often as the params ask."""
 
 import platform
 import shutil
@@ -24,9 +24,11 @@ from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData, network, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
+from tasks.steps.repeats import FIRST, Repeat, repeats
 from tasks.steps.training import measurement_for, trained_network
 from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.surgery import Adapted
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
@@ -36,10 +38,11 @@ TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
 
 
 def finetune(strategy: str) -> None:
-    """Run one strategy end to end: adapt the network, train it, evaluate it on the validation split."""
-    attempt = adapt(strategy)
-    train(attempt)
-    evaluate(attempt)
+    """Run one strategy end to end: adapt the network, train it, evaluate it on the validation split; then repeat it."""
+    for repeat in repeats(load_params(layout.PARAMS).train):
+        attempt = adapt(strategy, repeat)
+        train(attempt)
+        evaluate(attempt)
 
 
 @dataclass(frozen=True)
@@ -49,24 +52,29 @@ class Attempt:
     Attributes:
         work: the folder of its intermediate files; named after everything the result depends on.
         run_id: its MLflow run.
+        repeat: which of the strategy's fine-tunings it is.
     """
 
     strategy: str
     work: Path
     run_id: str
+    repeat: Repeat = FIRST
+
+    @property
+    def title(self) -> str:
+        """What people are shown."""
+        return self.repeat.of(self.strategy)
 
 
-def adapt(strategy: str) -> Attempt:
+def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     """Make the network fit the data, measure what the plan needs, plan what freezes, and start the MLflow run.
 
     An attempt whose process died is marked as failed; what it had trained is taken over.
     """
-    params = load_params(layout.PARAMS)
-    settings = params.strategy(strategy)
-    data = PreparedData.read()
-    identity = _identity(settings, params, data)
+    params, settings, data = _read(strategy, repeat)
+    identity = _identity(settings, params, data, repeat.share)
     work = layout.WORK / f"{strategy}-{identity[:12]}"
-    reporter = Reporter(strategy)
+    reporter = Reporter(repeat.of(strategy))
     measured = work / "measured.json"
     measurement = (
         Measurement.read(measured) if measured.is_file() else measurement_for(settings, params, data, reporter)
@@ -86,9 +94,10 @@ def adapt(strategy: str) -> Attempt:
     started = work / "run.json"
     if started.is_file():
         tracking.abandon(read_json(started)["run_id"])
-    run_id = tracking.start_run(
-        strategy, flat_params(settings, params, data), tags(strategy, identity, data), data_identity(params)
-    )
+    described = flat_params(settings, params, data) | {"train.share": repeat.share}
+    run_id = tracking.start_run(repeat.of(strategy), described, tags(strategy, identity, data), data_identity(params))
+    if repeat != FIRST:
+        tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
     write_json(started, {"run_id": run_id})
     write_json(work / "plan.json", record)
     tracking.log_metrics(
@@ -99,15 +108,13 @@ def adapt(strategy: str) -> Attempt:
     )
     for line in plan.lines():
         reporter.say(line)
-    return Attempt(strategy, work, run_id)
+    return Attempt(strategy, work, run_id, repeat)
 
 
 def train(attempt: Attempt) -> None:
     """Fine-tune the network of an attempt and keep its best weights in the attempt's folder."""
     with _failing(attempt):
-        params = load_params(layout.PARAMS)
-        settings = params.strategy(attempt.strategy)
-        data = PreparedData.read()
+        params, settings, data = _read(attempt.strategy, attempt.repeat)
         measurement = Measurement.read(attempt.work / "measured.json")
         trained_here: set[float] = set()
         with tracking.history(attempt.run_id) as log:
@@ -118,7 +125,7 @@ def train(attempt: Attempt) -> None:
 
             trained = trained_network(
                 settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
-                attempt.work / "checkpoint.safetensors", Reporter(attempt.strategy), on_epoch,
+                attempt.work / "checkpoint.safetensors", Reporter(attempt.title), on_epoch,
             )  # fmt: skip
             for row in trained.progress.history:  # an attempt that died trained the others
                 if row["epoch"] not in trained_here:
@@ -130,9 +137,7 @@ def train(attempt: Attempt) -> None:
 def evaluate(attempt: Attempt) -> dict[str, Any]:
     """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
     with _failing(attempt):
-        params = load_params(layout.PARAMS)
-        settings = params.strategy(attempt.strategy)
-        data = PreparedData.read()
+        _, settings, data = _read(attempt.strategy, attempt.repeat)
         adapted = with_weights(settings, data, attempt.work / "model.safetensors")
         probabilities = probabilities_of(adapted, data.split("val"), settings)
         rows = data.rows("val")
@@ -144,18 +149,41 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}
         _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
-        tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
-        found = Measurement.read(attempt.work / "measured.json")
-        range_tests = [(curve, found.measured.rates[place]) for place, curve in found.curves.items()]
-        figures = report.run_figures(attempt.work, progress, plan, range_tests, report_, data.classes)
-        tracking.log_files(attempt.run_id, figures, "figures")
-        tracking.log_files(attempt.run_id, [attempt.work / "plan.json"])
-        example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
-        example[1] = 255
-        tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
+        if attempt.repeat == FIRST:
+            _track_model(attempt, data, adapted, report_, progress, plan)
         tracking.finish(attempt.run_id)
     shutil.rmtree(attempt.work, ignore_errors=True)
     return report_
+
+
+def _read(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, PreparedData]:
+    """Return all params, the strategy's with the repeat's seed, and the data with its share of the training split."""
+    params = load_params(layout.PARAMS)
+    return (
+        params,
+        repeat.settings(params.strategy(strategy)),
+        PreparedData.read().thinned(repeat.share, params.split.seed),
+    )
+
+
+def _track_model(
+    attempt: Attempt,
+    data: PreparedData,
+    adapted: Adapted,
+    scores: dict[str, Any],
+    progress: dict[str, Any],
+    plan: dict[str, Any],
+) -> None:
+    """Log a run's files, figures and model."""
+    tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
+    found = Measurement.read(attempt.work / "measured.json")
+    range_tests = [(curve, found.measured.rates[place]) for place, curve in found.curves.items()]
+    figures = report.run_figures(attempt.work, progress, plan, range_tests, scores, data.classes)
+    tracking.log_files(attempt.run_id, figures, "figures")
+    tracking.log_files(attempt.run_id, [attempt.work / "plan.json"])
+    example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
+    example[1] = 255
+    tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
 
 
 def _write_outputs(
@@ -167,18 +195,24 @@ def _write_outputs(
     facts: dict[str, Any],
 ) -> None:
     def output(name: str) -> Path:
-        return layout.run_file(attempt.strategy, name)
+        return layout.run_file(attempt.strategy, name, attempt.repeat.name)
 
-    table = predictions.table(attempt.strategy, data.rows("val"), probabilities, data.classes)
+    repeated = layout.repeats(attempt.strategy)
+    if attempt.repeat == FIRST:
+        shutil.rmtree(repeated, ignore_errors=True)
+        repeated.mkdir(parents=True)
+    table = predictions.table(attempt.strategy, data.rows("val"), probabilities, data.classes, attempt.repeat.name)
     manifest.write_table(table, predictions.PREDICTIONS, output("predictions.parquet"))
     history = pd.DataFrame(progress["history"]).astype({"epoch": int})
     write_bytes(output("history.csv"), history.to_csv(index=False).encode())
     flat = {key: value for key, value in scores.items() if isinstance(value, float)}
     costs = {key: facts[key] for key in ("train_seconds", "peak_memory_mib", "trainable_parameters")}
     write_json(output("metrics.json"), {"val": flat, **costs})
-    with replacing(output("model.safetensors")) as temporary:
-        shutil.copyfile(attempt.work / "model.safetensors", temporary)
+    if attempt.repeat.share == 1:
+        with replacing(output("model.safetensors")) as temporary:
+            shutil.copyfile(attempt.work / "model.safetensors", temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
+    finished |= {"images": len(data.rows("train"))}
     write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
 
 
@@ -190,21 +224,20 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     except DivergedError as error:
         tracking.abandon(attempt.run_id)
         shutil.rmtree(attempt.work, ignore_errors=True)
-        raise UserError(
-            f"{attempt.strategy}: {error}; lower strategies.{attempt.strategy}.lr in params.yaml"
-        ) from error
+        raise UserError(f"{attempt.title}: {error}; lower strategies.{attempt.strategy}.lr in params.yaml") from error
     except BaseException:
         tracking.abandon(attempt.run_id)
         raise
 
 
-def _identity(settings: StrategyParams, params: Params, data: PreparedData) -> str:
+def _identity(settings: StrategyParams, params: Params, data: PreparedData, share: float) -> str:
     """Return a digest of everything that a strategy's result depends on."""
     return digest_of(
         {
             "settings": settings.model_dump(),
             "augment": params.augment.model_dump(),
             "upright": params.data.is_upright,
+            "share": share,
             "manifest": sha256_of(layout.MANIFEST),
             "pixels": sha256_of(index_of(layout.PIXELS)),
             "weights": sha256_of(layout.WEIGHTS),

@@ -97,6 +97,21 @@ class PreparedData:
         digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
         return Cache(layout.WORK / "activations", limit, digest) if limit else None
 
+    def thinned(self, share: float, seed: int) -> "PreparedData":
+        """Return the same with a share of each class's training images, at least one; smaller shares lie in larger.
+
+        Args:
+            share: of the training split; 1 leaves it as it is.
+            seed: of the draw.
+        """
+        if share == 1:
+            return self
+        shuffled = self.rows("train").sample(frac=1, random_state=seed).groupby("label", sort=False)
+        places, counts = shuffled.cumcount(), shuffled["label"].transform("size")
+        kept = places[places < np.ceil(share * counts - 1e-9)].index
+        left_out = self.rows("train").index.difference(kept)
+        return replace(self, table=self.table.drop(index=left_out))
+
     def picture(self, path: str) -> Pixels:
         """Return the pixels of an image of the manifest, shape (size, size, channels)."""
         row = self.table.loc[self.table["path"] == path, "row"].iloc[0]

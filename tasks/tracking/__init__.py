@@ -32,8 +32,8 @@ ROWS_AT_ONCE = 100  # MLflow takes 1,000 metrics in a batch
 NOW = ""  # the key of the seconds at which a row was handed over
 
 __all__ = [
-    "DataIdentity", "abandon", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_files",
-    "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
+    "DataIdentity", "abandon", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_curves",
+    "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
 ]  # fmt: skip
 
 
@@ -117,6 +117,19 @@ def log_metrics(run_id: str, metrics: Mapping[str, float | None]) -> None:
     """Log final metrics; undefined ones are left out."""
     now = int(time.time() * 1000)
     entries = [Metric(key, float(value), now, 0) for key, value in metrics.items() if value is not None]
+    client().log_batch(run_id, metrics=entries)
+
+
+@stored
+def log_curves(run_id: str, name: str, points: Mapping[int, Mapping[str, float | None]]) -> None:
+    """Log metrics as curves, under ``NAME/METRIC`` at steps that mean something; undefined ones are left out."""
+    now = int(time.time() * 1000)
+    entries = [
+        Metric(f"{name}/{key}", float(value), now, step)
+        for step, metrics in points.items()
+        for key, value in metrics.items()
+        if value is not None
+    ]
     client().log_batch(run_id, metrics=entries)
 
 

@@ -60,8 +60,8 @@ class Project:
         return {p.relative_to(self.root).as_posix() for p in (self.root / "data").rglob("*") if p.is_file()}
 
 
-def make_project(root: Path, images: Path) -> Project:
-    """Copy the repository to ``root`` with params for ``images``."""
+def make_project(root: Path, images: Path, train: dict[str, Any] | None = None) -> Project:
+    """Copy the repository to ``root`` with params for ``images``, and own ones of ``train``."""
     root.mkdir()
     for name in BROUGHT:
         if (ROOT / name).is_dir():
@@ -78,7 +78,7 @@ def make_project(root: Path, images: Path) -> Project:
             "split": {"validation": 0.25, "test": 0.25, "seed": 0},
             "backbone": {"name": "shufflenet_v2_x0_5", "weights": "none"},
             "augment": {"flips": True, "quarter_turns": False},
-            "train": {"batch_size": 16, "seed": 0},
+            "train": {"batch_size": 16, "seed": 0, **(train or {})},
             "compare": {"metric": "auroc", "resamples": 200},
             "strategies": STRATEGIES,
         }

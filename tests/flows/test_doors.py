@@ -53,7 +53,7 @@ def test_comparison_names_every_strategy_and_its_costs(reproduced: Project) -> N
     """The JSON holds both splits' metrics of all strategies, best validation score first."""
     found = read_comparison(reproduced)
     assert set(found.strategies) == set(STRATEGIES)
-    scores = [result.val.auroc for result in found.strategies.values()]
+    scores = [result.figure("val", "auroc")[0] for result in found.strategies.values()]
     assert scores == sorted(scores, reverse=True)
     assert found.strategies["head_only"].trainable_parameters < found.strategies["scratch"].trainable_parameters
     assert found.data.channels == 1
@@ -64,11 +64,11 @@ def test_comparison_names_every_strategy_and_its_costs(reproduced: Project) -> N
 def test_every_number_of_the_verdict_can_be_recomputed(reproduced: Project) -> None:
     """From the predictions alone: scores by scikit-learn, intervals on the same resamples, and what the text says."""
     found, known = read_comparison(reproduced), {"95%"}
-    tested = pd.read_parquet(reproduced.root / "data/reports/predictions.parquet")
+    tested = pd.read_parquet(reproduced.root / "data/reports/predictions.parquet").set_index(["strategy", "repeat"])
     params = reproduced.params()["compare"]
     for name, result in found.strategies.items():
         validated = pd.read_parquet(reproduced.root / f"data/runs/{name}/predictions.parquet")
-        for scores, table in ((result.val, validated), (result.test, tested[tested["strategy"] == name])):
+        for scores, table in ((result.val, validated), (result.test, tested.loc[(name, "")])):
             targets = table["label"].map(found.data.classes.index).to_numpy()
             probabilities = table[[f"p[{label}]" for label in found.data.classes]].to_numpy()
             answers = probabilities.argmax(axis=1)
@@ -78,22 +78,50 @@ def test_every_number_of_the_verdict_can_be_recomputed(reproduced: Project) -> N
             assert scores.log_loss == pytest.approx(sk.log_loss(targets, probabilities), abs=1e-6)
             resampled = statistics.auroc(statistics.draw(len(table), params["resamples"], 0), targets, probabilities)
             assert scores.intervals["auroc"] == pytest.approx(np.quantile(resampled, [0.025, 0.975]))
-            known |= {
-                f"{value:.3f}" for value in (scores.accuracy, scores.auroc, *np.quantile(resampled, [0.025, 0.975]))
-            }
-    values = [result.val.auroc for result in found.strategies.values()]
-    tests = [result.test.auroc for result in found.strategies.values()]
+        other = pd.read_parquet(reproduced.root / f"data/runs/{name}/repeats/seed-1/predictions.parquet")
+        assert result.over_seeds is not None
+        seeds = ((result.over_seeds.val, validated, other), (result.over_seeds.test, *by_seed(tested, name)))
+        for spreads, *tables in seeds:
+            spread, (first, second) = spreads["auroc"], [auroc_of(table, found.data.classes) for table in tables]
+            assert first != second
+            assert spread.values == pytest.approx([first, second])
+            assert spread.mean == pytest.approx((first + second) / 2)
+            assert spread.std == pytest.approx(abs(first - second) / 2**0.5)
+            assert spread.interval is not None
+            assert spread.interval[0] < spread.mean < spread.interval[1]
+            accuracy = np.mean([(table["label"] == table["predicted"]).mean() for table in tables])
+            assert spreads["accuracy"].mean == pytest.approx(accuracy)
+            known |= {f"{value:.3f}" for value in (accuracy, spread.mean, *spread.interval)}
+        half = pd.read_parquet(reproduced.root / f"data/runs/{name}/repeats/share-0.5/predictions.parquet")
+        (on_half,) = result.by_share
+        assert on_half.val["auroc"] == pytest.approx(auroc_of(half, found.data.classes))
+        assert on_half.images == pytest.approx(found.data.images["train"] / 2, abs=1)
+    values = [result.figure("val", "auroc")[0] for result in found.strategies.values()]
+    tests = [result.figure("test", "auroc")[0] for result in found.strategies.values()]
     known |= {f"{abs(a - b):.3f}" for group in (values, tests) for a in group for b in group}
     known |= {f"{result.versus_best.standard_error:.3f}" for result in found.strategies.values()}
     assert set(re.findall(r"\d+\.\d{3}|\d+%", found.verdict)) <= known
 
 
+def by_seed(tested: pd.DataFrame, name: str) -> list[pd.DataFrame]:
+    """Return a strategy's predictions for the test split, a table a seed."""
+    return [tested.loc[(name, repeat)] for repeat in ("", "seed-1")]
+
+
+def auroc_of(table: pd.DataFrame, classes: list[str]) -> float:
+    """Return scikit-learn's AUROC of a table of predictions."""
+    return float(sk.roc_auc_score(table["label"] == classes[1], table[f"p[{classes[1]}]"]))
+
+
 def test_one_parent_and_a_child_a_strategy_are_finished(reproduced: Project) -> None:
-    """MLflow shows one comparison with its strategies below it."""
+    """MLflow shows one comparison with its strategies below it, and below each its repeats."""
     found = read_comparison(reproduced)
     runs = tracked_runs(reproduced)
     children = [name for name, status, parent in runs.values() if parent == found.mlflow_run_id]
     assert sorted(children) == sorted(STRATEGIES)
+    for name, result in found.strategies.items():
+        repeats = [child for child, _, parent in runs.values() if parent == result.mlflow_run_id]
+        assert sorted(repeats) == [f"{name} seed-1", f"{name} share-0.5"]
     assert {status for _, status, _ in runs.values()} == {"FINISHED"}
 
 
@@ -145,11 +173,13 @@ def test_flow_repeats_what_was_removed_and_what_was_edited(reproduced: Project) 
     before = read_comparison(reproduced)
     shutil.rmtree(reproduced.root / "data/runs/scratch")
     done = reproduced.run(sys.executable, "-m", "flows.compare")
-    assert stages_run_by_flow(done) == ["evaluate scratch", "compare"], done.stdout + done.stderr
+    evaluated = [f"evaluate {name}" for name in ("scratch", "scratch seed-1", "scratch share-0.5")]
+    assert stages_run_by_flow(done) == [*evaluated, "compare"], done.stdout + done.stderr
     assert "up to date" in reproduced.run("dvc", "status").stdout
     after = read_comparison(reproduced)
     assert after.strategies["scratch"].val == before.strategies["scratch"].val
     assert after.strategies["scratch"].test == before.strategies["scratch"].test
+    assert after.strategies["scratch"].over_seeds.val == before.strategies["scratch"].over_seeds.val
 
 
 def test_repro_runs_the_edited_strategy_alone(reproduced: Project) -> None:
@@ -175,7 +205,8 @@ def test_flow_runs_the_edited_strategy_alone(reproduced: Project) -> None:
     params["strategies"]["head_only"]["lr"] = 0.003
     reproduced.write_params(params)
     done = reproduced.run(sys.executable, "-m", "flows.finetune", "head_only")
-    assert stages_run_by_flow(done) == ["evaluate head_only"], done.stdout + done.stderr
+    evaluated = [f"evaluate {name}" for name in ("head_only", "head_only seed-1", "head_only share-0.5")]
+    assert stages_run_by_flow(done) == evaluated, done.stdout + done.stderr
     assert stages_run_by_dvc(reproduced.run("dvc", "repro")) == ["compare"]
 
 

@@ -75,7 +75,7 @@ def entrant(cells: Path) -> MakeEntrant:
             for e in range(3)
         ]
         run: dict[str, Any] = {
-            "params": {"start": start, "lr": 0.1},
+            "params": {"start": start, "lr": 0.1, "seed": seed},
             "train_seconds": seconds,
             "peak_memory_mib": 321.0,
             "trainable_parameters": trainable,

@@ -1,9 +1,11 @@
 """Strategies come out in the right order, with their scores and their costs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tasks.comparison.compare import chance, rank
+from tasks.comparison.compare import Entrant, Repeated, chance, rank
 from tasks.comparison.schema import StrategyResult
 from tasks.evaluation import metrics
 from tasks.evaluation.predictions import probabilities_of
@@ -141,3 +143,25 @@ def test_what_is_certain_stays_so_at_any_confidence(entrant: MakeEntrant, confid
     entrants = [entrant("sure", 9.0), *(entrant(f"guess{seed}", 0.0, seed=seed) for seed in range(7))]
     assert chance(entrants, CLASSES, params).p_value <= 1 - confidence
     assert rank(entrants, CLASSES, params)[-1].versus_best.p_adjusted <= 1 - confidence
+
+
+def with_seeds(first: Entrant, *others: Entrant) -> Entrant:
+    """Return a strategy that ran with several seeds."""
+    return replace(first, seeds=[Repeated(other.run, other.val, other.test) for other in others])
+
+
+def test_a_lucky_seed_does_not_win(entrant: MakeEntrant) -> None:
+    """A strategy whose first seed is best and whose others are poor ranks behind one that is good with every seed."""
+    lucky = with_seeds(entrant("lucky", 9.0), entrant("lucky", 0.2, seed=1), entrant("lucky", 0.2, seed=2))
+    steady = with_seeds(entrant("steady", 4.0), entrant("steady", 4.0, seed=1), entrant("steady", 4.0, seed=2))
+    assert order(ranked_of([lucky, steady])) == ["steady", "lucky"]
+    assert order(ranked_of([entrant("lucky", 9.0), entrant("steady", 4.0)])) == ["lucky", "steady"]
+    result = ranked_of([lucky, steady])[1]
+    assert result.over_seeds is not None
+    assert result.over_seeds.seeds == [0, 1, 2]
+    own, mean = result.val.intervals["auroc"], result.over_seeds.val["auroc"].interval
+    assert own is not None
+    assert mean is not None
+    assert mean[1] - mean[0] > own[1] - own[0], "the spread of the seeds is in the interval"
+    assert result.figure("val", "auroc") == (result.over_seeds.val["auroc"].mean, mean)
+    assert result.val.auroc == result.over_seeds.val["auroc"].values[0]

@@ -184,3 +184,15 @@ def test_mcnemar_counts_only_where_two_disagree() -> None:
     assert statistics.mcnemar(one_sided, both) == pytest.approx(2 * 0.5**10)
     assert statistics.mcnemar(one_sided, both) == statistics.mcnemar(both, one_sided)
     assert statistics.mcnemar(fewer, both) == pytest.approx(0.5)
+
+
+@given(st.integers(2, 6), st.floats(0, 0.2), st.integers(0, 100))
+@settings(max_examples=20, deadline=None)
+def test_the_interval_over_seeds_holds_their_spread(count: int, spread: float, seed: int) -> None:
+    """The mean over seeds varies as images and seeds do; without a spread between seeds, as the images alone."""
+    rng = np.random.default_rng(seed)
+    images, offsets = rng.normal(0, 0.05, 20_000), spread * rng.normal(size=count)
+    means = statistics.over_seeds([0.7 + images + offset for offset in offsets], seed)
+    expected = np.hypot(images.std(), offsets.std(ddof=1) / np.sqrt(count))
+    assert means.std() == pytest.approx(expected, rel=0.05)
+    assert means.mean() == pytest.approx(0.7 + images.mean() + offsets.mean(), abs=0.01)
