@@ -107,6 +107,14 @@ def probe_data(force: bool) -> State[Any]:
     return _done(ran)
 
 
+@link("race")
+def race_strategies(force: bool) -> State[Any]:
+    """With a time budget, find out which strategies are trained to their end."""
+    from tasks.steps.race import race
+
+    return _done(run_if_stale("race", race, force=force))
+
+
 @link("adapt (freeze, replace head)", task_run_name=_named("adapt {} (freeze, replace head)"))
 def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""

@@ -10,6 +10,7 @@ from flows.chain import (
     compare_revision,
     compare_strategies,
     probe_data,
+    race_strategies,
     retrieve_backbone,
     submit_fine_tunings,
     version_data,
@@ -33,13 +34,14 @@ def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
     probed = probe_data.submit(force, wait_for=[backbone])
+    raced = race_strategies.submit(force, wait_for=[probed])
     tuned: list[Any] = []
     evaluated = []
     for strategy in params.strategies:
-        tuned += submit_fine_tunings(strategy, params.train, force=force, after=probed)
+        tuned += submit_fine_tunings(strategy, params.train, force=force, after=raced)
         evaluated.append(tuned[-1])
     compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, probed, *tuned, compared])
+    return outcome([data, backbone, probed, raced, *tuned, compared])
 
 
 def main(

@@ -7,7 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows.chain import retrieve_backbone, submit_fine_tunings, version_data
+from flows.chain import race_strategies, retrieve_backbone, submit_fine_tunings, version_data
 from flows.running import one_at_a_time, outcome, run
 from tasks.errors import UserError
 from tasks.params import load_params
@@ -28,8 +28,9 @@ def finetune(strategy: str, force: bool = False) -> State[Any]:
         return Failed(message=str(error))
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
-    tuned = submit_fine_tunings(strategy, params.train, force=force, after=backbone)
-    return outcome([data, backbone, *tuned])
+    raced = race_strategies.submit(force, wait_for=[backbone])
+    tuned = submit_fine_tunings(strategy, params.train, force=force, after=raced)
+    return outcome([data, backbone, raced, *tuned])
 
 
 def main(

@@ -61,6 +61,15 @@ def probe() -> None:
 
 
 @app.command()
+def race() -> None:
+    """With a time budget, find out which strategies are trained to their end."""
+    from tasks.steps.race import race as step
+
+    for line in step():
+        typer.echo(line)
+
+
+@app.command()
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
     from tasks.steps.finetune import finetune as step

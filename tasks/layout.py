@@ -13,6 +13,7 @@ PROBE = Path("data/probe.json")
 WEIGHTS = Path("data/backbone/weights.safetensors")
 WEIGHTS_RECORD = Path("data/backbone/record.json")
 RUNS = Path("data/runs")
+RACE = Path("data/race")
 WORK = Path("data/work")
 REPORT = Path("data/reports/comparison.html")
 COMPARISON = Path("data/reports/comparison.json")
@@ -22,6 +23,11 @@ TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
 def run_file(strategy: str, name: str, repeat: str = "") -> Path:
     """Return an output of a strategy, or of its repeat: ``model.safetensors``, ``metrics.json``, ``history.csv``, …"""
     return repeats(strategy) / repeat / name if repeat else RUNS / strategy / name
+
+
+def race_file(strategy: str) -> Path:
+    """Return what the race says of a strategy."""
+    return RACE / f"{strategy}.json"
 
 
 def repeats(strategy: str) -> Path:

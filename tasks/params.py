@@ -57,6 +57,16 @@ def _as_rates(value: Any) -> Any:
     return {key: _as_rate(rate) for key, rate in value.items()} if isinstance(value, dict) else _as_rate(value)
 
 
+def _as_seconds(value: Any) -> Any:
+    """Return seconds of a number with a unit, such as ``90s``, ``10m`` or ``1.5h``."""
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*", value)
+    if not found:
+        raise ValueError(f"'{value}' is no time: write seconds, or a number with s, m or h, such as 10m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def _as_tuple(value: Any) -> Any:
     return value if value is None or isinstance(value, list | tuple) else (value,)
 
@@ -360,15 +370,19 @@ class TrainParams(_Section):
 
 
 class SharedParams(TrainParams):
-    """The settings that every strategy shares, and how often each is fine-tuned.
+    """The settings that every strategy shares, how often each is fine-tuned, and how long all of them may take.
 
     Attributes:
+        budget: training time of all strategies together, in seconds or such as ``10m``: they race, cheap ones first,
+            and what can't catch up any more is stopped (see ``tasks.comparison.racing``). None: all run to their end.
+            What the repeats below take is not in it.
         seeds: fine-tunings of every strategy, with ``seed``, ``seed + 1``, …: with several, the verdict's means and
             intervals are over images and seeds. The first one's model is the strategy's model.
         shares: shares of the training split, of each class alike, that every strategy is also fine-tuned on: the
             learning curve by the number of images.
     """
 
+    budget: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_as_seconds)] = None
     seeds: int = Field(1, ge=1, le=100)
     shares: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(_as_tuple)] = ()
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.comparison import pareto, statistics
+from tasks.comparison.racing import Runner, replay
 from tasks.comparison.recommendation import Recommendation, regret
 from tasks.comparison.schema import (
     Advised,
@@ -18,6 +19,7 @@ from tasks.comparison.schema import (
     OnShare,
     OverSeeds,
     Part,
+    Racing,
     Robustness,
     Scores,
     Spread,
@@ -30,7 +32,7 @@ from tasks.evaluation import metrics, robustness
 from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.evaluation.predictions import probabilities_of
-from tasks.params import CompareParams
+from tasks.params import CompareParams, Params
 
 CHEAPNESS = ("trainable_parameters", "train_seconds")  # of which the first decides
 
@@ -136,6 +138,22 @@ def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], me
     scores = {result.name: value for result in ranked if (value := result.figure("val", metric)[0]) is not None}
     costs = [regret(recommendation, scores, first) if scores else 0.0 for first in (1, 3)]
     return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
+
+
+def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params: Params) -> Racing:
+    """Return which strategies the race stopped; where all ran to their end, which it would have, and at what cost."""
+    if params.train.budget:
+        stopped = {entrant.name: entrant.run["stopped_at"] for entrant in entrants if entrant.run["stopped_at"]}
+        return Racing(budget=params.train.budget, stopped=stopped, saved=None, regret=None)
+    runners = {
+        entrant.name: Runner(entrant.run["epochs"], sum(entrant.run["phases"][:-1]) + 1, entrant.history)
+        for entrant in entrants
+    }
+    seconds = {entrant.name: float(entrant.run["train_seconds"]) for entrant in entrants}
+    found = replay(runners, seconds, len(entrants[0].val))
+    scores = {result.name: result.figure("val", params.compare.metric)[0] or 0.0 for result in ranked}
+    regret = max(scores.values()) - max(score for name, score in scores.items() if name not in found.stopped)
+    return Racing(budget=None, stopped=found.stopped, saved=found.saved, regret=regret)
 
 
 def _over_seeds(entrant: Entrant, val: dict[str, Spread], test: dict[str, Spread]) -> OverSeeds | None:

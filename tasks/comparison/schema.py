@@ -206,6 +206,19 @@ class Advised(_Record):
     regret_of_three: float = Field(description="the same for the best of the first three")
 
 
+class Racing(_Record):
+    """What a time budget did to the strategies, or would have done."""
+
+    budget: float | None = Field(description="seconds; null: every strategy ran to its end, and the rest is a replay")
+    stopped: dict[str, int] = Field(description="strategies that were, or would have been, stopped after these epochs")
+    saved: float | None = Field(
+        description="share of all training seconds that it would have saved; null with a budget"
+    )
+    regret: float | None = Field(
+        description="best validation score less that of the best strategy not stopped; null with a budget"
+    )
+
+
 class Comparison(_Record):
     """Everything that a comparison found."""
 
@@ -213,6 +226,7 @@ class Comparison(_Record):
     champion: str | None = Field(description="null if no strategy learned anything")
     chance: Chance
     advised: Advised
+    racing: Racing
     verdict: str
     metric: str = Field(description="the validation metric that orders the strategies")
     confidence: float = Field(description="of every interval")

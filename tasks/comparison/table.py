@@ -40,6 +40,9 @@ def show(found: Comparison, console: Console | None = None) -> None:
         console.print(
             f"Means over {len(found.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
         )
+    if found.racing.budget and found.racing.stopped:
+        stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in found.racing.stopped.items())
+        console.print(f"The race stopped {stops}.")
     console.print(found.verdict)
 
 

@@ -12,7 +12,7 @@ from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
-from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, OnShare, Robustness, StrategyResult
+from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, OnShare, Racing, Robustness, StrategyResult
 from tasks.data import manifest, splits
 from tasks.data.quality import rows
 from tasks.data.store import index_of
@@ -45,7 +45,8 @@ def compare() -> Comparison:
         "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params)
     )
     try:
-        found = _comparison(params, data, ranked, chance, advised, read_at, parent)
+        raced = comparing.racing(entrants, ranked, params)
+        found = _comparison(params, data, ranked, chance, advised, raced, read_at, parent)
         leader = next(entrant for entrant in entrants if entrant.name == found.leader.name)
         found = found.model_copy(update={"suspect_labels": suspect_labels(leader, data.classes)})
         tests = pd.concat([table for entrant in entrants for table in entrant.tables("test")], ignore_index=True)
@@ -137,6 +138,7 @@ def _comparison(
     ranked: list[StrategyResult],
     chance: Chance,
     advised: Advised,
+    raced: Racing,
     read_at: str,
     parent: str,
 ) -> Comparison:
@@ -156,6 +158,7 @@ def _comparison(
         champion=winner.name if winner else None,
         chance=chance,
         advised=advised,
+        racing=raced,
         verdict=verdict.paragraph(ranked, chance, params.compare.metric, params.compare.confidence),
         metric=params.compare.metric,
         confidence=params.compare.confidence,

@@ -1,6 +1,5 @@
 """One strategy: adapt the network, train it, evaluate it on the validation split, as often as the params ask."""
 
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,24 +9,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from tasks import layout, tracking
 from tasks.backbones import weights
 from tasks.comparison import report
 from tasks.data import manifest
-from tasks.data.store import index_of
 from tasks.errors import UserError
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
-from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
-from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, network, probabilities_of, with_weights
+from tasks.files import read_json, replacing, write_bytes, write_json
+from tasks.params import load_params
+from tasks.steps.attempts import CHECKPOINT, MEASURED, epochs_allowed, plan_attempt, read_for
+from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
-from tasks.steps.training import measurement_for, trained_network
-from tasks.strategies import freezing
-from tasks.strategies.freezing import FreezePlan
+from tasks.steps.training import trained_network
 from tasks.strategies.surgery import Adapted
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
@@ -71,51 +67,36 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
 
     An attempt whose process died is marked as failed; what it had trained is taken over.
     """
-    params, settings, data = _read(strategy, repeat)
-    identity = _identity(settings, params, data, repeat.share)
-    work = layout.WORK / f"{strategy}-{identity[:12]}"
-    reporter = Reporter(repeat.of(strategy))
-    measured = work / "measured.json"
-    measurement = (
-        Measurement.read(measured) if measured.is_file() else measurement_for(settings, params, data, reporter)
-    )
-    adapted, plan = network(settings, data, measurement.measured)
-    write_json(measured, asdict(measurement))
-    trainable, total = plan.trainable(), sum(group.size for group in plan.groups)
-    record = {
-        "strategy": strategy,
-        "identity": identity,
-        "parts": _parts_of(plan),
-        "phases": [phase.epochs for phase in plan.phases],
-        "parameters": total,
-        "trainable_parameters": trainable,
-        "frozen": freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics)),
-    }
+    planned = plan_attempt(strategy, repeat)
+    params, settings, data, work, plan = planned.params, planned.settings, planned.data, planned.work, planned.plan
     started = work / "run.json"
     if started.is_file():
         tracking.abandon(read_json(started)["run_id"])
     described = flat_params(settings, params, data) | {"train.share": repeat.share}
-    run_id = tracking.start_run(repeat.of(strategy), described, tags(strategy, identity, data), data_identity(params))
+    run_id = tracking.start_run(
+        repeat.of(strategy), described, tags(strategy, planned.identity, data), data_identity(params)
+    )
     if repeat != FIRST:
         tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
     write_json(started, {"run_id": run_id})
-    write_json(work / "plan.json", record)
+    write_json(work / "plan.json", planned.record())
+    measured, trainable, total = planned.measurement.measured, plan.trainable(), planned.record()["parameters"]
     tracking.log_metrics(
         run_id,
         {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
-        | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measurement.measured.rates.items()}
-        | {f"plan/relative_gradient_norm_{part}": share for part, share in measurement.measured.shares.items()},
+        | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measured.rates.items()}
+        | {f"plan/relative_gradient_norm_{part}": share for part, share in measured.shares.items()},
     )
     for line in plan.lines():
-        reporter.say(line)
+        planned.reporter.say(line)
     return Attempt(strategy, work, run_id, repeat)
 
 
 def train(attempt: Attempt) -> None:
     """Fine-tune the network of an attempt and keep its best weights in the attempt's folder."""
     with _failing(attempt):
-        params, settings, data = _read(attempt.strategy, attempt.repeat)
-        measurement = Measurement.read(attempt.work / "measured.json")
+        params, settings, data = read_for(attempt.strategy, attempt.repeat)
+        measurement = Measurement.read(attempt.work / MEASURED)
         trained_here: set[float] = set()
         with tracking.history(attempt.run_id) as log:
 
@@ -125,7 +106,8 @@ def train(attempt: Attempt) -> None:
 
             trained = trained_network(
                 settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
-                attempt.work / "checkpoint.safetensors", Reporter(attempt.title), on_epoch,
+                attempt.work / CHECKPOINT, Reporter(attempt.title), on_epoch,
+                epochs_allowed(attempt.strategy),
             )  # fmt: skip
             for row in trained.progress.history:  # an attempt that died trained the others
                 if row["epoch"] not in trained_here:
@@ -137,7 +119,7 @@ def train(attempt: Attempt) -> None:
 def evaluate(attempt: Attempt) -> dict[str, Any]:
     """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
     with _failing(attempt):
-        _, settings, data = _read(attempt.strategy, attempt.repeat)
+        _, settings, data = read_for(attempt.strategy, attempt.repeat)
         adapted = with_weights(settings, data, attempt.work / "model.safetensors")
         probabilities = probabilities_of(adapted, data.split("val"), settings)
         rows = data.rows("val")
@@ -156,16 +138,6 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
     return report_
 
 
-def _read(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, PreparedData]:
-    """Return all params, the strategy's with the repeat's seed, and the data with its share of the training split."""
-    params = load_params(layout.PARAMS)
-    return (
-        params,
-        repeat.settings(params.strategy(strategy)),
-        PreparedData.read().thinned(repeat.share, params.split.seed),
-    )
-
-
 def _track_model(
     attempt: Attempt,
     data: PreparedData,
@@ -176,7 +148,7 @@ def _track_model(
 ) -> None:
     """Log a run's files, figures and model."""
     tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
-    found = Measurement.read(attempt.work / "measured.json")
+    found = Measurement.read(attempt.work / MEASURED)
     range_tests = [(curve, found.measured.rates[place]) for place, curve in found.curves.items()]
     figures = report.run_figures(attempt.work, progress, plan, range_tests, scores, data.classes)
     tracking.log_files(attempt.run_id, figures, "figures")
@@ -212,7 +184,7 @@ def _write_outputs(
         with replacing(output("model.safetensors")) as temporary:
             shutil.copyfile(attempt.work / "model.safetensors", temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
-    finished |= {"images": len(data.rows("train"))}
+    finished |= {"images": len(data.rows("train")), "stopped_at": epochs_allowed(attempt.strategy)}
     write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
 
 
@@ -228,38 +200,3 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     except BaseException:
         tracking.abandon(attempt.run_id)
         raise
-
-
-def _identity(settings: StrategyParams, params: Params, data: PreparedData, share: float) -> str:
-    """Return a digest of everything that a strategy's result depends on."""
-    return digest_of(
-        {
-            "settings": settings.model_dump(),
-            "augment": params.augment.model_dump(),
-            "upright": params.data.is_upright,
-            "share": share,
-            "manifest": sha256_of(layout.MANIFEST),
-            "pixels": sha256_of(index_of(layout.PIXELS)),
-            "weights": sha256_of(layout.WEIGHTS),
-            "architecture": [data.record.name, data.record.parts, data.record.code_sha256],
-            "code": digest_of_tree(Path(__file__).parents[1], "*.py"),
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "machine": platform.machine(),
-        }
-    )
-
-
-def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": group.name,
-            "parameters": group.size,
-            "thaws_at": plan.thaws_at(group.name),
-            "rates": [
-                0.0 if phase.solved and group.name in phase.rates else phase.rates.get(group.name)
-                for phase in plan.phases
-            ],
-        }
-        for group in plan.groups
-    ]

@@ -42,6 +42,7 @@ def trained_network(
     checkpoint: Path,
     reporter: Reporter,
     on_epoch: Callable[[dict[str, float]], None],
+    until: int | None = None,
 ) -> Trained:
     """Fine-tune a strategy's network; what was measured before counts as training time.
 
@@ -54,6 +55,7 @@ def trained_network(
         checkpoint: where the state is kept between steps.
         reporter: shows progress.
         on_epoch: called with the history row of every epoch that was finished here.
+        until: epochs after which training pauses at the latest.
 
     Raises:
         DivergedError: training became non-finite and did not recover.
@@ -64,7 +66,7 @@ def trained_network(
     job = Fitting(
         settings, first.plan, data.split("train"), data.split("val"),
         Augmentation(params.augment, params.data.is_upright), device.choose(settings), checkpoint,
-        data.cache(settings),
+        data.cache(settings), until,
     )  # fmt: skip
     device.keep_freed_memory()
     networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))

@@ -60,6 +60,7 @@ class Fitting:
         hardware: device and precision.
         checkpoint: where the state is kept between steps.
         cache: keeps what frozen layers answer; None: they are computed in every epoch.
+        until: epochs after which training pauses at the latest; None: after the plan's last.
     """
 
     settings: StrategyParams
@@ -70,6 +71,12 @@ class Fitting:
     hardware: Hardware
     checkpoint: Path
     cache: Cache | None = None
+    until: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that are trained at most."""
+        return self.plan.epochs if self.until is None else min(self.until, self.plan.epochs)
 
 
 def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[dict[str, float]], None]) -> Progress:
@@ -95,7 +102,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
             forwards.enter_context(recomputed(model, [prefix for part in adapted.parts for prefix in part.prefixes]))
         training = _Training(adapted, model, job, reporter, peak)
         progress = training.progress
-        while progress.epoch < job.plan.epochs and not _stops_early(progress, job):
+        while progress.epoch < job.epochs and not _stops_early(progress, job):
             row = training.epoch()
             reporter.epoch_done(row, job.plan.epochs)
             on_epoch(row)

@@ -163,7 +163,7 @@ def test_flow_skips_what_repro_did(reproduced: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert stages_run_by_flow(done) == []
     output = done.stdout + done.stderr
-    for stage in ("fetch", "prepare", "backbone", "finetune@scratch", "finetune@head_only", "compare"):
+    for stage in ("fetch", "prepare", "backbone", "race", "finetune@scratch", "finetune@head_only", "compare"):
         assert f"skipped {stage}: up to date" in output
     assert tracked_runs(reproduced) == before
 
@@ -208,6 +208,30 @@ def test_flow_runs_the_edited_strategy_alone(reproduced: Project) -> None:
     evaluated = [f"evaluate {name}" for name in ("head_only", "head_only seed-1", "head_only share-0.5")]
     assert stages_run_by_flow(done) == evaluated, done.stdout + done.stderr
     assert stages_run_by_dvc(reproduced.run("dvc", "repro")) == ["compare"]
+
+
+def test_a_race_stops_what_is_left_when_the_budget_is_spent(reproduced: Project) -> None:
+    """Everyone gets a start, its training is taken over, and what was stopped is the beginning of the full run."""
+    params = reproduced.params()
+    params["train"] |= {"seeds": 1, "shares": [], "budget": "0.1s"}
+    params["strategies"]["scratch"]["epochs"] = 5
+    params["strategies"]["head_only"]["solver"] = "lbfgs"
+    reproduced.write_params(params)
+    done = reproduced.run("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read_comparison(reproduced)
+    assert found.racing.budget == 0.1
+    assert found.racing.stopped == {"scratch": 1}
+    assert "The race stopped scratch after epoch 1" in done.stdout
+    assert "scratch: goes on after epoch 1 of 5" in done.stdout
+    stopped = found.strategies["scratch"].history
+    params["train"]["budget"] = None
+    reproduced.write_params(params)
+    assert reproduced.run("dvc", "repro").returncode == 0
+    full = read_comparison(reproduced)
+    assert full.racing.budget is None
+    assert len(full.strategies["scratch"].history) > len(stopped) == 1
+    assert full.strategies["scratch"].history[0] == stopped[0]
 
 
 def test_an_experiment_tries_a_value(reproduced: Project) -> None:

@@ -345,3 +345,33 @@ def test_own_images_never_lie_where_fetched_ones_are_replaced(tmp_path: Path, mo
     for path in ("data/fetched/photos", tmp_path / "data/fetched/photos", "data/../data/fetched", tmp_path / "link"):
         said = refusal(written(tmp_path, data={"source": "folder", "path": str(path)}))
         assert "is in data/fetched, which holds what is fetched" in said
+
+
+@pytest.mark.parametrize(
+    ("written_as", "seconds"), [("10m", 600), ("1.5h", 5400), ("90 s", 90), (45, 45), (None, None)]
+)
+def test_a_budget_is_a_time(tmp_path: Path, written_as: Any, seconds: float | None) -> None:
+    """With a unit or in seconds; none at all is the default."""
+    assert load_params(written(tmp_path, train={"budget": written_as})).train.budget == seconds
+    assert load_params(written(tmp_path)).train.budget is None
+
+
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ({"budget": "soon"}, "'soon' is no time: write seconds, or a number with s, m or h, such as 10m"),
+        ({"budget": 0}, "'train.budget': input should be greater than 0"),
+        ({"seeds": 0}, "'train.seeds': input should be greater than or equal to 1"),
+        ({"shares": [0.1, 1.0]}, "'train.shares.1': input should be less than 1"),
+    ],
+)
+def test_wrong_repeats_and_budgets_are_named(tmp_path: Path, own: dict[str, Any], sentence: str) -> None:
+    """One sentence says what is wrong and where."""
+    assert sentence in refusal(written(tmp_path, train=own))
+
+
+def test_repeats_are_the_same_for_every_strategy(tmp_path: Path) -> None:
+    """A strategy has no number of seeds, shares or budget of its own."""
+    for key, value in {"seeds": 2, "shares": [0.5], "budget": "1m"}.items():
+        source = written(tmp_path, strategies={"probe": {"train": "head", key: value}})
+        assert f"'strategies.probe.{key}' is not a known key" in refusal(source)

@@ -11,7 +11,7 @@ import pytest
 from tasks.comparison import verdict
 from tasks.comparison.compare import Entrant, advised, rank
 from tasks.comparison.recommendation import Advice, Kind, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, Robustness, StrategyResult
+from tasks.comparison.schema import Chance, Comparison, DataFacts, Racing, Robustness, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
 from tasks.params import CompareParams
@@ -120,6 +120,7 @@ def comparison_of(
     return Comparison(
         champion=winner.name if winner else None,
         chance=chance,
+        racing=Racing(budget=None, stopped={ranked[-1].name: 2}, saved=0.25, regret=0.0),
         advised=advised(recommended([result.name for result in ranked[::-1]]), ranked, PARAMS.metric),
         verdict=verdict.paragraph(ranked, chance, PARAMS.metric, PARAMS.confidence),
         metric=PARAMS.metric,
