@@ -92,7 +92,8 @@ def _of_pixels(model: nn.Module, image: Tensor, place: int) -> Tensor:
     method = IntegratedGradients(lambda images: _evidence(model, images))
     found = method.attribute(image, plain, target=place, n_steps=STEPS, internal_batch_size=BATCH)
     sigma = max(image.shape[2:]) * BLUR
-    return gaussian_blur(found.sum(1, keepdim=True).float(), 2 * round(2 * sigma) + 1, sigma)
+    blurred: Tensor = gaussian_blur(found.sum(1, keepdim=True).float(), 2 * round(2 * sigma) + 1, sigma)
+    return blurred
 
 
 def _evidence(model: nn.Module, images: Tensor) -> Tensor:
