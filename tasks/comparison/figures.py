@@ -45,6 +45,7 @@ STYLE: dict[Any, Any] = {
 FOLLOWED = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
 KEPT: dict[str, Any] = {"marker": "o", "color": ACCENT, "markersize": 5, "linestyle": "none"}
 LAST: dict[str, Any] = KEPT | {"markerfacecolor": "white", "markersize": 6}
+NARROW = 5.4  # inches: can be read on a phone without scrolling
 MISTAKES = 12
 HEAT, STRONGEST = "inferno", 0.75  # of a saliency map: its colours, and how opaque they are at most
 LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
@@ -57,7 +58,7 @@ Saliency = Callable[[str, str], Map]  # of an image, by its path, and a class, b
 def scores(found: Comparison) -> Figure:
     """Return every strategy's metric with its interval on both held-out splits, the champion marked."""
     ranked = list(found.strategies.values())
-    figure, axes = _figure(7.2, 0.42 * len(ranked) + 1.1)
+    figure, axes = _figure(NARROW, 0.36 * len(ranked) + 1.0)
     for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
         for row, result in enumerate(ranked):
             of_split = getattr(result, split)
@@ -93,7 +94,7 @@ def curves(found: Comparison) -> Figure:
         axes.set_ylim(0, top * 1.3)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
-    above.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
+    above.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False)
     for axes, (column, name) in zip(sides, FOLLOWED.items(), strict=True):
         _kept_and_last(axes, ranked, column)
         axes.set_xlabel(name)
@@ -210,7 +211,7 @@ def costs(found: Comparison) -> Figure:
 
     Efficient strategies have a ring.
     """
-    figure, axes = _figure(7.2, 3.8)
+    figure, axes = _figure(NARROW, 3.6)
     axes.set_xscale("log")
     dots = []
     for result in sorted(found.strategies.values(), key=lambda result: -result.trainable_parameters):
@@ -222,7 +223,7 @@ def costs(found: Comparison) -> Figure:
         ring = {"edgecolor": INK, "linewidth": 1.2} if result.efficient else {"linewidth": 0}
         axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
         dots.append(_Dot(f"{_starred(result, found.champion)}  {share:.1%}", (seconds, value), math.sqrt(area) / 2))
-    axes.margins(x=0.25, y=0.2)
+    axes.margins(x=0.3, y=0.2)
     axes.set_xlabel("training seconds (log)")
     axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}")
     _label(figure, axes, dots)
@@ -244,19 +245,21 @@ class _Dot(NamedTuple):
 
 
 def _label(figure: Figure, axes: Axes, dots: Sequence[_Dot]) -> None:
-    """Write every dot's label beside it, at the first height where it covers no other label and no dot."""
+    """Write every dot's label beside it, at the first height where it covers no other label, no dot and no axis."""
     figure.draw_without_rendering()
     taken = [dot.box(figure, axes) for dot in dots]
     for words, place, radius in dots:
         text = axes.annotate(words, place, (0, 0), textcoords="offset points", fontsize=8, va="center")
         for height, side in itertools.product(LABEL_HEIGHTS, (1, -1)):
             text.set(position=(side * (radius + 3), height), horizontalalignment="left" if side > 0 else "right")
-            if not any(text.get_window_extent().overlaps(other) for other in taken):
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
                 break
         if abs(height) > radius:
             end = (side * (radius + 3), height)
             axes.annotate("", place, end, textcoords="offset points", arrowprops=LEADER)
-        taken.append(text.get_window_extent())
+        taken.append(box)
 
 
 def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture, saliency: Saliency) -> Figure | None:
