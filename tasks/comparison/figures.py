@@ -1,11 +1,14 @@
 """The pictures of a comparison, drawn without a display."""
 
+import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
@@ -13,11 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from tasks.comparison.schema import Comparison, Part, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
+from tasks.evaluation.saliency import Map
 
 mpl.use("Agg")
 
@@ -37,15 +42,23 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 160,
     "figure.constrained_layout.use": True,
 }
+FOLLOWED = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
+KEPT: dict[str, Any] = {"marker": "o", "color": ACCENT, "markersize": 5, "linestyle": "none"}
+LAST: dict[str, Any] = KEPT | {"markerfacecolor": "white", "markersize": 6}
+NARROW = 5.4  # inches: can be read on a phone without scrolling
 MISTAKES = 12
+HEAT, STRONGEST = "inferno", 0.75  # of a saliency map: its colours, and how opaque they are at most
+LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
+LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
 
 Picture = Callable[[str], Pixels]
+Saliency = Callable[[str, str], Map]  # of an image, by its path, and a class, by its name
 
 
 def scores(found: Comparison) -> Figure:
     """Return every strategy's metric with its interval on both held-out splits, the champion marked."""
     ranked = list(found.strategies.values())
-    figure, axes = _figure(7.2, 0.42 * len(ranked) + 1.1)
+    figure, axes = _figure(NARROW, 0.36 * len(ranked) + 1.0)
     for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
         for row, result in enumerate(ranked):
             value, bounds = result.figure(split, found.metric)
@@ -63,13 +76,16 @@ def scores(found: Comparison) -> Figure:
 
 
 def curves(found: Comparison) -> Figure:
-    """Return the losses of every strategy by epoch, a panel each; a dot marks the epoch that was kept."""
+    """Return every run by epoch, a panel each, and below all of them the epoch that was kept beside the last one."""
     ranked = list(found.strategies.values())
     columns = min(4, len(ranked))
     rows = -(-len(ranked) // columns)
+    heights = (1.9 * rows + 0.4, 0.27 * len(ranked) + 0.9)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.3 * columns, 1.9 * rows + 0.3))
-        panels = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        figure = Figure(figsize=(max(2.3 * columns, 6.9), sum(heights)))
+        above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False).ravel()
+        panels = above.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        sides = below.subplots(1, 2, sharey=True)
     top = max(max(row["val_loss"] for row in result.history[1:] or result.history) for result in ranked)
     for axes, result in zip(panels, ranked, strict=False):
         _loss_curves(axes, result.history, result.best_epoch)
@@ -77,9 +93,24 @@ def curves(found: Comparison) -> Figure:
         axes.set_ylim(0, top * 1.3)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    above.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False)
+    for axes, (column, name) in zip(sides, FOLLOWED.items(), strict=True):
+        _kept_and_last(axes, ranked, column)
+        axes.set_xlabel(name)
+    sides[0].set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
+    sides[0].invert_yaxis()
     return figure
+
+
+def _kept_and_last(axes: Axes, ranked: Sequence[StrategyResult], column: str) -> None:
+    """Draw a line a strategy, from the last epoch's value to that of the epoch that was kept."""
+    for place, result in enumerate(ranked):
+        kept, last = result.history[result.best_epoch][column], result.history[-1][column]
+        axes.plot((kept, last), (place, place), color=ACCENT, linewidth=1.2)
+        axes.plot(last, place, **LAST)
+        axes.plot(kept, place, **KEPT)
+    axes.grid(visible=False, axis="y")
+    axes.margins(y=0.5 / len(ranked))
 
 
 def plans(found: Comparison) -> Figure:
@@ -95,7 +126,7 @@ def plans(found: Comparison) -> Figure:
     for axes, result in zip(panels, ranked, strict=False):
         _plan(axes, result.parts, result.phases, shades)
         axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
-        axes.tick_params(labelsize=6)
+        axes.tick_params(labelsize=7)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
     _rate_scale(figure, list(panels), shades)
@@ -179,53 +210,90 @@ def costs(found: Comparison) -> Figure:
 
     Efficient strategies have a ring.
     """
-    figure, axes = _figure(7.2, 3.4)
-    for result in found.strategies.values():
+    figure, axes = _figure(NARROW, 3.6)
+    axes.set_xscale("log")
+    dots = []
+    for result in sorted(found.strategies.values(), key=lambda result: -result.trainable_parameters):
         value = result.figure("val", found.metric)[0]
         if value is None:
             continue
-        share = result.trainable_parameters / result.parameters
-        colour = SECOND if result.name == found.champion else ACCENT
-        axes.scatter(max(result.train_seconds, 0.01), value, s=30 + 500 * share, color=colour, alpha=0.45, linewidth=0)
-        if result.efficient:
-            axes.scatter(
-                max(result.train_seconds, 0.01),
-                value,
-                s=30 + 500 * share,
-                facecolor="none",
-                edgecolor=INK,
-                linewidth=1.2,
-            )
-        axes.annotate(
-            f"{result.name}  {share:.1%}", (max(result.train_seconds, 0.01), value), textcoords="offset points",
-            xytext=(6, 5), fontsize=8,
-        )  # fmt: skip
-    axes.set_xscale("log")
-    axes.margins(x=0.25, y=0.2)
+        share, seconds = result.trainable_parameters / result.parameters, max(result.train_seconds, 0.01)
+        colour, area = SECOND if result.name == found.champion else ACCENT, 30 + 300 * share
+        ring = {"edgecolor": INK, "linewidth": 1.2} if result.efficient else {"linewidth": 0}
+        axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
+        dots.append(_Dot(f"{_starred(result, found.champion)}  {share:.1%}", (seconds, value), math.sqrt(area) / 2))
+    axes.margins(x=0.3, y=0.2)
     axes.set_xlabel("training seconds (log)")
     axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}")
+    _label(figure, axes, dots)
     return figure
 
 
-def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture) -> Figure | None:
-    """Return the images that were misclassified with the most confidence, or None if every image was right."""
+class _Dot(NamedTuple):
+    """A dot that gets a label; its radius is in points."""
+
+    words: str
+    place: tuple[float, float]
+    radius: float
+
+    def box(self, figure: Figure, axes: Axes) -> Bbox:
+        """Return what the dot covers, in the figure's pixels."""
+        x, y = axes.transData.transform(self.place)
+        reach = self.radius * figure.dpi / 72
+        return Bbox.from_extents(x - reach, y - reach, x + reach, y + reach)
+
+
+def _label(figure: Figure, axes: Axes, dots: Sequence[_Dot]) -> None:
+    """Write every dot's label beside it, at the first height where it covers no other label, no dot and no axis."""
+    figure.draw_without_rendering()
+    taken = [dot.box(figure, axes) for dot in dots]
+    for words, place, radius in dots:
+        text = axes.annotate(words, place, (0, 0), textcoords="offset points", fontsize=8, va="center")
+        for height, side in itertools.product(LABEL_HEIGHTS, (1, -1)):
+            text.set(position=(side * (radius + 3), height), horizontalalignment="left" if side > 0 else "right")
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        if abs(height) > radius:
+            end = (side * (radius + 3), height)
+            axes.annotate("", place, end, textcoords="offset points", arrowprops=LEADER)
+        taken.append(box)
+
+
+def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture, saliency: Saliency) -> Figure | None:
+    """Return the images that were misclassified with the most confidence, or None if every image was right.
+
+    Beside each is what speaks for the answer that it got.
+    """
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     if wrong.empty:
         return None
     confidence = pd.Series(probabilities_of(wrong, classes).max(axis=1), index=wrong.index)
     worst = wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable")[:MISTAKES]
-    columns = min(6, len(worst))
+    columns = min(3, len(worst))
     rows = -(-len(worst) // columns)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(1.45 * columns, 1.85 * rows))
+        figure = Figure(figsize=(2.9 * columns, 1.85 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.set_axis_off()
     for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
-        axes.imshow(without_alpha(picture(str(row["path"]))), cmap="gray", vmin=0, vmax=255)
-        words = f"{row['predicted']} {row['confidence']:.2f}\nis {row['label']}"
-        axes.set_title(literal(words), fontsize=7, loc="left")
+        path, answer = str(row["path"]), str(row["predicted"])
+        pixels = without_alpha(picture(path))
+        axes.imshow(_beside(pixels, saliency(path, answer)), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(literal(f"{answer} {row['confidence']:.2f}\nis {row['label']}"), fontsize=8, loc="left")
     return figure
+
+
+def _beside(pixels: Pixels, found: Map) -> Pixels:
+    """Return an image with a copy to its right, over which a saliency map lies."""
+    grey = pixels.mean(axis=2) if pixels.ndim == 3 else pixels
+    opacity = STRONGEST * found[..., None]
+    below = opacity * 255 * colormaps[HEAT](found)[..., :3] + (1 - opacity) * grey[..., None]
+    plain = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    gap = np.full((len(pixels), max(1, pixels.shape[1] // 40), 3), 255)
+    return np.concatenate([plain, gap, below], axis=1).astype(np.uint8)
 
 
 def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str], *, labelled: bool = True) -> None:
@@ -263,9 +331,10 @@ def _loss_curves(axes: Axes, history: list[dict[str, float]], best_epoch: int) -
     axes.plot(epochs, [row["train_loss"] for row in history], color=MUTED, label="training loss")
     losses = [row["val_loss"] for row in history]
     axes.plot(epochs, losses, color=ACCENT, label="validation loss")
-    axes.plot(best_epoch + 1, losses[best_epoch], "o", color=ACCENT, markersize=4)
+    axes.plot(epochs[-1], losses[-1], label="last epoch", **LAST)
+    axes.plot(best_epoch + 1, losses[best_epoch], label="epoch that was kept", **KEPT)
     axes.set_xlim(0.5, max(epochs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, SECOND, STYLE, literal
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE, literal
 from tasks.evaluation.calibration import Bin, scaled
 from tasks.evaluation.calibration import reliability as binned
 from tasks.evaluation.corruptions import SEVERITIES, Kind
@@ -33,7 +33,7 @@ def reliability(targets: Integers, probabilities: Floats, temperature: float) ->
         temperature: fitted on other images.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 4.6))
+        figure = Figure(figsize=(NARROW, 4.4))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     after = scaled(probabilities, temperature)
     lowest = 1.0
@@ -84,7 +84,7 @@ def robustness(found: Mapping[str, Robustness], metric: str) -> Figure:
     figure.supxlabel("severity (0: images as they are)", fontsize=9)
     figure.supylabel(metric, fontsize=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(LINES), frameon=False, fontsize=8)
+    figure.legend(handles, labels, loc="outside upper left", ncols=len(LINES), frameon=False, fontsize=8)
     return figure
 
 

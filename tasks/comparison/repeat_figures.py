@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, SECOND, STYLE
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE
 from tasks.comparison.schema import Comparison, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES
 
@@ -17,7 +17,7 @@ def seeds(found: Comparison) -> Figure | None:
         return None
     ranked = list(found.strategies.values())[::-1]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 0.34 * len(ranked) + 0.9))
+        figure = Figure(figsize=(NARROW, 0.34 * len(ranked) + 0.9))
         axes = figure.subplots()
     for row, result in enumerate(ranked):
         if result.over_seeds is None:

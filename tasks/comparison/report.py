@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from tasks.comparison import figures, reliability_figures, repeat_figures
 from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
-from tasks.comparison.figures import Picture
+from tasks.comparison.figures import Picture, Saliency
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Quality, rows
@@ -23,6 +23,7 @@ from tasks.evaluation.robustness import Robustness
 from tasks.files import replacing, write_bytes
 
 TEMPLATE = "report.html"
+PIXELS_AN_INCH = 100  # so that words in pictures are about as large as those around them
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,48 @@ class DataPage:
     picture: Picture
 
 
-def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: Path, folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Embedded:
+    """A picture inside the page: PNG as base64, and how wide and high it is shown where there is room, in pixels."""
+
+    png: str
+    width: int
+    height: int
+
+
+def write(
+    found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, target: Path, folder: Path
+) -> list[Path]:
     """Write the page, and its pictures as files of their own; return the pictures.
 
     Args:
         found: the comparison.
         predictions: the champion's, on the test split.
         data: what is known of the images.
+        saliency: returns which part of an image speaks for a class, to the champion.
         target: the page.
         folder: where the pictures go.
     """
+    drawn = _drawn(found, predictions, data, saliency)
+    files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template(TEMPLATE).render(
+        found=found,
+        metric=METRIC_NAMES[found.metric],
+        pictures={name: _embedded(file, drawn[name]) for name, file in files.items()},
+        quality=data.quality,
+        quality_rows=rows(data.quality),
+        pretences=data.pretences,
+        groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
+    )
+    write_bytes(target, page.encode())
+    return list(files.values())
+
+
+def _drawn(found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency) -> dict[str, Figure]:
+    """Return the pictures that there is something to show on, by name."""
     drawn = {
         "scores": figures.scores(found),
         "costs": figures.costs(found),
@@ -62,25 +95,16 @@ def write(found: Comparison, predictions: pd.DataFrame, data: DataPage, target: 
         "confusions": figures.confusions(found),
         "reliability": _reliability(found, predictions),
         "robustness": _robustness(found),
-        "mistakes": figures.mistakes(predictions, found.data.classes, data.picture),
+        "mistakes": figures.mistakes(predictions, found.data.classes, data.picture, saliency),
         "data_classes": contact_sheet(_samples(data.table), data.picture),
         "data_groups": contact_sheet(_groups(data.quality), data.picture) if data.quality.groups else None,
     }
-    files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items() if figure is not None}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template(TEMPLATE).render(
-        found=found,
-        metric=METRIC_NAMES[found.metric],
-        pictures={name: base64.b64encode(file.read_bytes()).decode() for name, file in files.items()},
-        quality=data.quality,
-        quality_rows=rows(data.quality),
-        pretences=data.pretences,
-        groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
-    )
-    write_bytes(target, page.encode())
-    return list(files.values())
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _embedded(file: Path, figure: Figure) -> Embedded:
+    width, height = (round(inches * PIXELS_AN_INCH) for inches in figure.get_size_inches())
+    return Embedded(base64.b64encode(file.read_bytes()).decode(), width, height)
 
 
 def _reliability(found: Comparison, predictions: pd.DataFrame) -> Figure:

@@ -219,6 +219,18 @@ class Racing(_Record):
     )
 
 
+class MadeWith(_Record):
+    """What a comparison was made with: all that it takes to make it again, besides the images and the weights."""
+
+    commit: str = Field(description="of the code, with '-dirty' where files differed; empty outside a git repository")
+    code_sha256: str = Field(description="digest of the code in tasks/")
+    params_digest: str = Field(description="digest of all params, defaults included")
+    params: str = Field(description="params.yaml as it was")
+    python: str
+    machine: str
+    packages: dict[str, str] = Field(description="version by name")
+
+
 class Comparison(_Record):
     """Everything that a comparison found."""
 
@@ -233,6 +245,7 @@ class Comparison(_Record):
     test_read_at: str = Field(description="when the test split was read, ISO 8601")
     data: DataFacts
     backbone: dict[str, Any]
+    made_with: MadeWith
     mlflow_run_id: str = Field(description="the parent run")
     mlflow_experiment_id: str
     suspect_labels: list[SuspectLabel] = []

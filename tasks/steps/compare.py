@@ -1,5 +1,6 @@
 """The strategies held against each other: the only step that reads the test split."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,15 +18,17 @@ from tasks.data import manifest, splits
 from tasks.data.quality import rows
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
+from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
 from tasks.steps.champion import crown
 from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
-from tasks.steps.records import data_identity, final_metrics, shared_params, tags
+from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
+from tasks.training import device
 
 EVALUATION = Path(metrics.__file__).parent
 
@@ -51,7 +54,10 @@ def compare() -> Comparison:
         found = found.model_copy(update={"suspect_labels": suspect_labels(leader, data.classes)})
         tests = pd.concat([table for entrant in entrants for table in entrant.tables("test")], ignore_index=True)
         manifest.write_table(tests, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
-        figures = report.write(found, leader.test, _data_page(data), layout.REPORT, layout.WORK / "figures")
+        figures = report.write(
+            found, leader.test, _data_page(data), _saliency(leader.name, params, data), layout.REPORT,
+            layout.WORK / "figures",
+        )  # fmt: skip
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
         if found.champion:
@@ -165,6 +171,7 @@ def _comparison(
         test_read_at=read_at,
         data=facts,
         backbone=asdict(data.record),
+        made_with=made_with(params),
         mlflow_run_id=parent,
         mlflow_experiment_id=tracking.experiment_id(),
         strategies={result.name: result for result in ranked},
@@ -177,6 +184,14 @@ def _train_counts(data: PreparedData) -> dict[str, int]:
 
 def _data_page(data: PreparedData) -> report.DataPage:
     return report.DataPage(read_quality(), read_probe().pretences, data.table, data.picture)
+
+
+def _saliency(name: str, params: Params, data: PreparedData) -> Callable[[str, str], Map]:
+    """Return what shows which part of an image speaks for a class, by the network that a strategy left."""
+    settings = params.strategies[name]
+    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
+    hardware = device.choose(settings)
+    return lambda path, label: saliency(adapted, data.picture(path), data.classes.index(label), hardware.device)
 
 
 def _verdict_of(result: StrategyResult) -> dict[str, float | None]:

@@ -1,17 +1,29 @@
 """What MLflow is told of a run: params, tags, data and metrics under the same names everywhere."""
 
 import os
+import platform
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tasks import layout, tracking, versioning
-from tasks.files import digest_of
+from tasks.comparison.schema import MadeWith
+from tasks.files import digest_of, digest_of_tree
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData
 
 # Names the revision of the images as the user did, where ``data.rev`` has its commit.
 DATA_REV = "THAWLINE_DATA_REV"
 LONGEST_NAME = 180
+# Packages that results depend on, by the name that they are imported by where it is another one.
+PACKAGES = {
+    **{name: name for name in ("torch", "torchvision", "timm", "peft", "numpy", "scipy")},
+    **{"scikit-learn": "sklearn", "pillow": "PIL", "captum": "captum", "pandas": "pandas", "pandera": "pandera"},
+    **{name: name for name in ("dvc", "mlflow", "prefect")},
+}
 
 
 def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
@@ -64,6 +76,20 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
         "mlflow.source.git.commit": versioning.git_revision(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def made_with(params: Params) -> MadeWith:
+    """Return what a comparison is made with."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return MadeWith(
+        commit=versioning.git_revision(),
+        code_sha256=digest_of_tree(Path(__file__).parents[1], "*.py"),
+        params_digest=digest_of(params.model_dump(mode="json")),
+        params=layout.PARAMS.read_text(encoding="utf-8"),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}, CPU threads: {torch.get_num_threads()}{gpu}",
+        packages={name: version(name) for name, module in PACKAGES.items() if find_spec(module)},
+    )
 
 
 def data_identity(params: Params) -> tracking.DataIdentity:

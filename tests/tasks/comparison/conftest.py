@@ -11,13 +11,17 @@ import pytest
 from tasks.comparison import verdict
 from tasks.comparison.compare import Entrant, advised, rank
 from tasks.comparison.recommendation import Advice, Kind, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, Racing, Robustness, StrategyResult
+from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Robustness, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
 from tasks.params import CompareParams
 
 PARAMS = CompareParams(metric="auroc", resamples=300)
 TOTAL = 1000
+MADE_WITH = MadeWith(
+    commit="1234abcd", code_sha256="c0de", params_digest="9a4a", params="data: {path: <photos>}", python="3.11.7",
+    machine="Linux x86_64", packages={"torch": "2.14.1", "numpy": "2.4.6"},
+)  # fmt: skip
 LEARNED = Chance(high=0.6, p_value=0.001)
 MakeEntrant = Callable[..., Entrant]
 MakeComparison = Callable[..., Comparison]
@@ -137,6 +141,7 @@ def comparison_of(
             unusable=1,
         ),
         backbone={"name": "mobilenet_v2", "weights": "none", "source": "random", "sha256": "", "licence": "none"},
+        made_with=MADE_WITH,
         mlflow_run_id="parent",
         mlflow_experiment_id="1",
         strategies={result.name: result for result in ranked},

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +17,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tasks.comparison import figures, report
-from tasks.comparison.schema import Comparison
+from tasks.comparison import figures, repeat_figures, report
+from tasks.comparison.compare import Entrant, Repeated
+from tasks.comparison.schema import Comparison, OnShare
 from tasks.data.quality import describe
 from tasks.data.reading import Pixels
 from tasks.evaluation.leakage import Pretence
+from tasks.evaluation.saliency import Map
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
 
 EVIL = "<script>alert('x')</script>"
@@ -47,6 +51,11 @@ def data_of(cells: Path, pretences: Sequence[Pretence] = ()) -> report.DataPage:
     return report.DataPage(quality, pretences, table, picture)
 
 
+def upper_half(path: str, label: str) -> Map:
+    """Return a saliency map that is hot in the upper half."""
+    return np.repeat(np.array([1, 0], dtype=np.float32), 150)[:, None].repeat(300, axis=1)
+
+
 class Page(HTMLParser):
     """Collects what a browser would see."""
 
@@ -54,6 +63,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.loads: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
         self.rows: list[list[str]] = []
         self.text = ""
         self.feed(text)
@@ -61,6 +71,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note the tag and what it loads."""
         self.tags.append(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs))
         self.loads += [value or "" for name, value in attrs if name in LOADING]
         assert not any(name.startswith("on") for name, _ in attrs)
         if tag == "tr":
@@ -96,7 +108,9 @@ def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("report")
     champion = next(one.test for one in entrants if one.name == found.champion)
     assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
-    pictures = report.write(found, champion, data_of(cells, PRETENCES), folder / "page.html", folder / "figures")
+    pictures = report.write(
+        found, champion, data_of(cells, PRETENCES), upper_half, folder / "page.html", folder / "figures"
+    )
     raw = (folder / "page.html").read_text(encoding="utf-8")
     return Written(found, raw, Page(raw), pictures)
 
@@ -131,6 +145,23 @@ def test_every_picture_is_embedded(written: Written) -> None:
             assert len(image.convert("L").getcolors() or []) > 10
 
 
+def test_every_picture_is_described_and_keeps_its_shape(written: Written) -> None:
+    """Who can't see a picture reads what is on it, none like another; its shape is known before it is loaded."""
+    words = [picture["alt"] for picture in written.page.pictures]
+    assert all(words)
+    assert len(set(words)) == len(words)
+    for picture, address in zip(written.page.pictures, written.page.loads, strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+            shown = int(picture["width"] or 0) / int(picture["height"] or 0)
+            assert shown == pytest.approx(image.width / image.height, rel=0.02)
+
+
+def test_the_verdict_comes_first(written: Written) -> None:
+    """Above it is nothing but the question and the data; every table and picture is below."""
+    verdict = written.raw.index('<div class="verdict">')
+    assert verdict < min(written.raw.index(tag) for tag in ("<table", "<img", "<h2"))
+
+
 def test_class_names_are_text(written: Written) -> None:
     """A class called like a tag is shown as it is written, and never becomes one."""
     assert "script" not in written.page.tags
@@ -162,6 +193,11 @@ def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
     assert found.verdict in text
     for fact in (found.data.path, found.data.digest, found.test_read_at, found.mlflow_run_id, "dvc repro"):
         assert fact in text
+    made = found.made_with
+    packages = [f"{name} {version}" for name, version in made.packages.items()]
+    for fact in (made.code_sha256, made.params_digest, made.params, f"Python {made.python}", made.machine, *packages):
+        assert fact in text
+    assert f"git checkout {made.commit} python3 -m venv" in text
     for group in ("mono", "poly"):
         assert any(row and row[0] == group for row in written.page.rows)
 
@@ -171,7 +207,7 @@ def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_
     perfect = entrant("perfect", 60.0)
     found = comparison_of(ranked_of([perfect]))
     assert (perfect.test["label"] == perfect.test["predicted"]).all()
-    pictures = report.write(found, perfect.test, data_of(cells), tmp_path / "page.html", tmp_path)
+    pictures = report.write(found, perfect.test, data_of(cells), upper_half, tmp_path / "page.html", tmp_path)
     assert "mistakes" not in {file.stem for file in pictures}
     assert "mistakes" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -200,14 +236,46 @@ def test_the_legend_has_the_colours_of_the_points(written: Written) -> None:
 def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
     """Misclassified images only, the surest first, each with its answer and its label as they are written."""
     table = entrant("full", 0.5, classes=CLASSES).test
-    figure = figures.mistakes(table, CLASSES, data_of(cells).picture)
+    figure = figures.mistakes(table, CLASSES, data_of(cells).picture, upper_half)
     assert isinstance(figure, Figure)
     wrong = table[table["label"] != table["predicted"]]
     sure = wrong[[f"p[{name}]" for name in CLASSES]].max(axis=1).sort_values(ascending=False)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.images]
     assert len(titles) == min(len(wrong), figures.MISTAKES)
     assert [title.splitlines()[0].split()[-1] for title in titles] == [f"{p:.2f}" for p in sure[: len(titles)]]
-    figure.savefig(io.BytesIO())
+    for axes in figure.axes[: len(titles)]:
+        (shown,) = axes.images
+        above, below = np.split(np.asarray(shown.get_array())[:, -300:].astype(int), 2)
+        assert np.ptp(above, axis=2).mean() > 50, "what speaks for the answer is coloured"
+        assert np.ptp(below, axis=2).max() == 0, "and the rest is as it was"
+
+
+def test_the_kept_epoch_is_beside_the_last_one(entrant: MakeEntrant) -> None:
+    """Every run has its panel with both losses, and its values at the kept and the last epoch lie on one line."""
+    overfitted = entrant("full", 2.0)
+    overfitted.run["best_epoch"] = 1  # type: ignore[index]
+    overfitted.history[1] |= {"val_loss": 0.2, "val_accuracy": 0.9}
+    figure = figures.curves(comparison_of(ranked_of([overfitted, entrant("head_only", 0.5)])))
+    panels = {axes.get_title(loc="left").removeprefix("★ "): axes for axes in figure.axes[:2]}
+    assert {len(axes.lines[0].get_xdata()) for axes in panels.values()} == {3}  # type: ignore[arg-type]
+    losses, accuracies = figure.axes[2:]
+    row = [label.get_text().removeprefix("★ ") for label in losses.get_yticklabels()].index("full")
+    for axes, name in ((losses, "val_loss"), (accuracies, "val_accuracy")):
+        line, last, kept = axes.lines[3 * row : 3 * row + 3]
+        values = [overfitted.history[epoch][name] for epoch in (1, 2)]
+        assert list(line.get_xdata()) == values  # type: ignore[arg-type]
+        assert [*kept.get_xdata(), *last.get_xdata()] == values  # type: ignore[misc]
+
+
+def test_labels_of_costs_cover_nothing(entrant: MakeEntrant) -> None:
+    """Strategies that cost and score nearly the same have labels that can be read all the same."""
+    alike = [entrant(f"strategy_{i}", 1.0, 500 + i, 10.0 + i / 10, seed=i // 3) for i in range(7)]
+    figure = figures.costs(comparison_of(ranked_of(alike)))
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert len(boxes) == len(alike)
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_the_images_are_described(written: Written) -> None:
@@ -263,3 +331,33 @@ def test_the_advice_is_shown_with_what_came_of_it(written: Written) -> None:
     text = " ".join(written.page.text.split())
     assert "Beware of <few> images." in text
     assert f"would have cost {written.found.advised.regret:.3f} validation AUROC" in text
+
+
+def test_seeds_and_shares_are_drawn_where_they_were_asked_for(
+    entrant: MakeEntrant, cells: Path, tmp_path: Path
+) -> None:
+    """With several seeds the cells hold means, and two more pictures show every seed and every number of images."""
+
+    def repeated(name: str, skill: float, trainable: int) -> Entrant:
+        others = [entrant(name, skill, seed=seed) for seed in (1, 2)]
+        scores = {"auroc": 0.6, "accuracy": 0.5}
+        shares = [
+            OnShare(share=share, images=int(40 * share), val=scores, train_seconds=1.0, mlflow_run_id="id")
+            for share in (0.1, 0.3)
+        ]
+        seeds = [Repeated(other.run, other.val, other.test) for other in others]
+        return replace(entrant(name, skill, trainable), seeds=seeds, shares=shares)
+
+    found = comparison_of(ranked_of([repeated("full", 2.0, 900), repeated("head_only", 1.5, 90)]))
+    champion = entrant("full", 2.0).test
+    files = report.write(found, champion, data_of(cells), upper_half, tmp_path / "page.html", tmp_path / "figures")
+    assert {"seeds.png", "shares.png"} <= {file.name for file in files}
+    page = Page((tmp_path / "page.html").read_text())
+    row = next(row for row in page.rows if "full" in row[0])
+    value, interval = found.strategies["full"].figure("val", "auroc")
+    assert interval is not None
+    assert row[1].startswith(f"{value:.3f}{interval[0]:.3f} – {interval[1]:.3f}")
+    assert "means over 3 seeds" in " ".join(page.text.split())
+    panels = repeat_figures.shares(found)
+    assert panels is not None
+    assert [axes.get_title("left").removeprefix("★ ") for axes in panels.axes] == list(found.strategies)
