@@ -137,7 +137,7 @@ def comparison_of(
             classes=list(classes),
             channels=1,
             size=32,
-            images={"train": 0, "val": 40, "test": 40},
+            images={"train": 40, "val": 40, "test": 40},
             unusable=1,
         ),
         backbone={"name": "mobilenet_v2", "weights": "none", "source": "random", "sha256": "", "licence": "none"},
