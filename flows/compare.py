@@ -6,19 +6,9 @@ import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.chain import (
-    adapt,
-    compare_revision,
-    compare_strategies,
-    evaluate,
-    fine_tune,
-    probe_data,
-    retrieve_backbone,
-    version_data,
-)
+from flows.chain import compare_revision, submit_strategies
 from flows.revisions import compare_at
 from flows.running import one_at_a_time, one_sentence, outcome, run
-from tasks.params import load_params
 
 
 @flow(name="compare", task_runner=one_at_a_time())
@@ -31,18 +21,7 @@ def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
     """
     if data_rev:
         return outcome([compare_revision.submit(data_rev, force)])
-    strategies = list(load_params().strategies)
-    data = version_data.submit(force)
-    backbone = retrieve_backbone.submit(force, wait_for=[data])
-    probed = probe_data.submit(force, wait_for=[backbone])
-    tuned, evaluated = [], []
-    for strategy in strategies:
-        adapted = adapt.submit(strategy, force, wait_for=[probed])
-        trained = fine_tune.submit(strategy, adapted)
-        tuned += [adapted, trained]
-        evaluated.append(evaluate.submit(strategy, trained))
-    compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, probed, *tuned, *evaluated, compared])
+    return outcome(submit_strategies(force))
 
 
 def main(

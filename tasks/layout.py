@@ -16,6 +16,7 @@ RUNS = Path("data/runs")
 WORK = Path("data/work")
 REPORT = Path("data/reports/comparison.html")
 COMPARISON = Path("data/reports/comparison.json")
+RETRAIN = Path("data/reports/retrain.json")
 TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
 
 
