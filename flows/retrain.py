@@ -12,6 +12,7 @@ from prefect.states import Completed
 
 from flows.chain import link, outside_failed, run_if_stale, submit_strategies
 from flows.running import one_at_a_time, one_sentence, outcome, run
+from tasks.params import load_params
 
 NO_NEW_DATA = "no new data"
 LONGEST = 20 * 60 * 60  # seconds, so that a night's run has ended when the next begins
@@ -20,16 +21,15 @@ LONGEST = 20 * 60 * 60  # seconds, so that a night's run has ended when the next
 @link("take the newest data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def take_newest(only_champion: bool) -> Any:
     """Bring the newest images, and return the strategy to run alone, or nothing, and the stages that are stale."""
-    from tasks.params import load_params
-    from tasks.steps import retrain as step
     from tasks.steps.fetch import fetch
+    from tasks.steps.news import update, whats_new
 
-    if said := step.update():
+    if said := update():
         get_run_logger().info(said)
     if load_params().data.url:  # what is there now decides, which DVC does not ask
         run_if_stale("fetch", fetch, force=True)
-    only = step.strategy_of_champion() if only_champion else ""
-    return only, step.whats_new(only)
+    only = _strategy_of_champion() if only_champion else ""
+    return only, whats_new(only)
 
 
 @link("gate")
@@ -79,6 +79,12 @@ def retrain(only_champion: bool = False, force: bool = False) -> State[Any]:
         return done
     found = decided.result()
     return Completed(name=found.decision.capitalize(), message=found.sentence)
+
+
+def _strategy_of_champion() -> str:
+    from tasks.steps.retrain import strategy_of_champion
+
+    return strategy_of_champion()
 
 
 def page(decided: Any) -> str:

@@ -6,6 +6,7 @@ from tasks import layout, tracking, versioning
 from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
+from tasks.files import write_json
 from tasks.params import DataParams, Params
 from tasks.serving.champion import Champion, Facts, answers
 from tasks.serving.origin import Origin
@@ -34,8 +35,11 @@ def crown(found: Comparison, params: Params, data: PreparedData, *, promote: boo
     model_card.write(found, folder / CARD)
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
     more = ["timm"] if data.record.name.startswith("timm/") else []
-    alias = registry.CHAMPION if promote else registry.CHALLENGER
-    return registry.register(found.leader.mlflow_run_id, folder, more, alias)
+    if promote:
+        return registry.register(found.leader.mlflow_run_id, folder, more)
+    version = registry.register(found.leader.mlflow_run_id, folder, more, registry.CHALLENGER)
+    write_json(layout.CHALLENGER, {"version": version})
+    return version
 
 
 def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[Champion, Origin]:

@@ -1,4 +1,4 @@
-"""A retraining: is there anything new, and does the challenger take the champion's place?"""
+"""The end of a retraining: does the challenger take the champion's place?"""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,38 +56,6 @@ class Decision(BaseModel):
         return f"{what}: {self.reason}"
 
 
-def update() -> str:
-    """Bring the newest images where ``retrain.update`` asks for it; return what was done.
-
-    Raises:
-        UserError: DVC doesn't track them.
-        UnavailableError: they could not be brought.
-    """
-    params = load_params(layout.PARAMS)
-    if not params.retrain.update or params.data.fetched:
-        return ""
-    return versioning.update(params.data.path)
-
-
-def stages(only: str = "") -> list[str]:
-    """Return the stages of a retraining, of one strategy if that is named."""
-    strategies = [only] if only else list(load_params(layout.PARAMS).strategies)
-    tuned = [f"finetune@{strategy}" for strategy in strategies]
-    return ["fetch", "prepare", "backbone", "probe", *tuned, *([] if only else ["compare"])]
-
-
-def whats_new(only: str = "") -> list[str]:
-    """Return the stages that have to run, and ``gate`` for a challenger that nothing was decided of yet."""
-    from tasks.tracking import registry
-
-    found = versioning.Stages().stale(stages(only))
-    if only and not found and not _is_compared():
-        found = ["compare"]
-    waiting = registry.version_of(registry.CHALLENGER)
-    is_waiting = waiting and waiting != registry.version_of(registry.CHAMPION) and not registry.decision_of(waiting)
-    return [*found, *(["gate"] if is_waiting else [])]
-
-
 def strategy_of_champion() -> str:
     """Return the strategy by which the champion was made.
 
@@ -122,6 +90,7 @@ def decide() -> Decision:
         if challenger and decided.decision != "unchanged":
             registry.decide(challenger, decided.decision, decided.reason)
         _track(decided, found)
+        layout.CHALLENGER.unlink(missing_ok=True)
     except BaseException:
         tracking.abandon(run_id)
         raise
@@ -203,13 +172,6 @@ def _warnings(held: Contest, params: Params, *, is_known: bool) -> list[str]:
     if held.unanswered:
         found.append(f"{held.unanswered} test images could not be read by one of the two")
     return found
-
-
-def _is_compared() -> bool:
-    """Return whether the last comparison was made on the images as they are recorded."""
-    if not layout.COMPARISON.is_file():
-        return False
-    return last_comparison().data.digest == versioning.data_digest(load_params(layout.PARAMS).data)
 
 
 def _track(decided: Decision, found: Comparison) -> None:

@@ -106,13 +106,6 @@ def roll_back() -> tuple[str, str]:
 
 
 @stored
-def decision_of(version: str) -> str:
-    """Return what was decided of a version; empty if nothing was."""
-    found: str = client().get_model_version(model_name(), version).tags.get(DECISION_TAG, "")
-    return found
-
-
-@stored
 def decide(version: str, decision: str, reason: str) -> None:
     """Keep with a version what was decided of it, and why."""
     client().update_model_version(model_name(), version, description=f"{decision}: {reason}"[:LONGEST_TEXT])
