@@ -8,6 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 
 from flows.chain import link, outside_failed, run_if_stale, submit_strategies
@@ -103,7 +104,7 @@ def page(decided: Any) -> str:
 def announce(what: str, version: str, **payload: Any) -> None:
     """Emit ``thawline.champion.WHAT``, which automations can be triggered by."""
     resource = {"prefect.resource.id": "thawline.champion", "prefect.resource.name": f"version {version}"}
-    emit_event(f"thawline.champion.{what.replace(' ', '-')}", resource, payload=payload)
+    emit_event(f"thawline.champion.{what}", resource, payload=payload)
 
 
 def main(
@@ -115,12 +116,13 @@ def main(
     if not rollback:
         run(retrain, only_champion=only_champion, force=force)
         return
-    from tasks.steps.retrain import roll_back
+    from tasks.steps.rollback import roll_back
 
     with one_sentence():
-        said = roll_back()
-    announce("rolled back", said.split()[1], said=said)
-    typer.echo(f"thawline: {said}")
+        now, before = roll_back()
+    if PREFECT_API_URL.value():  # without a server, nothing hears of it
+        announce("rolled-back", now, champion=now, previous=before)
+    typer.echo(f"thawline: version {now} is champion again, version {before} is the previous one")
 
 
 if __name__ == "__main__":

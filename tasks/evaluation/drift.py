@@ -88,7 +88,7 @@ def same_mix(known: Mapping[str, int], new: Mapping[str, int]) -> float:
     table = _table(known, new)
     if table.shape[1] < 2:
         return 1.0
-    return float(chi2_contingency(table).pvalue)
+    return float(chi2_contingency(table, correction=False).pvalue)
 
 
 def sentences(found: Drift, confidence: float) -> list[str]:
@@ -97,13 +97,13 @@ def sentences(found: Drift, confidence: float) -> list[str]:
     if found.p_value is not None and found.p_value <= 1 - confidence:
         warnings.append(
             f"the new images are unlike those that the champion knows (distance of their features "
-            f"{found.distance:.3f}, p = {found.p_value:.3f}, {found.images} images)"
+            f"{found.distance:.3f}, {_p(found.p_value)}, {found.images} images)"
         )
     is_shifted = found.stability_index is not None and found.stability_index > SHIFTED
     if is_shifted and found.classes_p_value is not None and found.classes_p_value <= 1 - confidence:
         warnings.append(
             f"the classes have other shares among the new images than the champion was trained on (population "
-            f"stability index {found.stability_index:.2f}, p = {found.classes_p_value:.3f})"
+            f"stability index {found.stability_index:.2f}, {_p(found.classes_p_value)})"
         )
     return warnings
 
@@ -111,6 +111,10 @@ def sentences(found: Drift, confidence: float) -> list[str]:
 def _some(side: Features, seed: int) -> Features:
     chosen = np.random.default_rng(seed).permutation(len(side))[:IMAGES]
     return side[np.sort(chosen)]
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _table(known: Mapping[str, int], new: Mapping[str, int]) -> Floats:

@@ -66,9 +66,9 @@ class Contest:
 def contest(champion: Contender, challenger: Contender, data: PreparedData, params: DataParams) -> Contest:
     """Let both answer the test split, but for the images that the champion was made from.
 
-    A split depends on the images' content, and an image that was in the manifest stays where it was, so that there are
-    none of these as long as the manifest and ``split`` stay. They are looked for nevertheless: another seed or other
-    shares, splits that the source gives anew, and a manifest that was removed all move images.
+    Splits are drawn from the images' content, and an image that was in the manifest stays where it was; but images
+    that turn out to belong together move, and so do many with another ``split``, with splits that the source gives
+    anew, or without the earlier manifest. So they are looked for by what the champion recorded of itself.
     """
     root = sources.find(params, layout.WORK).root
     tested = data.table[data.table["split"] == "test"]

@@ -116,19 +116,6 @@ def keep(decided: Decision) -> list[str]:
     return done
 
 
-def roll_back() -> str:
-    """Make the champion before the last one champion again, and the last one ``previous``; return what was done.
-
-    Raises:
-        UserError: there is none.
-    """
-    from tasks.tracking import registry
-
-    now, before = registry.roll_back()
-    registry.decide(before, "rolled back", f"version {now} is champion again since {_now()}")
-    return f"version {now} is champion again, version {before} is the previous one"
-
-
 def _decided(params: Params, data: PreparedData, found: Comparison, before: str, challenger: str) -> Decision:
     def decision(outcome: Outcome, reason: str, data_before: str = "") -> Decision:
         return Decision(

@@ -1,10 +1,10 @@
 """The scheduled retraining: skipped, promoted, refused, rolled back, on the same small project."""
 
 import json
+import resource
 import shutil
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,12 @@ def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return found
 
 
+def spent() -> float:
+    """Return the processor time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def aliases(project: Project) -> dict[str, str]:
     """Return the versions that the registry has names for."""
     done = project.run(sys.executable, "-c", ASK)
@@ -147,9 +153,9 @@ def test_decisions_are_kept_with_the_versions_and_tracked(project: Project, driv
 def test_where_nothing_is_new_nothing_is_done(project: Project, driven: dict[str, Any]) -> None:
     """A folder that stayed as it was costs seconds, also after a refusal."""
     record = (project.root / "data/reports/retrain.json").read_bytes()
-    start = time.monotonic()
+    before = spent()
     done = project.run(sys.executable, "-m", "flows.retrain")
-    assert time.monotonic() - start < 30
+    assert spent() - before < 30, "seconds of the processor, which a busy machine gives later"
     assert done.returncode == 0, done.stderr
     assert "no new data" in done.stdout
     assert "Finished in state Skipped('no new data" in done.stdout + done.stderr
