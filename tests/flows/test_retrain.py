@@ -17,10 +17,10 @@ from tests.flows.project import Project, make_project
 from tests.flows.test_champion import ASK
 
 # Retrains after each of some batches of images was put into the folder, in one process, and says how each time ended.
+# One of them is for the champion's strategy alone, while the params have another one, too.
 DRIVER = """
 import json, shutil, sys
 from pathlib import Path
-
 import flows.retrain
 from flows.retrain import retrain
 from tasks.tracking import registry
@@ -28,15 +28,20 @@ from tasks.tracking import registry
 events = []
 flows.retrain.emit_event = lambda name, resource, payload: events.append([name, resource["prefect.resource.name"]])
 ends = {}
+params = Path("params.yaml").read_text()
 for batch in sys.argv[2:]:
     shutil.copytree(batch, sys.argv[1], dirs_exist_ok=True)
-    state = retrain(return_state=True)
+    alone = Path(batch).name == "of_a_new_class"
+    Path("params.yaml").write_text(params.replace("strategies:", "strategies:\\n  other: {train: head}", alone))
+    state = retrain(only_champion=alone, return_state=True)
     aliases = {alias: registry.version_of(alias) for alias in ("champion", "previous", "challenger")}
-    record = json.loads(Path("data/reports/retrain.json").read_text())
-    ends[Path(batch).name] = {"name": state.name, "message": state.message, "aliases": aliases, "record": record}
+    record, compared = (json.loads(Path(f"data/reports/{name}.json").read_text()) for name in ("retrain", "comparison"))
+    ends[Path(batch).name] = {"name": state.name, "message": state.message, "aliases": aliases, "record": record,
+                              "strategies": list(compared["strategies"])}
 print(json.dumps({"events": events, "ends": ends}))
 """
 CONFIDENCE = 0.9
+PERSON = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
 def put(cells: list[Path], target: Path) -> None:
@@ -59,7 +64,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = make_project(tmp_path_factory.mktemp("retrain") / "clone", tmp_path_factory.mktemp("watched"))
     params = made.params()
     params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs"}}
-    params["retrain"] = {"min_images": 15, "part_images": 8, "confidence": CONFIDENCE, "max_slowdown": 5}
+    params["retrain"] = {
+        "min_images": 15, "part_images": 8, "confidence": CONFIDENCE, "max_slowdown": 5, "commit": True
+    }  # fmt: skip
     params["compare"]["robustness_images"] = 0
     made.write_params(params)
     yield made
@@ -78,7 +85,7 @@ def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     put(intact[40:], folder / "swapped/broken")
     put(broken[40:], folder / "swapped/intact")
     batches = [str(folder / name) for name in ("first", "of_a_new_class", "swapped")]
-    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches)
+    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches, **PERSON)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -105,8 +112,9 @@ def test_the_first_winner_becomes_champion(driven: dict[str, Any]) -> None:
 
 
 def test_what_new_images_help_is_promoted(driven: dict[str, Any]) -> None:
-    """The challenger knows a class that the champion can't answer, and is better on images new to both."""
+    """The challenger, by the champion's strategy, knows a class that the champion can't answer, and is better."""
     end = driven["ends"]["of_a_new_class"]
+    assert end["strategies"] == ["head_only"], "the other strategy has not run"
     assert end["name"] == "Promoted", end["message"]
     assert end["aliases"] == {"champion": "2", "previous": "1", "challenger": ""}
     record = end["record"]
@@ -148,6 +156,16 @@ def test_decisions_are_kept_with_the_versions_and_tracked(project: Project, driv
     assert driven["ends"]["swapped"]["record"]["reason"] in described[3]
     assert [status for _, status in runs] == ["FINISHED"] * 3
     assert {"gate/champion_auroc", "gate/challenger_auroc", "drift/distance", "drift/p_value"} <= metrics
+
+
+def test_every_retraining_is_committed(project: Project, driven: dict[str, Any]) -> None:
+    """``dvc.lock`` with the decision as the message, as the params ask for, and nothing else of the repository."""
+    subjects = project.run("git", "log", "--format=%s", "--", "dvc.lock").stdout.splitlines()
+    assert [subject.split(": ", 1)[1] for subject in subjects[::-1]] == [
+        end["message"] for end in driven["ends"].values()
+    ]
+    files = project.run("git", "ls-files").stdout.split()
+    assert sorted(files) == ["data/runs/head_only/metrics.json", "dvc.lock"]
 
 
 def test_where_nothing_is_new_nothing_is_done(project: Project, driven: dict[str, Any]) -> None:
