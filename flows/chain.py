@@ -11,12 +11,13 @@ from typing import Any, ParamSpec
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from flows.running import RAN
 from tasks.errors import UnavailableError, UserError
-from tasks.params import SharedParams
+from tasks.params import SharedParams, load_params
 from tasks.steps.repeats import Repeat, repeats
 from tasks.versioning import Stages
 
@@ -52,7 +53,7 @@ def _named(words: str) -> Callable[[dict[str, Any]], str]:
     return name
 
 
-def _outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
+def outside_failed(_: Any, __: Any, state: State[Any]) -> bool:
     """Retry only what something outside can mend."""
     return state.name == OUTSIDE
 
@@ -73,7 +74,7 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
     return True
 
 
-@link("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=_outside_failed)
+@link("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
     from tasks.data.quality import rows
@@ -85,7 +86,7 @@ def version_data(force: bool) -> State[Any]:
     return _done(any(ran))
 
 
-@link("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=_outside_failed)
+@link("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def retrieve_backbone(force: bool) -> State[Any]:
     """Fetch and verify the pretrained weights."""
     from tasks.steps.backbone import backbone
@@ -97,7 +98,6 @@ def retrieve_backbone(force: bool) -> State[Any]:
 def probe_data(force: bool) -> State[Any]:
     """Measure what frozen features say of the data, and show which strategies are worth running."""
     from tasks.comparison.recommendation import recommend
-    from tasks.params import load_params
     from tasks.steps.probe import probe, read_probe
 
     ran = run_if_stale("probe", probe, force=force)
@@ -147,9 +147,12 @@ def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[A
     return _done(True)
 
 
-def submit_fine_tunings(strategy: str, shared: SharedParams, *, force: bool, after: Any) -> list[Any]:
+def submit_fine_tunings(
+    strategy: str, shared: SharedParams, *, force: bool, after: PrefectFuture[Any]
+) -> list[PrefectFuture[Any]]:
     """Submit all fine-tunings of a strategy, one behind the other; return their task runs, the last evaluation last."""
-    submitted, asked = [], repeats(shared)
+    submitted: list[PrefectFuture[Any]] = []
+    asked = repeats(shared)
     for repeat in asked:
         adapted = adapt.submit(strategy, repeat, force, wait_for=[after])
         trained = fine_tune.submit(strategy, repeat, adapted)
@@ -159,17 +162,50 @@ def submit_fine_tunings(strategy: str, shared: SharedParams, *, force: bool, aft
 
 
 @link("compare")
-def compare_strategies(force: bool) -> State[Any]:
-    """Read the test split, order the strategies, and show the result."""
+def compare_strategies(force: bool, only: str = "", promote: bool = True) -> State[Any]:
+    """Read the test split, order the strategies, and show the result.
+
+    Where only one strategy is looked at, DVC's stage, which compares them all, stays as stale as it was.
+    """
     from tasks.comparison.table import show
     from tasks.steps import compare as comparing
 
     found = []
-    ran = run_if_stale("compare", lambda: found.append(comparing.compare()), force=force)
+
+    def step() -> None:
+        found.append(comparing.compare(only=only, promote=promote))
+
+    ran = True
+    if only:
+        step()
+    else:
+        ran = run_if_stale("compare", step, force=force)
     comparison = found[0] if found else comparing.last_comparison()
     show(comparison)
     publish(comparison)
     return _done(ran)
+
+
+def submit_strategies(force: bool, only: str = "", *, promote: bool = True) -> list[PrefectFuture[Any]]:
+    """Submit the whole chain, from the data to the comparison, and return its tasks.
+
+    Args:
+        force: run every stage, also those that are up to date.
+        only: the only strategy to run; empty: all.
+        promote: make the winner the champion; otherwise it becomes the challenger.
+    """
+    params = load_params()
+    data = version_data.submit(force)
+    backbone = retrieve_backbone.submit(force, wait_for=[data])
+    probed = probe_data.submit(force, wait_for=[backbone])
+    raced = race_strategies.submit(force, wait_for=[probed])
+    tuned: list[PrefectFuture[Any]] = []
+    evaluated = []
+    for strategy in [only] if only else params.strategies:
+        tuned += submit_fine_tunings(strategy, params.train, force=force, after=raced)
+        evaluated.append(tuned[-1])
+    compared = compare_strategies.submit(force, only, promote, wait_for=evaluated)
+    return [data, backbone, probed, raced, *tuned, compared]
 
 
 @link("compare on a revision", task_run_name="compare on the images of {rev}")

@@ -6,18 +6,9 @@ import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.chain import (
-    compare_revision,
-    compare_strategies,
-    probe_data,
-    race_strategies,
-    retrieve_backbone,
-    submit_fine_tunings,
-    version_data,
-)
+from flows.chain import compare_revision, submit_strategies
 from flows.revisions import compare_at
 from flows.running import one_at_a_time, one_sentence, outcome, run
-from tasks.params import load_params
 
 
 @flow(name="compare", task_runner=one_at_a_time())
@@ -30,18 +21,7 @@ def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
     """
     if data_rev:
         return outcome([compare_revision.submit(data_rev, force)])
-    params = load_params()
-    data = version_data.submit(force)
-    backbone = retrieve_backbone.submit(force, wait_for=[data])
-    probed = probe_data.submit(force, wait_for=[backbone])
-    raced = race_strategies.submit(force, wait_for=[probed])
-    tuned: list[Any] = []
-    evaluated = []
-    for strategy in params.strategies:
-        tuned += submit_fine_tunings(strategy, params.train, force=force, after=raced)
-        evaluated.append(tuned[-1])
-    compared = compare_strategies.submit(force, wait_for=evaluated)
-    return outcome([data, backbone, probed, raced, *tuned, compared])
+    return outcome(submit_strategies(force))
 
 
 def main(

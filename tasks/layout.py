@@ -17,6 +17,8 @@ RACE = Path("data/race")
 WORK = Path("data/work")
 REPORT = Path("data/reports/comparison.html")
 COMPARISON = Path("data/reports/comparison.json")
+CHALLENGER = Path("data/work/challenger.json")  # one that is registered, and that nothing was decided of yet
+RETRAIN = Path("data/reports/retrain.json")
 TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
 
 

@@ -614,6 +614,41 @@ class CompareParams(_Section):
     seed: int = 0
 
 
+class RetrainParams(_Section):
+    """When a retrained model takes the champion's place, and what else a retraining does (``flows.retrain``).
+
+    Attributes:
+        rule: ``better``: the challenger must be better by more than noise; ``not_worse``: it is enough that it is not
+            worse, as far as the test images tell, and surely by less than ``margin``: newer images for the same score.
+        margin: of ``not_worse``, in the metric of ``compare``.
+        confidence: of the intervals and tests that say what is noise.
+        resamples: of the test images.
+        min_images: test images, new to the champion, without which nothing is decided and the champion stays.
+        part_images: images that a class, a ``subset`` or the earlier images must have to be asked for themselves.
+        max_part_drop: accuracy that none of these may lose.
+        max_ece_rise: by which the expected calibration error may rise.
+        max_slowdown: times as long as before that an image may take.
+        drift_confidence: from which on a difference between new images and known ones is warned of.
+        update: bring the newest images first: ``dvc update`` where they were imported, else ``dvc pull``.
+        push: ``dvc push`` what a retraining made.
+        commit: commit ``dvc.lock``, and the metrics that git keeps, of a retraining.
+    """
+
+    rule: Literal["better", "not_worse"] = "better"
+    margin: float = Field(0.01, ge=0, lt=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    resamples: int = Field(2000, ge=100, le=100_000)
+    min_images: int = Field(20, ge=2)
+    part_images: int = Field(20, ge=2)
+    max_part_drop: float = Field(0.05, ge=0, le=1)
+    max_ece_rise: float = Field(0.05, ge=0, le=1)
+    max_slowdown: float = Field(1.5, ge=1)
+    drift_confidence: float = Field(0.99, gt=0.5, lt=1)
+    update: bool = False
+    push: bool = False
+    commit: bool = False
+
+
 class Params(_Section):
     """All of ``params.yaml``."""
 
@@ -623,6 +658,7 @@ class Params(_Section):
     augment: AugmentParams = AugmentParams()
     train: SharedParams = SharedParams()
     compare: CompareParams = CompareParams()
+    retrain: RetrainParams = RetrainParams()
     strategies: dict[str, StrategyParams] = Field(min_length=1)
 
     def strategy(self, name: str) -> StrategyParams:

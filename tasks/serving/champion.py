@@ -71,10 +71,12 @@ class Answers:
     Attributes:
         probabilities: calibrated, shape (images, classes).
         distances: of their features to those of known images, shape (images,).
+        features: float32, shape (images, features).
     """
 
     probabilities: Floats
     distances: Features
+    features: Features
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ class Champion:
         return Answers(
             scaled(logits.double().softmax(1).numpy(), self.facts.temperature),
             Familiar(self.known, self.facts.farthest).distances(features),
+            features,
         )
 
 

@@ -1,7 +1,7 @@
 """A folder of images scored: a row a file, checked by pandera."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -49,16 +49,22 @@ def score(
         unlike those that were trained on, by the ``distance`` of its features; or the ``problem`` that a file has.
     """
     tables = [_table(champion, [], [], np.empty((0, 0, 0, 0), dtype=np.uint8))]
+    for block, problems, pixels in blocks(champion, root, names):
+        tables.append(_table(champion, block, problems, pixels))
+        progress(len(block))
+    table = pd.concat(tables, ignore_index=True)
+    checked: pd.DataFrame = SCORES.validate(table, lazy=True)
+    return checked
+
+
+def blocks(champion: Champion, root: Path, names: Sequence[str]) -> Iterator[tuple[Sequence[str], list[str], Pixels]]:
+    """Yield some names of image files at a time, the problem of each or nothing, and the pixels of those without."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
             found = list(pool.map(partial(_read, champion, root), block))
             usable = [pixels for pixels, _ in found if pixels is not None]
-            tables.append(_table(champion, block, [problem for _, problem in found], np.array(usable)))
-            progress(len(block))
-    table = pd.concat(tables, ignore_index=True)
-    checked: pd.DataFrame = SCORES.validate(table, lazy=True)
-    return checked
+            yield block, [problem for _, problem in found], np.array(usable)
 
 
 def _read(champion: Champion, root: Path, name: str) -> tuple[Pixels | None, str]:

@@ -6,8 +6,10 @@ from tasks import layout, tracking, versioning
 from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
+from tasks.files import write_json
 from tasks.params import DataParams, Params
 from tasks.serving.champion import Champion, Facts, answers
+from tasks.serving.origin import Origin
 from tasks.steps.data import read_quality
 from tasks.steps.prepared import PreparedData, with_weights
 
@@ -15,27 +17,41 @@ CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
 
-def crown(found: Comparison, params: Params, data: PreparedData) -> str:
-    """Register the champion of a comparison and return its version."""
+def crown(found: Comparison, params: Params, data: PreparedData, *, promote: bool = True) -> str:
+    """Register the champion of a comparison and return its version.
+
+    Args:
+        found: the comparison.
+        params: that it was made with.
+        data: the prepared images.
+        promote: make it the champion; otherwise it is registered as the challenger, and the champion stays.
+    """
     from tasks.tracking import registry
 
     folder = layout.WORK / "champion"
-    champion_of(found, params, data).write(folder)
+    champion, origin = champion_of(found, params, data)
+    champion.write(folder)
+    origin.write(folder)
     model_card.write(found, folder / CARD)
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
     more = ["timm"] if data.record.name.startswith("timm/") else []
-    return registry.register(found.leader.mlflow_run_id, folder, more)
+    if promote:
+        return registry.register(found.leader.mlflow_run_id, folder, more)
+    version = registry.register(found.leader.mlflow_run_id, folder, more, registry.CHALLENGER)
+    write_json(layout.CHALLENGER, {"version": version})
+    return version
 
 
-def champion_of(found: Comparison, params: Params, data: PreparedData) -> Champion:
-    """Return the champion of a comparison; the test split isn't touched."""
+def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[Champion, Origin]:
+    """Return the champion of a comparison and what it was made from; the test split isn't answered."""
     name = found.leader.name
     settings = params.strategy(name)
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
     train = data.rows("train")
     some = np.random.default_rng(0).permutation(len(train))[:KNOWN_IMAGES]
     trained_on = answers(adapted, data.chosen(train.iloc[np.sort(some)]), settings)[1]
-    known = familiar(trained_on, answers(adapted, data.split("val"), settings)[1])
+    held_out = answers(adapted, data.split("val"), settings)[1]
+    known = familiar(trained_on, held_out)
     read = params.data
     facts = Facts(
         strategy=name,
@@ -53,4 +69,10 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> Champi
         run_id=found.leader.mlflow_run_id,
         data_digest=versioning.data_digest(params.data),
     )  # fmt: skip
-    return Champion(facts, adapted, known.features)
+    origin = Origin(
+        seen=frozenset(train["sha256"]) | frozenset(data.rows("val")["sha256"]),
+        tested=frozenset(data.rows("test")["sha256"]),
+        held_out=held_out,
+        classes={str(label): int(count) for label, count in train["label"].value_counts().items()},
+    )
+    return Champion(facts, adapted, known.features), origin

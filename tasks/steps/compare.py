@@ -33,9 +33,16 @@ from tasks.training import device
 EVALUATION = Path(metrics.__file__).parent
 
 
-def compare() -> Comparison:
-    """Read the test split, order the strategies, and write the verdict, the report and their MLflow run."""
+def compare(*, only: str = "", promote: bool = True) -> Comparison:
+    """Read the test split, order the strategies, and write the verdict, the report and their MLflow run.
+
+    Args:
+        only: a strategy, which is then the only one that is looked at.
+        promote: register the winner as the champion; otherwise as the challenger, which leaves the champion be.
+    """
     params = load_params(layout.PARAMS)
+    if only:
+        params = params.model_copy(update={"strategies": {only: params.strategy(only)}})
     data = PreparedData.read()
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     entrants = [_entrant(name, params, data) for name in params.strategies]
@@ -61,7 +68,8 @@ def compare() -> Comparison:
         write_bytes(layout.COMPARISON, (found.model_dump_json(indent=2) + "\n").encode())
         _track_comparison(found, figures)
         if found.champion:
-            tracking.set_tags(parent, {"thawline.champion_version": crown(found, params, data)})
+            role = "champion" if promote else "challenger"
+            tracking.set_tags(parent, {f"thawline.{role}_version": crown(found, params, data, promote=promote)})
     except BaseException:
         tracking.abandon(parent)
         raise

@@ -18,8 +18,10 @@ from tasks.errors import UserError
 from tasks.files import digest_of_tree
 from tasks.tracking.store import client, model_name, shown_uri, stored
 
-CHAMPION, PREVIOUS = "champion", "previous"
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 DIGEST_TAG = "thawline.digest"
+DECISION_TAG = "thawline.decision"
+LONGEST_TEXT = 5000  # that MLflow takes
 SERVED = Path(__file__).with_name("served.py")
 CODE = Path(__file__).parents[1]
 REQUIREMENTS = (
@@ -29,20 +31,24 @@ REQUIREMENTS = (
 
 
 @stored
-def register(run_id: str, folder: Path, more: Sequence[str] = ()) -> str:
-    """Make the champion's folder the version with the alias ``champion``, and return that version's number.
+def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = CHAMPION) -> str:
+    """Make the champion's folder the version with an alias, and return that version's number.
 
-    The version that was champion before becomes ``previous``. If it has the same content, nothing changes.
+    With the alias ``champion``, the version that was champion before becomes ``previous``. If the champion has the same
+    content, no version is made.
 
     Args:
         run_id: the run of its strategy.
         folder: what ``tasks.serving.champion`` wrote.
         more: packages that the champion needs besides the usual ones.
+        alias: ``champion``, or ``challenger`` for one that is yet to be held against the champion.
     """
     digest = digest_of_tree(folder, "*.*", keep=lambda path: path.suffix != ".md")  # a card names its comparison
-    name, before = model_name(), _champion()
-    if before is not None and before.tags.get(DIGEST_TAG) == digest:
-        return str(before.version)
+    name, before = model_name(), _version(CHAMPION)
+    for same in (before, _version(alias)):
+        if same is not None and same.tags.get(DIGEST_TAG) == digest:
+            client().set_registered_model_alias(name, alias, same.version)
+            return str(same.version)
     ended = client().get_run(run_id).info.end_time
     try:
         with mlflow.start_run(run_id=run_id, log_system_metrics=False), warnings.catch_warnings():
@@ -58,10 +64,53 @@ def register(run_id: str, folder: Path, more: Sequence[str] = ()) -> str:
     finally:  # logging a model opens the run again
         client().set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED), ended)
     made = mlflow.register_model(logged.model_uri, name, tags={DIGEST_TAG: digest})
-    if before is not None:
-        client().set_registered_model_alias(name, PREVIOUS, before.version)
-    client().set_registered_model_alias(name, CHAMPION, made.version)
+    if alias == CHAMPION:
+        _crown(str(made.version), before)
+    else:
+        client().set_registered_model_alias(name, alias, made.version)
     return str(made.version)
+
+
+@stored
+def version_of(alias: str) -> str:
+    """Return the version that has an alias; empty if none has."""
+    found = _version(alias)
+    return "" if found is None else str(found.version)
+
+
+@stored
+def promote(version: str) -> None:
+    """Make a version the champion, and the champion the previous one; it is no challenger any more."""
+    before = _version(CHAMPION)
+    if before is not None and str(before.version) == version:
+        return
+    _crown(version, before)
+    if version_of(CHALLENGER) == version:
+        client().delete_registered_model_alias(model_name(), CHALLENGER)
+
+
+@stored
+def roll_back() -> tuple[str, str]:
+    """Swap ``champion`` and ``previous``; return the versions of the champion now and before.
+
+    Raises:
+        UserError: there is no champion, or none before it.
+    """
+    now, before = version_of(CHAMPION), version_of(PREVIOUS)
+    if not now:
+        raise UserError(f"the registry of {shown_uri()} has no champion of {model_name()}: run 'dvc repro'")
+    if before in {"", now}:
+        raise UserError(f"there is no champion before version {now} of {model_name()} to go back to")
+    promote(before)
+    return before, now
+
+
+@stored
+def decide(version: str, decision: str, reason: str) -> None:
+    """Keep with a version what was decided of it, and why."""
+    client().update_model_version(model_name(), version, description=f"{decision}: {reason}"[:LONGEST_TEXT])
+    client().set_model_version_tag(model_name(), version, DECISION_TAG, decision)
+    client().set_model_version_tag(model_name(), version, "thawline.reason", reason[:LONGEST_TEXT])
 
 
 def folder_of(uri: str) -> Path:
@@ -88,9 +137,20 @@ def champion_uri() -> str:
     return f"models:/{model_name()}@{CHAMPION}"
 
 
-def _champion() -> ModelVersion | None:
+def version_uri(version: str) -> str:
+    """Return the address of a version in the registry."""
+    return f"models:/{model_name()}/{version}"
+
+
+def _crown(version: str, before: ModelVersion | None) -> None:
+    if before is not None:
+        client().set_registered_model_alias(model_name(), PREVIOUS, before.version)
+    client().set_registered_model_alias(model_name(), CHAMPION, version)
+
+
+def _version(alias: str) -> ModelVersion | None:
     try:
-        return client().get_model_version_by_alias(model_name(), CHAMPION)
+        return client().get_model_version_by_alias(model_name(), alias)
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # no model, no such alias
             return None

@@ -4,15 +4,19 @@ from tasks.versioning.clones import changed_code, clone
 from tasks.versioning.identity import data_digest
 from tasks.versioning.revisions import commit_of, digest_at, fetch, git_revision, must_stay
 from tasks.versioning.stages import Stages
+from tasks.versioning.updates import commit, push, update
 
 __all__ = [
     "Stages",
     "changed_code",
     "clone",
+    "commit",
     "commit_of",
     "data_digest",
     "digest_at",
     "fetch",
     "git_revision",
     "must_stay",
+    "push",
+    "update",
 ]

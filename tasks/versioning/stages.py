@@ -1,6 +1,6 @@
 """What is stale, and what was recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,12 @@ class Stages:
         """Return whether a stage's dependencies, params and outputs are as recorded, so that it need not run."""
         with self._one_sentence(stage):
             return not self._repo.status(targets=[stage])
+
+    def stale(self, stages: Sequence[str]) -> list[str]:
+        """Return the stages that have to run, because what they depend on or made is not as recorded."""
+        with self._one_sentence(", ".join(stages)):
+            found = self._repo.status(targets=list(stages))
+        return [stage for stage in stages if stage in found]
 
     def record(self, stage: str) -> None:
         """Record a stage that this process ran, as ``dvc repro`` would have."""

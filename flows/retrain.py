@@ -1,0 +1,129 @@
+"""The scheduled job: anything new? → the main job → the challenger against the champion → promoted, or not."""
+
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed
+
+from flows.chain import link, outside_failed, run_if_stale, submit_strategies
+from flows.running import one_at_a_time, one_sentence, outcome, run
+from tasks.params import load_params
+
+NO_NEW_DATA = "no new data"
+LONGEST = 20 * 60 * 60  # seconds, so that a night's run has ended when the next begins
+
+
+@link("take the newest data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+def take_newest(only_champion: bool) -> Any:
+    """Bring the newest images, and return the strategy to run alone, or nothing, and the stages that are stale."""
+    from tasks.steps.fetch import fetch
+    from tasks.steps.news import update, whats_new
+
+    if said := update():
+        get_run_logger().info(said)
+    if load_params().data.url:  # what is there now decides, which DVC does not ask
+        run_if_stale("fetch", fetch, force=True)
+    only = _strategy_of_champion() if only_champion else ""
+    return only, whats_new(only)
+
+
+@link("gate")
+def decide() -> Any:
+    """Hold the challenger against the champion, promote it or not, and say so on the flow run's page."""
+    from tasks.steps import retrain as step
+
+    decided = step.decide()
+    for warning in decided.warnings:
+        get_run_logger().warning(warning)
+    create_markdown_artifact(page(decided), key="retrain", description=decided.sentence)
+    if decided.decision != "unchanged":
+        announce(decided.decision, decided.champion, **decided.model_dump(mode="json", exclude={"ruling"}))
+    return decided
+
+
+@link("keep what was made", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+def keep(decided: Any) -> State[Any]:
+    """Push and commit, where the params ask for it."""
+    from tasks.steps import retrain as step
+
+    done = step.keep(decided)
+    return Completed(message="; ".join(done)) if done else Completed(name="Skipped", message="not asked for")
+
+
+@flow(name="retrain", task_runner=one_at_a_time(), timeout_seconds=LONGEST)
+def retrain(only_champion: bool = False, force: bool = False) -> State[Any]:
+    """Retrain where there is something new, and promote the winner if it passes the gate.
+
+    Args:
+        only_champion: run only the strategy that the champion was made by, instead of comparing all.
+        force: run every stage, also where nothing is new.
+    """
+    newest = take_newest.submit(only_champion)
+    newest.wait()
+    if not newest.state.is_completed():
+        return outcome([newest])
+    only, stale = newest.result()
+    if not stale and not force:
+        return Completed(name="Skipped", message=f"{NO_NEW_DATA} since the last comparison")
+    get_run_logger().info("to be done: %s", ", ".join(stale) or "everything, by force")
+    trained = submit_strategies(force, only, promote=False)
+    decided = decide.submit(wait_for=trained)
+    kept = keep.submit(decided)
+    done = outcome([*trained, decided, kept])
+    if not done.is_completed():
+        return done
+    found = decided.result()
+    return Completed(name=found.decision.capitalize(), message=found.sentence)
+
+
+def _strategy_of_champion() -> str:
+    from tasks.steps.retrain import strategy_of_champion
+
+    return strategy_of_champion()
+
+
+def page(decided: Any) -> str:
+    """Return a decision as Markdown."""
+    lines = [f"# {decided.decision.capitalize()}", "", f"{decided.sentence}."]
+    if decided.ruling and decided.ruling.checks:
+        lines += ["", "| | champion | challenger | |", "|---|---|---|---|"]
+        for check in decided.ruling.checks:
+            values = ["undefined" if v is None else f"{v:.4g}" for v in (check.champion, check.challenger)]
+            name = check.name.replace("|", "\\|")
+            lines.append(f"| {name} | {' | '.join(values)} | {'passed' if check.passed else '**failed**'} |")
+    lines += ["", *(f"- {warning}" for warning in decided.warnings)]
+    return "\n".join(lines)
+
+
+def announce(what: str, version: str, **payload: Any) -> None:
+    """Emit ``thawline.champion.WHAT``, which automations can be triggered by."""
+    resource = {"prefect.resource.id": "thawline.champion", "prefect.resource.name": f"version {version}"}
+    emit_event(f"thawline.champion.{what}", resource, payload=payload)
+
+
+def main(
+    only_champion: Annotated[bool, typer.Option(help="Run only the strategy that the champion was made by.")] = False,
+    force: Annotated[bool, typer.Option(help="Run every stage, also where nothing is new.")] = False,
+    rollback: Annotated[bool, typer.Option(help="Make the champion before the last one champion again.")] = False,
+) -> None:
+    """Retrain where there is something new, and promote the winner if it passes the gate."""
+    if not rollback:
+        run(retrain, only_champion=only_champion, force=force)
+        return
+    from tasks.steps.rollback import roll_back
+
+    with one_sentence():
+        now, before = roll_back()
+    if PREFECT_API_URL.value():  # without a server, nothing hears of it
+        announce("rolled-back", now, champion=now, previous=before)
+    typer.echo(f"thawline: version {now} is champion again, version {before} is the previous one")
+
+
+if __name__ == "__main__":
+    typer.run(main)

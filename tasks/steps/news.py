@@ -1,0 +1,46 @@
+"""The beginning of a retraining: is there anything new? What it takes to say so is imported in a second."""
+
+from tasks import layout, versioning
+from tasks.files import read_json
+from tasks.params import load_params
+
+GATE = "gate"
+
+
+def update() -> str:
+    """Bring the newest images where ``retrain.update`` asks for it; return what was done.
+
+    Raises:
+        UserError: DVC doesn't track them.
+        UnavailableError: they could not be brought.
+    """
+    params = load_params(layout.PARAMS)
+    if not params.retrain.update or params.data.fetched:
+        return ""
+    return versioning.update(params.data.path)
+
+
+def whats_new(only: str = "") -> list[str]:
+    """Return what has to be done: stages of DVC that are stale, and ``gate`` where a challenger waits for it.
+
+    Args:
+        only: the only strategy that counts; empty: all, and their comparison.
+    """
+    found = versioning.Stages().stale(_stages(only))
+    if only and not found and not _is_compared():
+        found = ["compare"]
+    return [*found, *([GATE] if layout.CHALLENGER.is_file() else [])]
+
+
+def _stages(only: str) -> list[str]:
+    strategies = [only] if only else list(load_params(layout.PARAMS).strategies)
+    tuned = [f"finetune@{strategy}" for strategy in strategies]
+    return ["fetch", "prepare", "backbone", "probe", "race", *tuned, *([] if only else ["compare"])]
+
+
+def _is_compared() -> bool:
+    """Return whether the last comparison was made on the images as they are recorded."""
+    if not layout.COMPARISON.is_file():
+        return False
+    compared: str = read_json(layout.COMPARISON)["data"]["digest"]
+    return compared == versioning.data_digest(load_params(layout.PARAMS).data)

@@ -1,0 +1,188 @@
+"""The scheduled retraining: skipped, promoted, refused, rolled back, on the same small project."""
+
+import json
+import resource
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageOps
+
+from tests.conftest import write_cells
+from tests.flows.project import Project, make_project
+from tests.flows.test_champion import ASK
+
+# Retrains after each of some batches of images was put into the folder, in one process, and says how each time ended.
+# One of them is for the champion's strategy alone, while the params have another one, too.
+DRIVER = """
+import json, shutil, sys
+from pathlib import Path
+import flows.retrain
+from flows.retrain import retrain
+from tasks.tracking import registry
+
+events = []
+flows.retrain.emit_event = lambda name, resource, payload: events.append([name, resource["prefect.resource.name"]])
+ends = {}
+params = Path("params.yaml").read_text()
+for batch in sys.argv[2:]:
+    shutil.copytree(batch, sys.argv[1], dirs_exist_ok=True)
+    alone = Path(batch).name == "of_a_new_class"
+    Path("params.yaml").write_text(params.replace("strategies:", "strategies:\\n  other: {train: head}", alone))
+    state = retrain(only_champion=alone, return_state=True)
+    aliases = {alias: registry.version_of(alias) for alias in ("champion", "previous", "challenger")}
+    record, compared = (json.loads(Path(f"data/reports/{name}.json").read_text()) for name in ("retrain", "comparison"))
+    ends[Path(batch).name] = {"name": state.name, "message": state.message, "aliases": aliases, "record": record,
+                              "strategies": list(compared["strategies"])}
+print(json.dumps({"events": events, "ends": ends}))
+"""
+CONFIDENCE = 0.9
+PERSON = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def put(cells: list[Path], target: Path) -> None:
+    """Copy images into a folder."""
+    target.mkdir(parents=True)
+    for cell in cells:
+        shutil.copy(cell, target)
+
+
+def put_negatives(cells: list[Path], target: Path) -> None:
+    """Write images into a folder as negatives."""
+    target.mkdir(parents=True)
+    for cell in cells:
+        ImageOps.invert(Image.open(cell)).save(target / cell.name)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project in which nothing has run, over an empty folder."""
+    made = make_project(tmp_path_factory.mktemp("retrain") / "clone", tmp_path_factory.mktemp("watched"))
+    params = made.params()
+    params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs"}}
+    params["retrain"] = {
+        "min_images": 15, "part_images": 8, "confidence": CONFIDENCE, "max_slowdown": 5, "commit": True
+    }  # fmt: skip
+    params["compare"]["robustness_images"] = 0
+    made.write_params(params)
+    yield made
+    shutil.rmtree(made.root)
+
+
+@pytest.fixture(scope="module")
+def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """How three retrainings end: on the first images, on those of a new class besides, and on wrongly labelled ones."""
+    folder = tmp_path_factory.mktemp("batches")
+    cells = write_cells(folder / "cells", 80)
+    intact, broken = (sorted((cells / label).iterdir()) for label in ("intact", "broken"))
+    put(intact[:40], folder / "first/intact")
+    put(broken[:40], folder / "first/broken")
+    put_negatives(intact[:40], folder / "of_a_new_class/negative")
+    put(intact[40:], folder / "swapped/broken")
+    put(broken[40:], folder / "swapped/intact")
+    batches = [str(folder / name) for name in ("first", "of_a_new_class", "swapped")]
+    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches, **PERSON)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def spent() -> float:
+    """Return the processor time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def aliases(project: Project) -> dict[str, str]:
+    """Return the versions that the registry has names for."""
+    done = project.run(sys.executable, "-c", ASK)
+    assert done.returncode == 0, done.stderr
+    return {alias: str(version) for alias, version in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def test_the_first_winner_becomes_champion(driven: dict[str, Any]) -> None:
+    """Where there is no champion, there is nothing to beat."""
+    end = driven["ends"]["first"]
+    assert end["name"] == "Promoted"
+    assert end["aliases"] == {"champion": "1", "previous": "", "challenger": ""}
+
+
+def test_what_new_images_help_is_promoted(driven: dict[str, Any]) -> None:
+    """The challenger, by the champion's strategy, knows a class that the champion can't answer, and is better."""
+    end = driven["ends"]["of_a_new_class"]
+    assert end["strategies"] == ["head_only"], "the other strategy has not run"
+    assert end["name"] == "Promoted", end["message"]
+    assert end["aliases"] == {"champion": "2", "previous": "1", "challenger": ""}
+    record = end["record"]
+    metric = next(check for check in record["ruling"]["checks"] if check["kind"] == "metric")
+    assert metric["challenger"] > metric["champion"]
+    assert record["ruling"]["images"] >= 15
+    assert record["data"] != record["data_before"]
+    assert record["left_out"] == 0, "images stay in their split, so that the champion has seen none of the test's"
+    assert any("unlike those that the champion knows" in warning for warning in record["warnings"])
+
+
+def test_images_with_swapped_labels_are_refused(driven: dict[str, Any]) -> None:
+    """The champion stays, whatever the new images say of it; why is in the record."""
+    end = driven["ends"]["swapped"]
+    assert end["name"] == "Refused", end["message"]
+    assert end["aliases"] == {"champion": "2", "previous": "1", "challenger": "3"}
+    assert end["record"]["reason"] in end["message"]
+    assert not end["record"]["ruling"]["promote"]
+
+
+def test_automations_hear_of_it(driven: dict[str, Any]) -> None:
+    """An event a decision, named after it."""
+    assert driven["events"] == [
+        ["thawline.champion.promoted", "version 1"],
+        ["thawline.champion.promoted", "version 2"],
+        ["thawline.champion.refused", "version 2"],
+    ]
+
+
+def test_decisions_are_kept_with_the_versions_and_tracked(project: Project, driven: dict[str, Any]) -> None:
+    """MLflow has the reason with each version, and a run with the figures of the gate and of the drift."""
+    with sqlite3.connect(project.root / "mlflow.db") as database:
+        rows = database.execute("SELECT version, value FROM model_version_tags WHERE key = 'thawline.decision'")
+        decisions = {str(version): value for version, value in rows}
+        described = dict(database.execute("SELECT version, description FROM model_versions").fetchall())
+        runs = database.execute("SELECT run_uuid, status FROM runs WHERE name = 'retrain'").fetchall()
+        metrics = {key for (key,) in database.execute("SELECT DISTINCT key FROM latest_metrics")}
+    assert decisions == {"1": "promoted", "2": "promoted", "3": "refused"}
+    assert driven["ends"]["swapped"]["record"]["reason"] in described[3]
+    assert [status for _, status in runs] == ["FINISHED"] * 3
+    assert {"gate/champion_auroc", "gate/challenger_auroc", "drift/distance", "drift/p_value"} <= metrics
+
+
+def test_every_retraining_is_committed(project: Project, driven: dict[str, Any]) -> None:
+    """``dvc.lock`` with the decision as the message, as the params ask for, and nothing else of the repository."""
+    subjects = project.run("git", "log", "--format=%s", "--", "dvc.lock").stdout.splitlines()
+    assert [subject.split(": ", 1)[1] for subject in subjects[::-1]] == [
+        end["message"] for end in driven["ends"].values()
+    ]
+    files = project.run("git", "ls-files").stdout.split()
+    assert sorted(files) == ["data/runs/head_only/metrics.json", "dvc.lock"]
+
+
+def test_where_nothing_is_new_nothing_is_done(project: Project, driven: dict[str, Any]) -> None:
+    """A folder that stayed as it was costs seconds, also after a refusal."""
+    record = (project.root / "data/reports/retrain.json").read_bytes()
+    before = spent()
+    done = project.run(sys.executable, "-m", "flows.retrain")
+    assert spent() - before < 30, "seconds of the processor, which a busy machine gives later"
+    assert done.returncode == 0, done.stderr
+    assert "no new data" in done.stdout
+    assert "Finished in state Skipped('no new data" in done.stdout + done.stderr
+    assert (project.root / "data/reports/retrain.json").read_bytes() == record
+
+
+def test_rolling_back_is_one_command(project: Project, driven: dict[str, Any]) -> None:
+    """Champion and previous swap, and swap again."""
+    done = project.run(sys.executable, "-m", "flows.retrain", "--rollback")
+    assert done.returncode == 0, done.stderr
+    assert "version 1 is champion again" in done.stdout
+    assert aliases(project) == {"champion": "1", "previous": "2", "challenger": "3"}
