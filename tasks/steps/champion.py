@@ -36,6 +36,7 @@ def crown(found: Comparison, params: Params, data: PreparedData, *, promote: boo
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
     more = ["timm"] if data.record.name.startswith("timm/") else []
     if promote:
+        layout.CHALLENGER.unlink(missing_ok=True)
         return registry.register(found.leader.mlflow_run_id, folder, more)
     version = registry.register(found.leader.mlflow_run_id, folder, more, registry.CHALLENGER)
     write_json(layout.CHALLENGER, {"version": version})

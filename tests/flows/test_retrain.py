@@ -6,12 +6,16 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image, ImageOps
 
+from tasks.params import load_params
+from tasks.steps.challenge import Contender, contest
+from tasks.steps.prepared import PreparedData
 from tests.conftest import write_cells
 from tests.flows.project import Project, make_project
 from tests.flows.test_champion import ASK
@@ -156,6 +160,25 @@ def test_decisions_are_kept_with_the_versions_and_tracked(project: Project, driv
     assert driven["ends"]["swapped"]["record"]["reason"] in described[3]
     assert [status for _, status in runs] == ["FINISHED"] * 3
     assert {"gate/champion_auroc", "gate/challenger_auroc", "drift/distance", "drift/p_value"} <= metrics
+
+
+def test_what_the_champion_has_seen_is_left_out(
+    project: Project, driven: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """As after other split params, by which images that it was trained on are in the test split."""
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project.root / 'mlflow.db'}")
+    data, params = PreparedData.read(), load_params().data
+    champion, tested = Contender.read("2"), data.rows("test")
+    assert not champion.origin.seen & set(tested["sha256"])
+    assert len(champion.origin.tested & set(tested["sha256"])) > 20
+    apart = tested[tested["group"] == ""]["sha256"]
+    knowing = replace(champion, origin=replace(champion.origin, seen=frozenset(apart[:10])))
+    held = contest(knowing, Contender.read("3"), data, params)
+    assert held.left_out == 10
+    assert len(held.answered.targets) == len(tested) - 10
+    asked = held.answered.parts
+    assert asked["the earlier test images"].sum() + asked["the new test images"].sum() == len(tested) - 10
 
 
 def test_every_retraining_is_committed(project: Project, driven: dict[str, Any]) -> None:
