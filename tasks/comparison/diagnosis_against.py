@@ -36,6 +36,7 @@ def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> 
     own, scored = diagnose(run), _scored(run, params)
     against = [_Versus(other, _scored(other, params), scored) for other in others if other.probabilities is not None]
     causes = [
+        _rate_too_high(run, own, against),
         _frozen_too_deep(run, own, against),
         _thawed_too_far(run, own, against),
         _domain_too_far(run, scored, against),
@@ -129,6 +130,24 @@ def chance_of(metric: str, targets: Integers) -> float:
         "auroc": 0.5,
         "average_precision": 1 / len(shares),
     }[metric]
+
+
+def _rate_too_high(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
+    """Return that training ended at guessing on weights that a linear classifier learns from."""
+    seen = curves.read(run)
+    end = seen.train[-max(1, len(seen.train) // 3) :]
+    guesses = bool(np.all(np.abs(end - seen.train_chance) <= NOISE * seen.train_noise(end)))
+    probe = next((versus for versus in against if versus.other.is_probe and versus.is_better), None)
+    known = any(finding.tag in {"rate_too_low", "rate_too_high", "diverged"} for finding in own)
+    if probe is None or known or seen.learned or not guesses or not run.trains_pretrained:
+        return None
+    evidence = (
+        f"Its training loss ended at {seen.train[-1]:.3f}, no better than guessing ({seen.train_chance:.3f}), where "
+        f"{probe.other.name} learned from the same weights, kept as they are, and is ahead on validation by "
+        f"{probe.lead}: training wiped out what they knew."
+    )
+    lower = suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
+    return Finding("rate_too_high", evidence, None, lower)
 
 
 def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
