@@ -9,11 +9,12 @@ import numpy as np
 from tasks.comparison import statistics
 from tasks.evaluation import curves, labels, suggestions
 from tasks.evaluation.curves import Curves, Run
-from tasks.evaluation.diagnosis import CHANCE, NOISE, Finding, diagnose
+from tasks.evaluation.diagnosis import CHANCE, LITTLE, NOISE, Finding, diagnose
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.params import CompareParams
 
 MATTERS = 0.02  # of a metric: a smaller difference is no reason to change anything
+REMNANT = 0.1  # of what a linear classifier is better than chance: less is left where training wiped out features
 
 
 def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> list[Finding]:
@@ -36,6 +37,7 @@ def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> 
     own, scored = diagnose(run), _scored(run, params)
     against = [_Versus(other, _scored(other, params), scored) for other in others if other.probabilities is not None]
     causes = [
+        _rate_too_high(run, own, against),
         _frozen_too_deep(run, own, against),
         _thawed_too_far(run, own, against),
         _domain_too_far(run, scored, against),
@@ -81,6 +83,11 @@ class _Versus:
             return False
         lead = self.theirs.less(self.ours)
         return lead.low > 0 and lead.difference > MATTERS
+
+    @property
+    def share_reached(self) -> float:
+        """How much of what the other one is better than chance is reached."""
+        return (self.ours.value - self.ours.chance) / (self.theirs.value - self.theirs.chance)
 
     @property
     def lead(self) -> str:
@@ -129,6 +136,27 @@ def chance_of(metric: str, targets: Integers) -> float:
         "auroc": 0.5,
         "average_precision": 1 / len(shares),
     }[metric]
+
+
+def _rate_too_high(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
+    """Return that training moved, and ended at guessing on weights that a linear classifier learns from."""
+    seen = curves.read(run)
+    probe = next((versus for versus in against if versus.other.is_probe and versus.is_better), None)
+    known = any(finding.tag in {"rate_too_low", "rate_too_high", "diverged"} for finding in own)
+    if probe is None or known or seen.learned or not run.trains_pretrained:
+        return None
+    end = seen.train[-max(1, len(seen.train) // 3) :]
+    guesses = np.all(np.abs(end - seen.train_chance) <= NOISE * seen.train_noise(end))
+    moved = np.ptp(seen.train) > LITTLE * seen.train[-1]
+    if not guesses or not moved or probe.share_reached > REMNANT:
+        return None
+    evidence = (
+        f"Its training loss ended at {seen.train[-1]:.3f}, where guessing has {seen.train_chance:.3f}, while "
+        f"{probe.other.name} learned from the same weights as they were, and is ahead on validation by {probe.lead}."
+    )
+    return Finding(
+        "rate_too_high", evidence, None, suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
+    )
 
 
 def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:

@@ -150,6 +150,17 @@ class Curves:
         """In which epochs the training loss was nearer to the least that there is than to that of guessing."""
         return self.train < (self.train_chance + self.train_least) / 2
 
+    @property
+    def lost_again(self) -> Flags:
+        """In which epochs the training loss was clearly above that of guessing, having been clearly below it before.
+
+        Near guessing an image's loss spreads by no more than its mean, however much it does in the end.
+        """
+        clearly = CLEARLY * self.train_chance / math.sqrt(self.train_images)
+        knew = np.logical_or.accumulate(self.train < self.train_chance - clearly)
+        lost: Flags = knew & (self.train > self.train_chance + clearly)
+        return lost
+
     def train_noise(self, loss: Loss) -> Loss:
         """Return the standard error of a mean training loss."""
         return self.spread * loss / math.sqrt(self.train_images)

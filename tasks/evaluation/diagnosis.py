@@ -129,6 +129,13 @@ def _rate_too_high(run: Run, seen: Curves) -> Finding | None:
             f"{seen.untrained:.3f}."
         )
         return Finding("rate_too_high", evidence, seen.first + place, lower)
+    if seen.lost_again.any() and not run.settings.start_size:
+        place = int(np.argmax(seen.lost_again))
+        evidence = (
+            f"The training loss fell to {seen.train[:place].min():.3f} and rose to {seen.train[place]:.3f} again, "
+            f"above the {seen.train_chance:.3f} of an answer that knows the classes' frequencies alone."
+        )
+        return Finding("rate_too_high", evidence, seen.first + place, lower)
     rises = np.flatnonzero(_rise(seen.train, seen.train_noise(seen.train)) & ~seen.fitted)  # close to 0, all jumps
     rises = rises[rises > seen.warm]
     if len(rises) < 2 or not _rise(seen.val, seen.val_noise(seen.val)).any() or run.settings.start_size:

@@ -66,6 +66,25 @@ def test_training_that_spoils_what_the_weights_knew(fit: Fit, kinds: Splits, pre
     assert finding.suggestion == {"lr": pytest.approx(0.003)}, "nothing says that the head can be solved"
 
 
+def test_training_that_wipes_out_what_the_weights_knew(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
+    """It ends at guessing, which a rate that is too low does, too, but without having moved."""
+    probe = fit("probe", kinds, pretrained.state, train="head", solver="lbfgs").run
+    full = fit("full", kinds, pretrained.state, train="all", lr=0.001, epochs=5).run
+
+    def guessing(name: str, *losses: float) -> Run:
+        rows = [
+            dict(row) | {"train_loss": loss, "val_loss": 0.7} for row, loss in zip(full.history, losses, strict=True)
+        ]
+        return replace(full, name=name, history=rows, probabilities=np.full_like(full.answers, 0.5))
+
+    hot, cold = guessing("hot", 0.81, 0.75, 0.7, 0.69, 0.69), guessing("cold", 0.7, 0.71, 0.7, 0.7, 0.7)
+    tags = found([probe, full, hot, cold])
+    assert tags["hot"]["rate_too_high"].suggestion == {"lr": pytest.approx(0.0001)}
+    assert tags["probe"] == tags["full"] == {}
+    assert "rate_too_high" not in tags["cold"]
+    assert "rate_too_high" not in found([hot])["hot"], "nothing says that there is something to learn"
+
+
 def test_features_that_do_not_suffice(fit: Fit, kinds: Splits) -> None:
     """The head alone fits what it trains on worse than others fit what they never saw; one more stage helps."""
     state = fit("elsewhere", mislabelled(kinds, 0.5), network="narrow", train="all", lr=0.01, epochs=4).state

@@ -272,6 +272,15 @@ def test_losses_that_jump_about() -> None:
     assert tags(planted(train, val, start_size=64)) == [], "images that grow make losses rise at any rate"
 
 
+def test_what_was_learned_and_lost_again() -> None:
+    """From clearly below guessing to clearly above it, once is enough; not where images grow."""
+    train, val = (0.55, 0.8, 0.6, 0.5, 0.45), (0.6, 1.1, 0.6, 0.55, 0.5)
+    (finding,) = diagnose(planted(train, val))
+    assert (finding.tag, finding.epoch) == ("rate_too_high", 1)
+    assert tags(planted((0.55, 0.69, 0.6, 0.5, 0.45), val)) == []
+    assert tags(planted(train, val, start_size=64)) == []
+
+
 def test_what_is_unknown_is_no_finding() -> None:
     """The training loss of a network with auxiliary classifiers has terms that nobody knows here."""
     run = planted((1.2, 1.1, 1.05, 1.0), (0.6, 0.5, 0.45, 0.44))
