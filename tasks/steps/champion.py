@@ -3,6 +3,7 @@
 import numpy as np
 
 from tasks import layout, tracking, versioning
+from tasks.backbones import catalogue
 from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
@@ -23,8 +24,7 @@ def crown(found: Comparison, params: Params, data: PreparedData) -> str:
     champion_of(found, params, data).write(folder)
     model_card.write(found, folder / CARD)
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
-    more = ["timm"] if data.record.name.startswith("timm/") else []
-    return registry.register(found.leader.mlflow_run_id, folder, more)
+    return registry.register(found.leader.mlflow_run_id, folder, catalogue.packages(data.record.name))
 
 
 def champion_of(found: Comparison, params: Params, data: PreparedData) -> Champion:
