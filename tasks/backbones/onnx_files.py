@@ -36,8 +36,8 @@ class _Maker:
     name: str
     digest: str
 
-    def __call__(self) -> nn.Module:
-        model = copy.deepcopy(_converted(self.name, self.digest))
+    def __call__(self, size: int) -> nn.Module:
+        model = copy.deepcopy(_converted(self.name, self.digest, size))
         for module in model.modules():
             draw = getattr(module, "reset_parameters", None)
             if draw is not None:
@@ -88,8 +88,51 @@ class Scale(nn.Module):
         nn.init.ones_(self.weight)
 
 
+class Repeat(nn.Module):
+    """Gives each image the same values, which train, such as a transformer's class token."""
+
+    def __init__(self, bias: Tensor) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the values, once for each image."""
+        return self.bias.expand(images.shape[0], *self.bias.shape[1:])
+
+    def reset_parameters(self) -> None:
+        """Start at zero."""
+        nn.init.zeros_(self.bias)
+
+
+class Slice(nn.Module):
+    """Cuts a piece out."""
+
+    def __init__(self, starts: list[int], ends: list[int], axes: list[int], steps: list[int]) -> None:
+        super().__init__()
+        self.cuts = list(zip(axes, map(slice, starts, ends, steps), strict=True))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the piece."""
+        places = [slice(None)] * values.ndim
+        for axis, cut in self.cuts:
+            places[axis] = cut
+        return values[tuple(places)]
+
+
+class Split(nn.Module):
+    """Cuts into pieces of given sizes."""
+
+    def __init__(self, sizes: list[int], axis: int) -> None:
+        super().__init__()
+        self.sizes, self.axis = sizes, axis
+
+    def forward(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return the pieces."""
+        return torch.split(values, self.sizes, self.axis)
+
+
 class Reshape(nn.Module):
-    """Gives another shape; 0 keeps a side."""
+    """Gives another shape."""
 
     def __init__(self, shape: list[int]) -> None:
         super().__init__()
@@ -97,7 +140,7 @@ class Reshape(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the same values in the other shape."""
-        return values.reshape([side or values.shape[place] for place, side in enumerate(self.shape)])
+        return values.reshape(self.shape)
 
 
 def find(name: str, parts: PartsParams | None = None) -> Architecture:
@@ -129,9 +172,16 @@ def sha256(name: str) -> str:
     return digest_of(found) if beside else found[0]
 
 
-def state(name: str) -> State:
-    """Return the weights of a file under the names of its network."""
-    return _converted(name, sha256(name)).state_dict()
+def state(name: str, size: int) -> State:
+    """Return the weights of a file under the names of its network for a working size.
+
+    Raises:
+        UserError: the network answers otherwise than the file does, or can't be handed over as a program of torch.
+    """
+    network = _converted(name, sha256(name), size)
+    _check_answers(name, _read(name), network, size)
+    _check_program(name, network, size)
+    return network.state_dict()
 
 
 def _file(name: str) -> Path:
@@ -162,23 +212,22 @@ def _unreadable(name: str, error: Exception) -> UserError:
 
 
 @lru_cache(maxsize=2)
-def _converted(name: str, digest: str) -> nn.Module:
-    """Return the network of a file, which nobody changes.
+def _converted(name: str, digest: str, size: int) -> nn.Module:
+    """Return the network of a file for a working size, which nobody changes.
 
     Raises:
-        UserError: it can't be converted, or answers otherwise than the file does.
+        UserError: it can't be converted.
     """
     model = _read(name)
     try:
-        prepared = onnx_graphs.prepare(copy.deepcopy(model))
+        prepared = onnx_graphs.prepare(copy.deepcopy(model), size)
         network: nn.Module = _convert(prepared)
     except UnfitError as error:
         raise UserError(f"params.yaml: backbone.name: {name} {error}") from error
     except Exception as error:  # onnx2torch names what it doesn't know in several ways
         raise UserError(
-            f"params.yaml: backbone.name: {name} has what can't be converted to torch: {_line(error)}"
+            f"params.yaml: backbone.name: {name} has what can't be converted to torch ({_line(error)}){_remedy(model)}"
         ) from error
-    _check_answers(name, model, network)
     return network
 
 
@@ -223,12 +272,15 @@ _LAYERS = {
     "Linear": _layer(lambda weight, bias=None: Linear(weight.T, bias)),
     "Shift": _layer(Shift),
     "Scale": _layer(Scale),
+    "Repeat": _layer(Repeat),
     "Reshape": _layer(Reshape),
+    "Slice": _layer(Slice),
+    "Split": _layer(Split),
     "Gelu": _layer(nn.GELU),
 }
 
 
-def _check_answers(name: str, model: Any, network: nn.Module) -> None:
+def _check_answers(name: str, model: Any, network: nn.Module, size: int) -> None:
     """Raise if the network answers random images otherwise than ONNX Runtime does by the file.
 
     Raises:
@@ -236,8 +288,8 @@ def _check_answers(name: str, model: Any, network: nn.Module) -> None:
     """
     import onnxruntime
 
-    side = onnx_graphs.fixed_size(model) or own.USUAL_SIZES[0]
-    remedy = ": export it with a batch of any size" if onnx_graphs.fixed_batch(model) else ""
+    side = onnx_graphs.fixed_size(model) or size
+    remedy = _remedy(model)
     images = np.random.default_rng(0).random((2, onnx_graphs.IMAGE_CHANNELS, side, side), dtype=np.float32)
     given = images.transpose(0, 2, 3, 1) if onnx_graphs.has_channels_last(model) else images
     try:
@@ -246,8 +298,9 @@ def _check_answers(name: str, model: Any, network: nn.Module) -> None:
         count = onnx_graphs.fixed_batch(model) or len(given)
         batches = [np.repeat(given[:1], count, axis=0), np.repeat(given[1:], count, axis=0)]
         expected = np.stack([session.run(None, {entry: batch})[0][0] for batch in batches])
+        made = network if side == size else _convert(onnx_graphs.prepare(copy.deepcopy(model), side))
         with torch.no_grad():
-            answers = network(torch.from_numpy(images))
+            answers = made(torch.from_numpy(images))
     except Exception as error:  # whatever the runtimes raise
         raise UserError(
             f"params.yaml: backbone.name: {name} takes no two images of {side} pixels ({_line(error)}){remedy}"
@@ -262,6 +315,26 @@ def _check_answers(name: str, model: Any, network: nn.Module) -> None:
         raise UserError(
             f"params.yaml: backbone.name: {name} answers otherwise as a network of torch than by itself{remedy}"
         )
+
+
+def _remedy(model: Any) -> str:
+    return ": export it with a batch of any size" if onnx_graphs.fixed_batch(model) else ""
+
+
+def _check_program(name: str, network: nn.Module, size: int) -> None:
+    """Raise if a network, whose trained copies are kept as programs of ``torch.export``, can't be one.
+
+    Raises:
+        UserError: it can't.
+    """
+    images = torch.zeros(2, onnx_graphs.IMAGE_CHANNELS, size, size)
+    try:
+        torch.export.export(network, (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except Exception as error:  # whatever the exporter raises
+        raise UserError(
+            f"params.yaml: backbone.name: {name} can't be handed over after training, as its shapes depend on its "
+            f"values: {_line(error)}"
+        ) from error
 
 
 def _libraries() -> Any:

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 DOMAIN = "thawline"  # of the operators that tasks.backbones.onnx_files makes layers of
 OPSET = 17  # the last of which onnx2torch knows every operator's version
 IMAGE_CHANNELS = 3
+BATCH = 1009  # stands for any number of images while shapes are worked out: sides that it divides hold the batch
 _REDUCTIONS = "Reduce"
+_RESHAPES = ("Reshape", "Squeeze", "Unsqueeze")
 _BY_VALUE = {"Add": "Shift", "Mul": "Scale"}
 _FINAL = ("Softmax", "LogSoftmax")
 
@@ -20,12 +22,12 @@ class UnfitError(Exception):
     """A graph is no classifier of images; says why."""
 
 
-def prepare(model: "ModelProto") -> "ModelProto":
+def prepare(model: "ModelProto", size: int) -> "ModelProto":
     """Return a graph that takes images of shape (batch, channels, height, width) and answers logits.
 
-    Constants are folded. Layers that a file spells out are put together: a product with a constant matrix and the sum
-    that follows are ``Linear``, shifts and scales by constants after the first convolution are ``Shift`` and ``Scale``.
-    A softmax at the end is left out.
+    It is made for one size: constants and shapes are worked out. Layers that a file spells out are put together: a
+    product with a constant matrix and the sum that follows are ``Linear``, shifts and scales by constants after the
+    first convolution are ``Shift`` and ``Scale``. A softmax at the end is left out.
 
     Raises:
         UnfitError: the graph has several inputs or outputs, or its input is no batch of RGB images.
@@ -35,6 +37,8 @@ def prepare(model: "ModelProto") -> "ModelProto":
 
     _only_constants_beside_the_input(model.graph)
     sides = _sides(model.graph)
+    _state_shapes(model.graph, sides, size)
+    model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     model = onnxscript.optimizer.optimize(model)
     while _fill_constants(model.graph):  # which the optimizer leaves to the runtime
         model = onnxscript.optimizer.optimize(model)
@@ -42,9 +46,12 @@ def prepare(model: "ModelProto") -> "ModelProto":
     graph = model.graph
     nodes = list(graph.node)
     constants = _constants(graph)
-    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.value_info, *graph.output)
+    }
     for node in nodes:
-        _restate(node, constants, batch)
+        _restate(node, constants, shapes.get(node.output[0], []))
     nodes = _without_final_softmax(nodes, graph)
     nodes = list(_with_layers(nodes, constants))
     if sides == (1, 2):
@@ -130,22 +137,58 @@ def _fill_constants(graph: "GraphProto") -> bool:
     return bool(filling)
 
 
-def _restate(node: "NodeProto", constants: dict[str, Any], batch: int) -> None:
-    """Put a node of a later operator set into the words of the one that is converted."""
+def _state_shapes(graph: "GraphProto", sides: tuple[int, int], size: int) -> None:
+    """Give the input its size, and a batch that is found again in every shape."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    dims = graph.input[0].type.tensor_type.shape.dim
+    stated = dims[0].dim_value
+    dims[0].dim_value = BATCH
+    for place in sides:
+        dims[place].dim_value = size
+    graph.output[0].type.tensor_type.ClearField("shape")
+    del graph.value_info[:]
+    constants = _constants(graph)
+    for node in graph.node:
+        values = constants.get(node.input[0]) if node.op_type == "Expand" else None
+        if values is not None and values.ndim > 1 and values.shape[0] == 1 and values.dtype == np.float32:
+            _become(node, "Repeat", [graph.input[0].name, node.input[0]])
+            repeated = [BATCH, *values.shape[1:]]
+            graph.value_info.append(helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, repeated))
+            continue
+        shape = constants.get(node.input[1]) if node.op_type in {"Reshape", "Expand"} else None
+        if stated and shape is not None and shape.size and shape[0] == stated:
+            opened = np.concatenate([[BATCH], shape[1:]])
+            node.input[1] = f"{node.output[0]}/shape"
+            graph.initializer.append(numpy_helper.from_array(opened, node.input[1]))
+
+
+def _restate(node: "NodeProto", constants: dict[str, Any], shape: Sequence[int]) -> None:
+    """Put a node of a later operator set into the words of the one that is converted, with shapes as plain numbers.
+
+    Args:
+        node: changed in place.
+        constants: by name.
+        shape: of its first output, as far as it is known.
+    """
     from onnx import helper
 
-    if node.op_type.startswith(_REDUCTIONS) and node.op_type != "ReduceSum" and len(node.input) == 2:
-        axes = constants.get(node.input[1])
-        if axes is not None:
-            del node.input[1]
-            node.attribute.append(helper.make_attribute("axes", axes.tolist()))
-    elif node.op_type == "Reshape" and node.input[1] in constants:
-        shape = [int(side) for side in constants[node.input[1]]]
-        keeps = not any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)
-        if batch and shape and shape[0] == batch and -1 not in shape:
-            shape[0] = -1  # for other numbers of images than the one that the file was exported with
-        if keeps or 0 not in shape:
-            _become(node, "Reshape", node.input[:1], shape=shape)
+    given: list[Any] = [constants.get(name) for name in node.input[1:]]
+    known = all(constant is not None or not name for constant, name in zip(given, node.input[1:], strict=True))
+    if node.op_type.startswith(_REDUCTIONS) and node.op_type != "ReduceSum" and len(node.input) == 2 and known:
+        del node.input[1]
+        node.attribute.append(helper.make_attribute("axes", given[0].tolist()))
+    elif node.op_type in _RESHAPES and shape and 0 not in shape:
+        _become(node, "Reshape", node.input[:1], shape=[-1 if side % BATCH == 0 else side for side in shape])
+    elif node.op_type == "Slice" and known:
+        starts, ends, *more = given
+        axes = more[0] if more and more[0] is not None else np.arange(len(starts))
+        steps = more[1] if len(more) > 1 else np.ones_like(starts)
+        limits = {"starts": starts, "ends": np.clip(ends, -(2**62), 2**62), "axes": axes, "steps": steps}
+        _become(node, "Slice", node.input[:1], **{name: limit.tolist() for name, limit in limits.items()})
+    elif node.op_type == "Split" and len(given) == 1 and known:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        _become(node, "Split", node.input[:1], sizes=given[0].tolist(), axis=axis)
     elif node.op_type == "Gelu":
         approximate = next((a.s.decode() for a in node.attribute if a.name == "approximate"), "none")
         _become(node, "Gelu", node.input[:1], approximate=approximate)

@@ -200,7 +200,7 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
     where = f"the weights file {found.file} does not fit {params.name}"
     model = _drawn(architecture, size)
     drawn = model.state_dict()
-    content = onnx_files.state(params.name) if params.weights == params.name else fitting.read(found.file)
+    content = onnx_files.state(params.name, size) if params.weights == params.name else fitting.read(found.file)
     state, notes = fitting.unwrapped(content, drawn)
     leave_out = params.leave_out or ()
     dropped = {name: tensor for name, tensor in state.items() if fitting.matches(leave_out, name)}

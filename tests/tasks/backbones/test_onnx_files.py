@@ -191,7 +191,7 @@ def grey(graph: Any) -> None:
         (lambda _: None, r"net\.onnx does not exist"),
         (broken, r"net\.onnx can't be read as ONNX"),
         (lambda file: file.write_bytes(b""), r"net\.onnx can't be read as ONNX"),
-        (changed(strange), r"net\.onnx has what can't be converted to torch: .*LpPool"),
+        (changed(strange), r"net\.onnx has what can't be converted to torch .*LpPool"),
         (changed(second), r"net\.onnx has 2 inputs \(images, age\)"),
         (changed(grey), r"net\.onnx takes 'images' of shape \(\?, 32, 32, 1\)"),
     ],
