@@ -258,8 +258,8 @@ class BackboneParams(_Section):
     """The pretrained network.
 
     Attributes:
-        name: a torchvision classification model, ``timm/`` with one of timm's, or ``package.module:callable`` for an
-            architecture of your own, which is imported from the current folder.
+        name: a torchvision classification model, ``timm/`` with one of timm's, ``package.module:callable`` for an
+            architecture of your own, which is imported from the current folder, or an ONNX file with its weights.
         weights: a torchvision weights name; of timm a pretrained tag, or ``pretrained`` for the one in the name; a
             file (``.pth``, ``.pt`` or ``.safetensors``); or ``none`` for random weights.
         sha256: the digest that the weights file must have; checked before the file is read.

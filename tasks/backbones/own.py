@@ -50,8 +50,29 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
     Raises:
         UserError: there is no such callable, or what it returns is not a classifier of images.
     """
-    maker = _maker(name)
-    layout = _layout(name, maker, parts)
+    return describe(name, _maker(name), parts)
+
+
+def describe(
+    name: str,
+    maker: Maker,
+    parts: PartsParams | None,
+    sizes: tuple[int, ...] = USUAL_SIZES,
+    licence: str = "that of the user's own architecture",
+) -> Architecture:
+    """Return the description of an architecture that a callable makes.
+
+    Args:
+        name: of the architecture.
+        maker: of networks with random weights; hashable.
+        parts: what the layers are for; unset, it is found out from a forward pass.
+        sizes: sides in pixels that are tried, where the callable doesn't state one.
+        licence: of its weights.
+
+    Raises:
+        UserError: what the callable returns is not a classifier of images.
+    """
+    layout = _layout(name, maker, parts, sizes)
     return Architecture(
         name=name,
         head=layout.head,
@@ -63,7 +84,7 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
         size=layout.size,
         smallest=1,
         recipe=None,
-        licence="that of the user's own architecture",
+        licence=licence,
         build=partial(_build, name, maker),
         split=partial(_split, name, layout.parts),
     )
@@ -108,8 +129,8 @@ def _maker(name: str) -> Maker:
 
 
 @cache
-def _layout(name: str, maker: Maker, parts: PartsParams | None) -> _Layout:
-    model, size, calls, answer = _first_run(name, maker)
+def _layout(name: str, maker: Maker, parts: PartsParams | None, sizes: tuple[int, ...]) -> _Layout:
+    model, size, calls, answer = _first_run(name, maker, sizes)
     if parts is None:
         input_layer, head = find_input_layer(name, calls), find_head(name, calls, answer)
         return _Layout(size, input_layer, head, tuple(find_parts(name, model, calls, input_layer, head)))
@@ -118,13 +139,13 @@ def _layout(name: str, maker: Maker, parts: PartsParams | None) -> _Layout:
     return _Layout(size, input_layer, parts.head, tuple(divided))
 
 
-def _first_run(name: str, maker: Maker) -> tuple[nn.Module, int, list[Call], object]:
-    """Make the network and find a size that it takes: its own default, or a usual one."""
+def _first_run(name: str, maker: Maker, sizes: tuple[int, ...]) -> tuple[nn.Module, int, list[Call], object]:
+    """Make the network and find a size that it takes: its own default, or one of several."""
     parameter = _size_parameter(maker)
     default = parameter.default if parameter is not None and isinstance(parameter.default, int) else None
     refusals = []
     with torch.random.fork_rng(devices=[]):
-        for size in (default,) if default else USUAL_SIZES:
+        for size in (default,) if default else sizes:
             model = _make(name, maker, size)
             try:
                 return model, size, *trace(model, size)
@@ -148,6 +169,8 @@ def _make(name: str, maker: Maker, size: int) -> nn.Module:
     parameter = _size_parameter(maker)
     try:
         model = maker() if parameter is None else maker(**{parameter.name: size})
+    except UserError:
+        raise
     except Exception as error:  # whatever the user's code raises
         given = f"{parameter.name}={size}" if parameter else "no arguments"
         raise UserError(

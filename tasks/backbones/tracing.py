@@ -113,7 +113,7 @@ def _layers(modules: Mapping[str, nn.Module], around: Mapping[str, Sequence[str]
 
 
 def _positions(module: nn.Module, output: Any) -> int | None:
-    if not isinstance(output, Tensor) or not output.numel() or output.shape[0] % BATCH:
+    if not isinstance(output, Tensor) or not output.ndim or not output.numel() or output.shape[0] % BATCH:
         return None  # such as a table of relative positions, which all images share
     features = module.out_features if isinstance(module, nn.Linear) else None
     if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tasks.backbones import catalogue, fitting, sources, timm_models, zoo
+from tasks.backbones import catalogue, fitting, onnx_files, sources, timm_models, zoo
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import Converted, LoadReport, State
 from tasks.errors import UserError
@@ -32,7 +32,7 @@ class WeightsRecord:
         optimizer, lr, batch_size: the pretraining's recipe, as far as it is known.
         parts: what the layers are for, where the user states it.
         report: which tensors came from the file; see ``LoadReport``.
-        code_sha256: digest of the source of the user's own architecture.
+        code_sha256: digest of the source of the user's own architecture, or of the ONNX file that has it.
     """
 
     name: str
@@ -95,6 +95,8 @@ def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
         UnavailableError: no source has the weights; lists what was tried.
     """
     params = _with_tag(params)
+    if catalogue.is_onnx(params.name):
+        params = _with_own_weights(params)
     architecture = catalogue.find(params.name, params.parts)
     if params.weights == "none":
         if params.leave_out:
@@ -156,6 +158,25 @@ def _with_tag(params: BackboneParams) -> BackboneParams:
     return params.model_copy(update={"name": timm_models.tagged(params.name, params.weights)})
 
 
+def _with_own_weights(params: BackboneParams) -> BackboneParams:
+    """Name an ONNX file as the place of its network's weights, unless there are others; verify it before it is read.
+
+    Raises:
+        UserError: the file has another digest than it must have, or weights are asked for that are not in a file.
+    """
+    file = Path(params.name).expanduser()
+    if params.weights == "none" or (_is_file(params.weights) and params.weights != params.name):
+        return params
+    if "weights" in params.model_fields_set and params.weights != params.name:
+        raise UserError(
+            f"params.yaml: backbone.weights '{params.weights}': the weights of {params.name} are in that file itself: "
+            "leave backbone.weights out, or say 'none' for random ones"
+        )
+    if file.is_file():
+        sources.verified(file, params.sha256 or "")
+    return params.model_copy(update={"weights": params.name})
+
+
 def _find(params: BackboneParams, architecture: Architecture) -> _Found:
     if _is_file(params.weights):
         file = Path(params.weights).expanduser()
@@ -179,7 +200,8 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
     where = f"the weights file {found.file} does not fit {params.name}"
     model = _drawn(architecture, size)
     drawn = model.state_dict()
-    state, notes = fitting.unwrapped(fitting.read(found.file), drawn)
+    content = onnx_files.state(params.name, size) if params.weights == params.name else fitting.read(found.file)
+    state, notes = fitting.unwrapped(content, drawn)
     leave_out = params.leave_out or ()
     dropped = {name: tensor for name, tensor in state.items() if fitting.matches(leave_out, name)}
     try:
@@ -191,7 +213,7 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
 
 
 def _converted(name: str, state: State, model: nn.Module, size: int) -> Converted:
-    if catalogue.is_own(name):
+    if catalogue.is_own(name) or catalogue.is_onnx(name):
         return Converted(state)
     return timm_models.convert(name, state, model) if catalogue.is_timm(name) else zoo.convert(name, state, size)
 
@@ -229,5 +251,5 @@ def _is_file(weights: str) -> bool:
 
 def _known_digest(name: str, file: Path) -> str:
     """Return the digest that a file must have because it has the name of one of torchvision's."""
-    library = not catalogue.is_own(name) and not catalogue.is_timm(name)
+    library = not (catalogue.is_own(name) or catalogue.is_onnx(name) or catalogue.is_timm(name))
     return sources.hash_in(file.name) if library and file.name in zoo.file_names(name) else ""

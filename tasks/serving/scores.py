@@ -62,13 +62,13 @@ def blocks(champion: Champion, root: Path, names: Sequence[str]) -> Iterator[tup
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
-            found = list(pool.map(partial(_read, champion, root), block))
+            found = list(pool.map(partial(read_image, champion, root), block))
             usable = [pixels for pixels, _ in found if pixels is not None]
             yield block, [problem for _, problem in found], np.array(usable)
 
 
-def _read(champion: Champion, root: Path, name: str) -> tuple[Pixels | None, str]:
-    """Return the pixels of a file, or its problem."""
+def read_image(champion: Champion, root: Path, name: str) -> tuple[Pixels | None, str]:
+    """Return the pixels of a file at the champion's working size, or its problem."""
     facts = champion.facts
     seen, pixels = read(root, name, facts.data, facts.channels)
     if isinstance(pixels, Deep):

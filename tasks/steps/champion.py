@@ -3,6 +3,7 @@
 import numpy as np
 
 from tasks import layout, tracking, versioning
+from tasks.backbones import catalogue
 from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
@@ -34,7 +35,7 @@ def crown(found: Comparison, params: Params, data: PreparedData, *, promote: boo
     origin.write(folder)
     model_card.write(found, folder / CARD)
     tracking.log_files(found.mlflow_run_id, [folder / CARD])
-    more = ["timm"] if data.record.name.startswith("timm/") else []
+    more = catalogue.packages(data.record.name)
     if promote:
         layout.CHALLENGER.unlink(missing_ok=True)
         return registry.register(found.leader.mlflow_run_id, folder, more)

@@ -109,6 +109,24 @@ def test_the_table_may_be_csv(crowned: Project, cells: Path, of_broken: pd.DataF
     np.testing.assert_allclose(table["probability"], of_broken["probability"])
 
 
+def test_the_champion_is_exported(crowned: Project, cells: Path, of_broken: pd.DataFrame) -> None:
+    """Files that answer as ``flows.predict``, with their figures on stdout."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    target = crowned.root / "exported"
+    done = crowned.run(sys.executable, "-m", "flows.export", "--output", str(target), **BOUNDED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "model.onnx" in done.stdout
+    facts = json.loads((target / "export.json").read_text())
+    assert {path.name for path in target.iterdir()} == {"export.json", "model.onnx", "model.pt2"}
+    side = facts["input"]["shape"][-1]
+    file = sorted((cells / "broken").iterdir())[0]
+    image = np.asarray(Image.open(file).convert("L").resize((side, side), Image.Resampling.BILINEAR))
+    session = onnxruntime.InferenceSession(target / "model.onnx")
+    answer = session.run(None, {"images": image[None, None]})[0][0]
+    expected = of_broken.set_index("path").loc[file.name, [f"p[{label}]" for label in facts["classes"]]]
+    np.testing.assert_allclose(answer, expected.to_numpy(float), atol=0.02)  # scored in this machine's precision
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -1,0 +1,63 @@
+"""Export the champion for other runtimes: python -m flows.export --output FOLDER."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.chain import link
+from flows.running import RAN, one_at_a_time, one_sentence, outcome
+
+
+@link("export champion")
+def export_champion(output: str, model: str, images: str) -> State[Any]:
+    """Write the files, compare them with the network, and show what was measured."""
+    from tasks.serving.export_table import caption, rows, show
+    from tasks.steps import export
+
+    found = export.export_champion(Path(output), model, Path(images) if images else None)
+    show(found)
+    create_table_artifact(rows(found), key="export", description=caption(found))
+    return Completed(message=RAN)
+
+
+@flow(name="export", task_runner=one_at_a_time())
+def export(output: str, model: str = "", images: str = "") -> State[Any]:
+    """Export the champion as ONNX and as a program of torch.export.
+
+    Args:
+        output: the folder that is written.
+        model: address of a champion; empty: the registered one.
+        images: folder of image files that the files are compared on; empty: the validation split.
+    """
+    return outcome([export_champion.submit(output, model, images)])
+
+
+def main(
+    output: Annotated[Path, typer.Option(help="The folder that is written.")],
+    model: Annotated[
+        str, typer.Option(help="A champion in MLflow's registry, such as models:/thawline@previous.")
+    ] = "",
+    images: Annotated[
+        str, typer.Option(help="A folder of images to compare on, instead of the validation split.")
+    ] = "",
+) -> None:
+    """Export the champion: model.onnx, model.pt2 and export.json, from uint8 pixels to calibrated probabilities."""
+    from tasks.steps.export import check
+
+    with one_sentence():
+        check(output)
+        returned: Any = export(str(output), model, images, return_state=True)
+        state: State[Any] = returned
+    if not state.is_completed():
+        typer.echo(f"thawline: {state.message}", err=True)
+        raise typer.Exit(2)
+    typer.echo(f"thawline: {output}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
