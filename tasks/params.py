@@ -604,6 +604,9 @@ class CompareParams(_Section):
         permutations: of the labels, for what would be scored by chance.
         robustness_images: validation images, at most, that a strategy answers under each of 25 corruptions; 0: none.
         seed: of all these draws.
+        max_ece: expected calibration error on validation that a champion may have.
+        max_drop: share of its score that a champion may lose on corrupted images (the mean over ``robustness_images``).
+        min_group: ``metric`` that a champion must reach on every group of 20 validation images or more.
     """
 
     metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"] = "auroc"
@@ -612,6 +615,15 @@ class CompareParams(_Section):
     permutations: int = Field(200, ge=100, le=100_000)
     robustness_images: int = Field(50, ge=0, le=100_000)
     seed: int = 0
+    max_ece: float | None = Field(None, ge=0, le=1)
+    max_drop: float | None = Field(None, ge=0, le=1)
+    min_group: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _measures_what_it_limits(self) -> "CompareParams":
+        if self.max_drop is not None and not self.robustness_images:
+            raise ValueError("'max_drop' is measured on 'robustness_images': let there be some")
+        return self
 
 
 class RetrainParams(_Section):

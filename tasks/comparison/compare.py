@@ -78,7 +78,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
     test = _Resampled([entrant.tables("test") for entrant in entrants], classes, params)
     values = [val.score(i, params.metric) for i in range(len(entrants))]
     costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
-    order = sorted(range(len(entrants)), key=lambda i: (-values[i], costs[i]))
+    excluded = [_excluded(entrant, val.scores(i), params) for i, entrant in enumerate(entrants)]
+    order = sorted(range(len(entrants)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))
     best = order[0]
     scratch = next((entrants[i] for i in order if entrants[i].run["params"]["start"] == "random"), None)
     versus = _versus(val, best, params)
@@ -102,7 +103,8 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 over_seeds=_over_seeds(entrants[i], val.spreads(i), test.spreads(i)),
                 by_share=list(entrants[i].shares),
                 versus_best=versus[i],
-                tied=i == best or -versus[i].difference <= versus[i].standard_error,
+                excluded=excluded[i],
+                tied=not excluded[i] and (i == best or -versus[i].difference <= versus[i].standard_error),
                 efficient=efficient[i],
                 train_seconds=run["train_seconds"],
                 peak_memory_mib=run["peak_memory_mib"],
@@ -138,6 +140,22 @@ def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], me
     scores = {result.name: value for result in ranked if (value := result.figure("val", metric)[0]) is not None}
     costs = [regret(recommendation, scores, first) if scores else 0.0 for first in (1, 3)]
     return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
+
+
+def _excluded(entrant: Entrant, val: Scores, params: CompareParams) -> list[str]:
+    """Return the limits that a strategy breaks, all measured on validation images."""
+    drop = entrant.robustness.relative_drop if entrant.robustness else None
+    group = robustness.worst_group(val.groups, params.metric)
+    broken = []
+    if params.max_ece is not None and (val.ece or 0.0) > params.max_ece:
+        broken.append(f"calibration error {val.ece:.3f}, over compare.max_ece {params.max_ece:g}")
+    if params.max_drop is not None and drop is not None and drop > params.max_drop:
+        broken.append(f"loses {drop:.1%} on corrupted images, over compare.max_drop {params.max_drop:.1%}")
+    if params.min_group is not None and group and group.score < params.min_group:
+        broken.append(
+            f"{params.metric} {group.score:.3f} on {group.name}, under compare.min_group {params.min_group:g}"
+        )
+    return broken
 
 
 def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params: Params) -> Racing:

@@ -138,7 +138,7 @@ class StrategyResult(_Record):
     """One strategy: what it was, what it reached, what it cost."""
 
     name: str
-    rank: int = Field(description="1 is the best on the validation split")
+    rank: int = Field(description="1 is the best on the validation split; excluded ones come last")
     params: dict[str, Any] = Field(description="its settings, shared ones included")
     val: Scores
     test: Scores
@@ -148,7 +148,8 @@ class StrategyResult(_Record):
     over_seeds: OverSeeds | None = Field(description="null with a single seed")
     by_share: list[OnShare] = Field(description="learning curve by the number of images; empty if it wasn't asked for")
     versus_best: Versus
-    tied: bool = Field(description="within one standard error of the best on the validation split")
+    excluded: list[str] = Field(description="limits of compare that it breaks; a champion breaks none")
+    tied: bool = Field(description="within one standard error of the best on the validation split, and not excluded")
     efficient: bool = Field(
         description="no other scores as high on validation with no more seconds, memory and trainable parameters"
     )

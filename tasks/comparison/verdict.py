@@ -12,7 +12,7 @@ METRIC_NAMES = {
 
 
 def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) -> StrategyResult | None:
-    """Return the cheapest strategy that ties with the best one, or None if nothing was learned.
+    """Return the cheapest strategy that ties with the best one, or None if nothing was learned or all are excluded.
 
     Fewer trainable parameters, then seconds, are cheaper. A tie is a paired difference within one standard error (the
     one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, on paired resamples).
@@ -20,6 +20,8 @@ def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) ->
     if chance.p_value > 1 - confidence:
         return None
     tied = [result for result in ranked if result.tied]
+    if not tied:
+        return None
     return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
 
 
@@ -27,6 +29,9 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     """Return the verdict on strategies ordered from best to worst."""
     winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
+    if best.excluded:
+        broken = "; ".join(f"{result.name}: {', '.join(result.excluded)}" for result in ranked)
+        return f"There is no champion: every strategy breaks a limit ({broken})."
     if winner is None:
         reached = _figure(best.figure("val", metric)[0])
         return (
@@ -53,6 +58,7 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
             sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
         elif len(ranked) > 1:
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
+    sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
     sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
 

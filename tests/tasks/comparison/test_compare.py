@@ -7,10 +7,11 @@ import pytest
 
 from tasks.comparison.compare import Entrant, Repeated, chance, rank
 from tasks.comparison.schema import StrategyResult
+from tasks.comparison.verdict import champion, paragraph
 from tasks.evaluation import metrics
 from tasks.evaluation.predictions import probabilities_of
 from tasks.params import CompareParams
-from tests.tasks.comparison.conftest import PARAMS, MakeEntrant, ranked_of
+from tests.tasks.comparison.conftest import LEARNED, PARAMS, MakeEntrant, ranked_of
 
 CLASSES = ["intact", "broken"]
 
@@ -165,3 +166,41 @@ def test_a_lucky_seed_does_not_win(entrant: MakeEntrant) -> None:
     assert mean[1] - mean[0] > own[1] - own[0], "the spread of the seeds is in the interval"
     assert result.figure("val", "auroc") == (result.over_seeds.val["auroc"].mean, mean)
     assert result.val.auroc == result.over_seeds.val["auroc"].values[0]
+
+
+@pytest.mark.parametrize("limit", ["max_ece", "max_drop", "min_group"])
+def test_a_limit_keeps_a_strategy_from_winning(entrant: MakeEntrant, limit: str) -> None:
+    """One that is overconfident, breaks on corrupted images or fails a group ranks last, and the other one wins."""
+    entrants = [entrant("best", 6.0), entrant("second", 2.0, seed=1)]
+    best = entrants[0]
+    assert best.robustness is not None
+    if limit == "max_drop":
+        entrants[0] = replace(best, robustness=best.robustness.model_copy(update={"relative_drop": 0.5}))
+    if limit == "min_group":
+        unfair = best.val.assign(subset=["rare", "common"] * (len(best.val) // 2))
+        rare = unfair["subset"] == "rare"
+        unfair.loc[rare, ["p[intact]", "p[broken]"]] = unfair.loc[rare, ["p[broken]", "p[intact]"]].to_numpy()
+        entrants[0] = replace(best, val=unfair)
+    errors = {result.name: result.val.ece or 0.0 for result in ranked_of(entrants)}
+    value = {"max_ece": sum(errors.values()) / 2, "max_drop": 0.3, "min_group": 0.5}[limit]
+    loser, winner = ("best", "second") if limit != "max_ece" else sorted(errors, key=lambda name: -errors[name])
+    ranked = rank(entrants, CLASSES, CompareParams.model_validate({"resamples": 100, limit: value}))
+    assert order(ranked) == [winner, loser]
+    (broken,) = ranked[1].excluded
+    assert limit in broken
+    assert not ranked[0].excluded
+    assert not ranked[1].tied
+    found = champion(ranked, LEARNED, 0.95)
+    assert found is not None
+    assert found.name == winner
+    assert f"{loser} can't win: {broken}" in paragraph(ranked, LEARNED, "auroc", 0.95)
+
+
+def test_where_all_break_a_limit_there_is_no_champion(entrant: MakeEntrant) -> None:
+    """The verdict says which limit each of them breaks."""
+    ranked = rank([entrant("a", 2.0), entrant("b", 1.0)], CLASSES, CompareParams(resamples=100, max_drop=0.0))
+    assert champion(ranked, LEARNED, 0.95) is None
+    sentence = paragraph(ranked, LEARNED, "auroc", 0.95)
+    assert sentence.startswith(
+        "There is no champion: every strategy breaks a limit (a: loses 18.8% on corrupted images"
+    )
