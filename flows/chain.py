@@ -143,6 +143,7 @@ def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[A
         return _done(False)
     finetune.evaluate(attempt)
     if last:
+        finetune.clean_up(strategy)
         Stages().record(f"finetune@{strategy}")
     return _done(True)
 
@@ -198,14 +199,14 @@ def submit_strategies(force: bool, only: str = "", *, promote: bool = True) -> l
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
     probed = probe_data.submit(force, wait_for=[backbone])
-    raced = race_strategies.submit(force, wait_for=[probed])
+    raced = probed if only else race_strategies.submit(force, wait_for=[probed])
     tuned: list[PrefectFuture[Any]] = []
     evaluated = []
     for strategy in [only] if only else params.strategies:
         tuned += submit_fine_tunings(strategy, params.train, force=force, after=raced)
         evaluated.append(tuned[-1])
     compared = compare_strategies.submit(force, only, promote, wait_for=evaluated)
-    return [data, backbone, probed, raced, *tuned, compared]
+    return list(dict.fromkeys([data, backbone, probed, raced, *tuned, compared]))
 
 
 @link("compare on a revision", task_run_name="compare on the images of {rev}")

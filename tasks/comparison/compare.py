@@ -164,8 +164,9 @@ def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params
         stopped = {entrant.name: entrant.run["stopped_at"] for entrant in entrants if entrant.run["stopped_at"]}
         return Racing(budget=params.train.budget, stopped=stopped, saved=None, regret=None)
     runners = {
-        entrant.name: Runner(entrant.run["epochs"], sum(entrant.run["phases"][:-1]) + 1, entrant.history)
+        entrant.name: Runner(sum(entrant.run["phases"]), sum(entrant.run["phases"][:-1]) + 1, entrant.history)
         for entrant in entrants
+        if entrant.run["params"].get("soup", 1) == 1 and not entrant.run["params"].get("wise_ft")
     }
     seconds = {entrant.name: float(entrant.run["train_seconds"]) for entrant in entrants}
     found = replay(runners, seconds, len(entrants[0].val))
@@ -266,7 +267,7 @@ class _Resampled:
             values = [scores[name] for scores in self._scores[i]]
             mean = _mean(values)
             std = None if mean is None or len(values) < 2 else float(np.std(np.asarray(values, dtype=float), ddof=1))
-            interval = statistics.interval(resampled, self._confidence)
+            interval = statistics.interval(np.clip(resampled, 0, 1), self._confidence)  # widened, it may leave them
             found[name] = Spread(values=values, mean=mean, std=std, interval=interval)
         return found
 

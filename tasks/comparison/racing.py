@@ -59,6 +59,8 @@ def hopeless(runners: Mapping[str, Runner], images: int) -> list[str]:
         runners: by name, each with one epoch or more behind it.
         images: of the validation split.
     """
+    if not runners:
+        return []
     best = {name: max(row[ACCURACY] for row in runner.history) for name, runner in runners.items()}
     leader = max(best.values())
     return [
@@ -74,24 +76,25 @@ def replay(full: Mapping[str, Runner], seconds: Mapping[str, float], images: int
 
     Args:
         full: by name, with the history of the whole run.
-        seconds: training time of each.
+        seconds: training time of all strategies, those that don't race among them.
         images: of the validation split.
     """
     stopped: dict[str, int] = {}
     ends = {
         name: rungs(len(runner.history), min(runner.earliest, len(runner.history))) for name, runner in full.items()
     }
-    for rung in range(max(len(own) for own in ends.values())):
-        seen = {
-            name: Runner(
-                len(runner.history), runner.earliest, runner.history[: ends[name][min(rung, len(ends[name]) - 1)]]
-            )
-            for name, runner in full.items()
-            if name not in stopped
-        }
+    for rung in range(max((len(own) for own in ends.values()), default=0)):
+        running = {name: runner for name, runner in full.items() if name not in stopped}
+        seen = {name: _at(runner, ends[name][min(rung, len(ends[name]) - 1)]) for name, runner in running.items()}
         stopped |= {name: len(seen[name].history) for name in hopeless(seen, images)}
     saved = sum(seconds[name] * (1 - epochs / len(full[name].history)) for name, epochs in stopped.items())
     return Replay(stopped, saved / max(sum(seconds.values()), 1e-9))
+
+
+def _at(runner: Runner, epochs: int) -> Runner:
+    """Return a full run as it was after some epochs; after its last one it is finished, whatever it had planned."""
+    is_over = epochs >= len(runner.history)
+    return Runner(epochs if is_over else runner.epochs, runner.earliest, runner.history[:epochs])
 
 
 def _reach(runner: Runner) -> float:

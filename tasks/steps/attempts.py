@@ -20,6 +20,7 @@ from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
 
 MEASURED, CHECKPOINT = "measured.json", "checkpoint.safetensors"
+DIGITS = 12  # of an identity, in the name of an attempt's folder
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def plan_attempt(strategy: str, repeat: Repeat = FIRST) -> Planned:
     """Make the network fit the data, measure what the plan needs, and plan what freezes."""
     params, settings, data = read_for(strategy, repeat)
     identity = _identity(settings, params, data, repeat.share)
-    work = layout.WORK / f"{strategy}-{identity[:12]}"
+    work = layout.WORK / f"{strategy}-{identity[:DIGITS]}"
     measured = work / MEASURED
     measurement = (
         Measurement.read(measured)

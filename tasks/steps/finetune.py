@@ -19,7 +19,7 @@ from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import read_json, replacing, write_bytes, write_json
 from tasks.params import load_params
-from tasks.steps.attempts import CHECKPOINT, MEASURED, epochs_allowed, plan_attempt, read_for
+from tasks.steps.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
 from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
@@ -39,6 +39,7 @@ def finetune(strategy: str) -> None:
         attempt = adapt(strategy, repeat)
         train(attempt)
         evaluate(attempt)
+    clean_up(strategy)
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,13 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         if attempt.repeat == FIRST:
             _track_model(attempt, data, adapted, report_, progress, plan)
         tracking.finish(attempt.run_id)
-    shutil.rmtree(attempt.work, ignore_errors=True)
     return report_
+
+
+def clean_up(strategy: str) -> None:
+    """Remove what a strategy's attempts kept for being killed, once all of them are done."""
+    for work in layout.WORK.glob(f"{strategy}-{'[0-9a-f]' * DIGITS}"):
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _track_model(
@@ -196,7 +202,10 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     except DivergedError as error:
         tracking.abandon(attempt.run_id)
         shutil.rmtree(attempt.work, ignore_errors=True)
-        raise UserError(f"{attempt.title}: {error}; lower strategies.{attempt.strategy}.lr in params.yaml") from error
+        cure = f"lower strategies.{attempt.strategy}.lr in params.yaml"
+        if attempt.repeat.share < 1:
+            cure = f"leave {attempt.repeat.share:g} out of train.shares in params.yaml, or {cure}"
+        raise UserError(f"{attempt.title}: {error}; {cure}") from error
     except BaseException:
         tracking.abandon(attempt.run_id)
         raise

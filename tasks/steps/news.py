@@ -27,7 +27,7 @@ def whats_new(only: str = "") -> list[str]:
         only: the only strategy that counts; empty: all, and their comparison.
     """
     found = versioning.Stages().stale(_stages(only))
-    if only and not found and not _is_compared():
+    if only and not found and not _is_compared(only):
         found = ["compare"]
     return [*found, *([GATE] if layout.CHALLENGER.is_file() else [])]
 
@@ -35,12 +35,15 @@ def whats_new(only: str = "") -> list[str]:
 def _stages(only: str) -> list[str]:
     strategies = [only] if only else list(load_params(layout.PARAMS).strategies)
     tuned = [f"finetune@{strategy}" for strategy in strategies]
-    return ["fetch", "prepare", "backbone", "probe", "race", *tuned, *([] if only else ["compare"])]
+    return ["fetch", "prepare", "backbone", "probe", *tuned, *([] if only else ["race", "compare"])]
 
 
-def _is_compared() -> bool:
-    """Return whether the last comparison was made on the images as they are recorded."""
+def _is_compared(strategy: str) -> bool:
+    """Return whether the last comparison has the strategy's last run, on the images as they are recorded."""
     if not layout.COMPARISON.is_file():
         return False
-    compared: str = read_json(layout.COMPARISON)["data"]["digest"]
-    return compared == versioning.data_digest(load_params(layout.PARAMS).data)
+    compared, run = read_json(layout.COMPARISON), read_json(layout.run_file(strategy, "run.json"))
+    if compared["strategies"].get(strategy, {}).get("mlflow_run_id") != run["mlflow_run_id"]:
+        return False
+    digest: str = compared["data"]["digest"]
+    return digest == versioning.data_digest(load_params(layout.PARAMS).data)

@@ -30,7 +30,8 @@ class Repeat:
 
     def settings(self, strategy: StrategyParams) -> StrategyParams:
         """Return a strategy with this seed."""
-        return strategy.model_copy(update={"seed": strategy.seed + self.seed}) if self.seed else strategy
+        seed = strategy.seed + self.seed * strategy.soup  # the members of a soup have seeds of their own
+        return strategy.model_copy(update={"seed": seed})
 
 
 FIRST = Repeat()

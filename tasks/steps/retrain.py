@@ -11,7 +11,7 @@ from tasks.comparison.gate import Ruling, judge
 from tasks.comparison.schema import Comparison
 from tasks.errors import UserError
 from tasks.evaluation.drift import Drift, sentences
-from tasks.files import write_json
+from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.steps.challenge import Contender, Contest, contest
 from tasks.steps.compare import last_comparison
@@ -78,7 +78,8 @@ def decide() -> Decision:
 
     params, data, found = load_params(layout.PARAMS), PreparedData.read(), last_comparison()
     before = registry.version_of(registry.CHAMPION)
-    challenger = registry.version_of(registry.CHALLENGER) if found.champion else ""
+    waiting = layout.CHALLENGER.is_file()
+    challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and found.champion else ""
     run_id = tracking.start_run(
         "retrain", shared_params(params, data), tags("retrain", "", data), data_identity(params)
     )
@@ -123,6 +124,8 @@ def _decided(params: Params, data: PreparedData, found: Comparison, before: str,
             data_before=data_before, data=found.data.digest,
         )  # fmt: skip
 
+    if not challenger and found.champion:
+        return decision("unchanged", "nothing was compared since the last decision")
     if not challenger:
         return decision("refused", "no strategy learned anything from these images")
     if not before:

@@ -75,6 +75,15 @@ def save(
     write_bytes(target, safetensors.torch.save(content, metadata={"progress": json.dumps(asdict(progress))}))
 
 
+def progress_of(source: Path) -> Progress | None:
+    """Return what a checkpoint has behind it, or None where there is none, or only a damaged one."""
+    try:
+        with safetensors.safe_open(source, framework="pt") as file:
+            return Progress(**json.loads(file.metadata()["progress"]))
+    except (OSError, safetensors.SafetensorError):
+        return None
+
+
 def load(
     source: Path, model: nn.Module, optimizer: optim.Optimizer
 ) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
@@ -84,9 +93,11 @@ def load(
 
     Returns None where there is no checkpoint, or only a damaged one.
     """
+    progress = progress_of(source)
+    if progress is None:
+        return None
     try:
         with safetensors.safe_open(source, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
             tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError):
         return None

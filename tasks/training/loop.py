@@ -173,7 +173,9 @@ class _Training:
         pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._start = StartingPoint(model, pretrained, settings.l2_sp)
         self._optimizer = build(model, job.plan, settings, without_decay=pretrained)
-        found = checkpoints.load(job.checkpoint, model, self._optimizer)
+        behind = checkpoints.progress_of(job.checkpoint)
+        is_past = behind is not None and behind.epoch > job.epochs  # left by a training that was allowed more
+        found = None if is_past else checkpoints.load(job.checkpoint, model, self._optimizer)
         self.progress, copies = found or (Progress(), {})
         self.best = copies.get("best", {})
         self._average = MovingAverage(model, self._names, settings.ema) if settings.ema else None

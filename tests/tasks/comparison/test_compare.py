@@ -166,6 +166,10 @@ def test_a_lucky_seed_does_not_win(entrant: MakeEntrant) -> None:
     assert mean[1] - mean[0] > own[1] - own[0], "the spread of the seeds is in the interval"
     assert result.figure("val", "auroc") == (result.over_seeds.val["auroc"].mean, mean)
     assert result.val.auroc == result.over_seeds.val["auroc"].values[0]
+    near_perfect = with_seeds(entrant("sure", 9.0), entrant("sure", 5.0, seed=1))
+    for spread in ranked_of([near_perfect])[0].over_seeds.val.values():  # type: ignore[union-attr]
+        assert spread.interval is not None
+        assert 0 <= spread.interval[0] <= spread.interval[1] <= 1
 
 
 @pytest.mark.parametrize("limit", ["max_ece", "max_drop", "min_group"])

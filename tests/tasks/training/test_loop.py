@@ -1,6 +1,7 @@
 """Fine-tuning learns, goes on where it was interrupted, and keeps its best epoch."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -95,6 +96,25 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
         assert found.history == expected.history
         assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
         assert same(resumed.state(), whole.state())
+
+
+def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob) -> None:
+    """Paused after an epoch it goes on to the same weights; allowed fewer epochs, it has those of their end."""
+    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL}
+
+    def until(epochs: int, place: str) -> Job:
+        made = job(place=place, **settings)
+        return made._replace(fitting=replace(made.fitting, until=epochs))
+
+    paused, whole = until(3, "paused"), job(place="whole", **settings)
+    assert len(paused.fit().history) == 3
+    expected = whole.fit()
+    went_on = job(place="paused", **settings)
+    assert went_on.fit().history == expected.history
+    assert same(went_on.state(), whole.state())
+    allowed_less = until(3, "whole")
+    assert allowed_less.fit().history == expected.history[:3]
+    assert same(allowed_less.state(), paused.state()), "a checkpoint from behind the last epoch is not taken over"
 
 
 class StopAfter:
