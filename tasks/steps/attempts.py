@@ -90,8 +90,8 @@ def plan_attempt(strategy: str, repeat: Repeat = FIRST) -> Planned:
 def read_for(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, PreparedData]:
     """Return all params, the strategy's with the repeat's seed, and the data with its share of the training split."""
     params = load_params(layout.PARAMS)
-    data = PreparedData.read().thinned(repeat.share, params.split.seed)
-    return params, repeat.settings(params.strategy(strategy)), data
+    settings = repeat.settings(params.strategy(strategy))
+    return params, settings, PreparedData.read().thinned(repeat.share, params.split.seed)
 
 
 def epochs_allowed(strategy: str) -> int | None:
