@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.chain import link
-from flows.running import RAN, one_at_a_time, one_sentence, outcome
+from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
 
 
 @link("export champion")
@@ -53,10 +53,7 @@ def main(
         check(output)
         returned: Any = export(str(output), model, images, return_state=True)
         state: State[Any] = returned
-    if not state.is_completed():
-        typer.echo(f"thawline: {state.message}", err=True)
-        raise typer.Exit(2)
-    typer.echo(f"thawline: {output}")
+    say(state, str(output))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,12 @@ def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) ->
             parameters["strategy"] = strategy
         returned: Any = flow(**parameters, return_state=True)
         state: State[Any] = returned
+    say(state, str(state.message))
+
+
+def say(state: State[Any], words: str) -> None:
+    """End a command: with these words, or with a failed flow's sentence and exit status 2."""
     if not state.is_completed():
         typer.echo(f"thawline: {state.message}", err=True)
         raise typer.Exit(2)
-    typer.echo(f"thawline: {state.message}")
+    typer.echo(f"thawline: {words}")

@@ -66,7 +66,7 @@ def scores(found: Comparison) -> Figure:
                 continue
             axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
             axes.plot(value, row + offset, "o", color=colour, markersize=5)
-    axes.set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
+    axes.set_yticks(range(len(ranked)), [starred(result, found.champion) for result in ranked])
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{METRIC_NAMES[found.metric]} with {found.confidence:.0%} bootstrap interval")
@@ -89,7 +89,7 @@ def curves(found: Comparison) -> Figure:
     top = max(max(row["val_loss"] for row in result.history[1:] or result.history) for result in ranked)
     for axes, result in zip(panels, ranked, strict=False):
         _loss_curves(axes, result.history, result.best_epoch)
-        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+        axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
         axes.set_ylim(0, top * 1.3)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
@@ -97,7 +97,7 @@ def curves(found: Comparison) -> Figure:
     for axes, (column, name) in zip(sides, FOLLOWED.items(), strict=True):
         _kept_and_last(axes, ranked, column)
         axes.set_xlabel(name)
-    sides[0].set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
+    sides[0].set_yticks(range(len(ranked)), [starred(result, found.champion) for result in ranked])
     sides[0].invert_yaxis()
     return figure
 
@@ -125,7 +125,7 @@ def plans(found: Comparison) -> Figure:
     shades = _shades([result.parts for result in ranked])
     for axes, result in zip(panels, ranked, strict=False):
         _plan(axes, result.parts, result.phases, shades)
-        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+        axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
         axes.tick_params(labelsize=7)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
@@ -199,7 +199,7 @@ def confusions(found: Comparison) -> Figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (axes, result) in enumerate(zip(panels, ranked, strict=False)):
         confusion(axes, result.test.confusion, classes, labelled=panel % columns == 0)
-        axes.set_title(_starred(result, found.champion), fontsize=9, loc="left")
+        axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
     return figure
@@ -221,7 +221,7 @@ def costs(found: Comparison) -> Figure:
         colour, area = SECOND if result.name == found.champion else ACCENT, 30 + 300 * share
         ring = {"edgecolor": INK, "linewidth": 1.2} if result.efficient else {"linewidth": 0}
         axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
-        dots.append(_Dot(f"{_starred(result, found.champion)}  {share:.1%}", (seconds, value), math.sqrt(area) / 2))
+        dots.append(_Dot(f"{starred(result, found.champion)}  {share:.1%}", (seconds, value), math.sqrt(area) / 2))
     axes.margins(x=0.3, y=0.2)
     axes.set_xlabel("training seconds (log)")
     axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}")
@@ -343,7 +343,8 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
         return figure, figure.subplots()
 
 
-def _starred(result: StrategyResult, champion: str | None) -> str:
+def starred(result: StrategyResult, champion: str | None) -> str:
+    """Return a strategy's name, the champion's with a star."""
     return f"★ {result.name}" if result.name == champion else result.name
 
 

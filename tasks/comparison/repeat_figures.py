@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE, starred
 from tasks.comparison.schema import Comparison, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES
 
@@ -27,7 +27,7 @@ def seeds(found: Comparison) -> Figure | None:
         axes.plot(values, [row] * len(values), "o", color=ACCENT, markersize=6, alpha=0.55, markeredgewidth=0)
         if spread.mean is not None:
             axes.plot([spread.mean] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.4)
-    axes.set_yticks(range(len(ranked)), [_starred(result, found.champion) for result in ranked])
+    axes.set_yticks(range(len(ranked)), [starred(result, found.champion) for result in ranked])
     axes.set_xlabel(f"validation {METRIC_NAMES[found.metric]} of every seed")
     return figure
 
@@ -50,7 +50,7 @@ def shares(found: Comparison) -> Figure | None:
         for other in curves.values():
             axes.plot(*zip(*other, strict=True), color=MUTED, linewidth=0.8, alpha=0.4)
         axes.plot(*zip(*curve, strict=True), "o-", color=SECOND if name == found.champion else ACCENT, markersize=4)
-        axes.set_title(_starred(found.strategies[name], found.champion), fontsize=9, loc="left")
+        axes.set_title(starred(found.strategies[name], found.champion), fontsize=9, loc="left")
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
@@ -66,7 +66,3 @@ def _by_images(result: StrategyResult, found: Comparison) -> list[tuple[int, flo
     points = [(point.images, point.val[found.metric]) for point in result.by_share]
     points.append((found.data.images["train"], getattr(result.val, found.metric)))
     return [(images, math.nan if value is None else value) for images, value in points]
-
-
-def _starred(result: StrategyResult, champion: str | None) -> str:
-    return f"★ {result.name}" if result.name == champion else result.name

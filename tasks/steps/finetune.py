@@ -80,8 +80,9 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     if repeat != FIRST:
         tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
     write_json(started, {"run_id": run_id})
-    write_json(work / "plan.json", planned.record())
-    measured, trainable, total = planned.measurement.measured, plan.trainable(), planned.record()["parameters"]
+    record = planned.record()
+    write_json(work / "plan.json", record)
+    measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]
     tracking.log_metrics(
         run_id,
         {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
