@@ -340,6 +340,8 @@ class TrainParams(_Section):
         solver: how a phase of the head alone trains: ``steps`` of the optimizer, or ``lbfgs``: a linear head is solved
             on the frozen features to convergence, its regularisation chosen by the validation loss (see
             ``tasks.training.solving``). That counts as one epoch, and takes no learning rate.
+        tta: answer by the mean over an image and its mirror image, and for images without an up also over both upside
+            down (test-time augmentation); the validation between epochs takes images as they are.
         patience: epochs of the last phase without a better validation loss before training stops early.
     """
 
@@ -366,6 +368,7 @@ class TrainParams(_Section):
     views: int | None = Field(None, ge=0, le=100)
     activations_gib: float = Field(20.0, ge=0)
     solver: Solver = "steps"
+    tta: bool = False
     patience: int = Field(5, ge=1)
 
 

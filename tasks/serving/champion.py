@@ -24,6 +24,7 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
 from tasks.training.features import features_of_head
+from tasks.training.flips import AS_THEY_ARE, Flips, flips_of
 from tasks.training.loop import predict
 
 VERSION = 1
@@ -117,10 +118,15 @@ class Champion:
             safetensors.numpy.save_file({"features": self.known.astype(np.float16)}, temporary)
         write_json(folder / FACTS, self.facts.model_dump(mode="json"))
 
+    @property
+    def flips(self) -> Flips:
+        """The views of an image whose mean is the answer."""
+        return flips_of(tta=self.facts.settings.tta, upright=self.facts.data.is_upright)
+
     def answer(self, pixels: Pixels) -> Answers:
         """Answer images of the working size, uint8 of shape (images, size, size, channels)."""
         images = Split(pixels, np.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.int64))
-        logits, features = answers(self.adapted, images, self.facts.settings)
+        logits, features = answers(self.adapted, images, self.facts.settings, self.flips)
         return Answers(
             scaled(logits.double().softmax(1).numpy(), self.facts.temperature),
             Familiar(self.known, self.facts.farthest).distances(features),
@@ -128,15 +134,17 @@ class Champion:
         )
 
 
-def answers(adapted: Adapted, split: Split, settings: StrategyParams) -> tuple[torch.Tensor, Features]:
+def answers(
+    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
+) -> tuple[torch.Tensor, Features]:
     """Return the logits of a split, and the features that they were made from; the logits, if those are many.
 
-    The features are float32 of shape (images, features).
+    The features are float32 of shape (images, features), of the first view of every image.
     """
     device.keep_freed_memory()
     with features_of_head(adapted) as seen:
-        logits = predict(adapted, split, device.choose(settings))
-    features = torch.cat(seen).cpu()
+        logits = predict(adapted, split, device.choose(settings), flips)
+    features = torch.cat(seen[:: len(flips)]).cpu()
     chosen = features if features.shape[1] <= WIDEST_FEATURES else logits
     return logits, chosen.numpy()
 

@@ -25,6 +25,7 @@ from tasks.evaluation.calibration import SMALLEST
 from tasks.evaluation.metrics import Floats
 from tasks.files import sha256_of, write_json
 from tasks.serving.champion import Champion
+from tasks.training.flips import mean_logits
 
 ONNX, TORCH, FACTS = "model.onnx", "model.pt2", "export.json"
 INPUT, OUTPUT = "images", "probabilities"
@@ -94,10 +95,12 @@ class Deployable(nn.Module):
         self.network = champion.adapted.model
         self._normalisation = champion.adapted.normalisation
         self._temperature = champion.facts.temperature
+        self._flips = champion.flips
 
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities of shape (batch, classes) for uint8 images of shape (batch, channels, size, size)."""
-        logits = self.network(self._normalisation(images)).log_softmax(1).clamp(min=math.log(SMALLEST))
+        answers = mean_logits(self.network, self._normalisation(images), self._flips)
+        logits = answers.log_softmax(1).clamp(min=math.log(SMALLEST))
         probabilities: Tensor = (logits / self._temperature).softmax(1)
         return probabilities
 

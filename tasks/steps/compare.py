@@ -29,6 +29,7 @@ from tasks.steps.records import data_identity, final_metrics, made_with, shared_
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
+from tasks.training.flips import flips_of
 
 EVALUATION = Path(metrics.__file__).parent
 
@@ -102,7 +103,8 @@ def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData) -> 
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
-    answers = probabilities_of(adapted, data.split("test"), settings)
+    flips = flips_of(tta=settings.tta, upright=params.data.is_upright)
+    answers = probabilities_of(adapted, data.split("test"), settings, flips)
     run, val = _validated(name, repeat)
     return comparing.Repeated(
         run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)

@@ -24,7 +24,7 @@ from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
 from tasks.steps.training import trained_network
-from tasks.strategies.surgery import Adapted
+from tasks.training.flips import flips_of
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
@@ -121,9 +121,10 @@ def train(attempt: Attempt) -> None:
 def evaluate(attempt: Attempt) -> dict[str, Any]:
     """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
     with _failing(attempt):
-        _, settings, data = read_for(attempt.strategy, attempt.repeat)
+        params, settings, data = read_for(attempt.strategy, attempt.repeat)
+        flips = flips_of(tta=settings.tta, upright=params.data.is_upright)
         adapted = with_weights(settings, data, attempt.work / "model.safetensors")
-        probabilities = probabilities_of(adapted, data.split("val"), settings)
+        probabilities = probabilities_of(adapted, data.split("val"), settings, flips)
         rows = data.rows("val")
         report_ = metrics.report(
             data.split("val").targets.numpy(), probabilities, data.classes, rows["subset"].tolist()
@@ -134,7 +135,8 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
         if attempt.repeat == FIRST:
-            _track_model(attempt, data, adapted, report_, progress, plan)
+            model = ImageClassifier(adapted, data.size, flips).eval()
+            _track_model(attempt, data, model, report_, progress, plan)
         tracking.finish(attempt.run_id)
     return report_
 
@@ -148,7 +150,7 @@ def clean_up(strategy: str) -> None:
 def _track_model(
     attempt: Attempt,
     data: PreparedData,
-    adapted: Adapted,
+    model: ImageClassifier,
     scores: dict[str, Any],
     progress: dict[str, Any],
     plan: dict[str, Any],
@@ -162,7 +164,7 @@ def _track_model(
     tracking.log_files(attempt.run_id, [attempt.work / "plan.json"])
     example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
     example[1] = 255
-    tracking.log_model(attempt.run_id, ImageClassifier(adapted, data.size).eval(), example, data.classes)
+    tracking.log_model(attempt.run_id, model, example, data.classes)
 
 
 def _write_outputs(

@@ -29,6 +29,7 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
+from tasks.training.flips import AS_THEY_ARE, Flips
 from tasks.training.loop import predict
 
 
@@ -162,8 +163,10 @@ def _start(
     return architecture, state, data.size, len(data.classes), data.channels, settings
 
 
-def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams) -> metrics.Floats:
+def probabilities_of(
+    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
+) -> metrics.Floats:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
-    logits = predict(adapted, split, device.choose(settings))
+    logits = predict(adapted, split, device.choose(settings), flips)
     return logits.double().softmax(1).numpy()

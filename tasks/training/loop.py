@@ -27,6 +27,7 @@ from tasks.training.checkpoints import Progress
 from tasks.training.depthwise import faster_gradients
 from tasks.training.device import Hardware, PeakMemory, watch_memory
 from tasks.training.features import features_of_head
+from tasks.training.flips import AS_THEY_ARE, Flips, mean_logits
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients, validation_loss
 from tasks.training.optim import all_finite, build, set_rates
@@ -141,7 +142,7 @@ def state_of(model: nn.Module, names: Iterable[str]) -> State:
     return {name: state[name].detach().cpu().clone() for name in names}
 
 
-def predict(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
+def predict(adapted: Adapted, split: Split, hardware: Hardware, flips: Flips = AS_THEY_ARE) -> Tensor:
     """Return the logits of a split in float32, shape (images, classes); nothing of the network trains afterwards.
 
     Whether weights require gradients decides between kernels that round differently, in inference, too.
@@ -149,14 +150,15 @@ def predict(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval().requires_grad_(False)
     with folded(model):
-        return _logits(adapted, split, hardware)
+        return _logits(adapted, split, hardware, flips)
 
 
-def _logits(adapted: Adapted, split: Split, hardware: Hardware) -> Tensor:
+def _logits(adapted: Adapted, split: Split, hardware: Hardware, flips: Flips = AS_THEY_ARE) -> Tensor:
     answers = []
     for images in inference_batches(split):
         with torch.inference_mode(), hardware.autocast():
-            answers.append(adapted.model(adapted.normalisation(images.to(hardware.device))).float().cpu())
+            normalised = adapted.normalisation(images.to(hardware.device))
+            answers.append(mean_logits(adapted.model, normalised, flips).float().cpu())
     return torch.cat(answers)
 
 

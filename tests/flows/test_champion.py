@@ -36,7 +36,8 @@ def crowned(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[P
     """A project after its first ``dvc repro``, whose one strategy has learned the classes."""
     project = make_project(tmp_path_factory.mktemp("champion") / "clone", cells)
     params = project.params()
-    params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs"}}
+    params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs", "tta": True}}
+    params["data"]["upright"] = False
     project.write_params(params)
     done = project.run("dvc", "repro")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,37 @@
+"""Test-time augmentation: the answer to an image is the mean over the image and its flips.
+
+Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks (NeurIPS 2012), section 4.1.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Flips = tuple[tuple[int, ...], ...]  # dimensions of a batch that are turned round, a tuple for every view
+
+AS_THEY_ARE: Flips = ((),)
+MIRRORED: Flips = ((), (3,))
+BOTH_WAYS: Flips = ((), (3,), (2,), (2, 3))
+
+
+def flips_of(*, tta: bool, upright: bool) -> Flips:
+    """Return the views that are answered: for images that have an up, left and right alone change places."""
+    if not tta:
+        return AS_THEY_ARE
+    return MIRRORED if upright else BOTH_WAYS
+
+
+def mean_logits(network: Callable[[Tensor], Tensor], images: Tensor, flips: Flips) -> Tensor:
+    """Return logits of shape (batch, classes), whose softmax is the mean probability over the views.
+
+    Args:
+        network: answers logits.
+        images: of shape (batch, channels, height, width).
+        flips: the views; the logits of images as they are alone are returned as they are.
+    """
+    if flips == AS_THEY_ARE:
+        return network(images)
+    views = torch.stack([network(images.flip(dimensions)).float().log_softmax(1) for dimensions in flips])
+    return views.logsumexp(0) - math.log(len(flips))
