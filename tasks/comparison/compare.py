@@ -22,6 +22,7 @@ from tasks.comparison.schema import (
     Racing,
     Robustness,
     Scores,
+    Serving,
     Spread,
     StrategyResult,
     Versus,
@@ -44,6 +45,7 @@ class Entrant:
     Attributes:
         run: what the fine-tuning recorded of itself (``run.json``).
         val, test: prediction tables, in the same order of images for every entrant.
+        serving: what an answer costs.
         robustness: its scores on corrupted images, if they were asked for.
         seeds: the same strategy with other seeds, as many for every entrant.
         shares: the same strategy on shares of the training split.
@@ -54,6 +56,7 @@ class Entrant:
     history: list[dict[str, float]]
     val: pd.DataFrame
     test: pd.DataFrame
+    serving: Serving
     robustness: Robustness | None = None
     seeds: Sequence["Repeated"] = ()
     shares: Sequence[OnShare] = ()
@@ -105,6 +108,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 versus_best=versus[i],
                 excluded=excluded[i],
                 tied=not excluded[i] and (i == best or -versus[i].difference <= versus[i].standard_error),
+                serving=entrants[i].serving,
                 efficient=efficient[i],
                 train_seconds=run["train_seconds"],
                 peak_memory_mib=run["peak_memory_mib"],

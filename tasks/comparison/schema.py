@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.comparison.recommendation import Recommendation
 
-VERSION = 3
+VERSION = 4
 
 
 class _Record(BaseModel):
@@ -116,6 +116,14 @@ class WorstGroup(_Record):
     images: int
 
 
+class Serving(_Record):
+    """What an answer costs, on the machine and in the precision of the comparison."""
+
+    model_bytes: int = Field(description="of the weights")
+    milliseconds: float = Field(description="for one image at a time, median")
+    images_a_second: float = Field(description="in batches, median")
+
+
 class Finding(_Record):
     """Something that went wrong in a strategy's run."""
 
@@ -150,6 +158,7 @@ class StrategyResult(_Record):
     versus_best: Versus
     excluded: list[str] = Field(description="limits of compare that it breaks; a champion breaks none")
     tied: bool = Field(description="within one standard error of the best on the validation split, and not excluded")
+    serving: Serving
     efficient: bool = Field(
         description="no other scores as high on validation with no more seconds, memory and trainable parameters"
     )

@@ -6,12 +6,10 @@ with the network itself on real images before anybody gets them.
 
 import io
 import math
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from tasks.data.reading import Pixels
 from tasks.errors import UserError
 from tasks.evaluation.calibration import SMALLEST
+from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.metrics import Floats
 from tasks.files import sha256_of, write_json
 from tasks.serving.champion import Champion
@@ -32,7 +31,6 @@ INPUT, OUTPUT = "images", "probabilities"
 LIBRARIES = "onnx, onnxruntime and onnxscript"
 TOLERANCE = 1e-3  # of a probability
 LARGEST_MESSAGE = 2**31 - 2**20  # bytes that protobuf writes into one file, less some for the graph
-WARM_UPS, RUNS = 3, 30
 
 Infer = Callable[[Pixels], Floats]  # from (images, channels, size, size)
 
@@ -43,7 +41,7 @@ class Form(BaseModel):
     Attributes:
         files: SHA-256 by name; none for the network in this process.
         bytes: of the files; of the tensors for the network in this process.
-        milliseconds: for one image, median of ``RUNS``.
+        milliseconds: for one image, see ``tasks.evaluation.latency``.
         difference: the largest of a probability from that of the network in float32.
         other_labels: images with another most probable class.
     """
@@ -241,7 +239,7 @@ def _form(infer: Infer, images: Pixels, expected: Floats, files: dict[str, str],
     return Form(
         files=files,
         bytes=size,
-        milliseconds=_milliseconds(infer, images[:1]),
+        milliseconds=milliseconds(lambda: infer(images[:1])),
         difference=float(difference),
         other_labels=_other_labels(answers, expected),
     )
@@ -255,14 +253,3 @@ def _in_batches(infer: Infer, images: Pixels) -> Floats:
 
 def _other_labels(answers: Floats, expected: Floats) -> int:
     return int((answers.argmax(axis=1) != expected.argmax(axis=1)).sum())
-
-
-def _milliseconds(infer: Infer, image: Pixels) -> float:
-    for _ in range(WARM_UPS):
-        infer(image)
-    seconds = []
-    for _ in range(RUNS):
-        started = time.perf_counter()
-        infer(image)
-        seconds.append(time.perf_counter() - started)
-    return 1000 * median(seconds)

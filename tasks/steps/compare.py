@@ -13,25 +13,36 @@ from tasks.comparison import compare as comparing
 from tasks.comparison import report, verdict
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
-from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, OnShare, Racing, Robustness, StrategyResult
+from tasks.comparison.schema import (
+    Advised,
+    Chance,
+    Comparison,
+    DataFacts,
+    OnShare,
+    Racing,
+    Robustness,
+    Serving,
+    StrategyResult,
+)
 from tasks.data import manifest, splits
 from tasks.data.quality import rows
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
+from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
 from tasks.steps.champion import crown
 from tasks.steps.data import read_quality
-from tasks.steps.prepared import PreparedData, probabilities_of, with_weights
+from tasks.steps.prepared import PreparedData, probabilities_of, views, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
-from tasks.training.flips import flips_of
 
 EVALUATION = Path(metrics.__file__).parent
+TIMED_IMAGES, TIMED_RUNS = 64, 3
 
 
 def compare(*, only: str = "", promote: bool = True) -> Comparison:
@@ -93,9 +104,25 @@ def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant
         history,
         first.val,
         first.test,
+        _serving(name, adapted, params, data),
         _robustness(model, adapted, settings, data, params.compare) if params.compare.robustness_images else None,
         [_repeated(name, repeat, params, data)[0] for repeat in further_seeds(params.train)],
         [_on_share(name, repeat, data.classes) for repeat in smaller_shares(params.train)],
+    )
+
+
+def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) -> Serving:
+    """Return what an answer costs, as it is measured on validation images."""
+    settings, timed = params.strategies[name], data.rows("val").head(TIMED_IMAGES)
+    flips = views(settings, params)
+
+    def answering(images: pd.DataFrame) -> Callable[[], object]:
+        return lambda: probabilities_of(adapted, data.chosen(images), settings, flips)
+
+    return Serving(
+        model_bytes=layout.run_file(name, "model.safetensors").stat().st_size,
+        milliseconds=milliseconds(answering(timed.head(1))),
+        images_a_second=1000 * len(timed) / milliseconds(answering(timed), TIMED_RUNS),
     )
 
 
@@ -103,8 +130,7 @@ def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData) -> 
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
-    flips = flips_of(tta=settings.tta, upright=params.data.is_upright)
-    answers = probabilities_of(adapted, data.split("test"), settings, flips)
+    answers = probabilities_of(adapted, data.split("test"), settings, views(settings, params))
     run, val = _validated(name, repeat)
     return comparing.Repeated(
         run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
@@ -210,6 +236,9 @@ def _verdict_of(result: StrategyResult) -> dict[str, float | None]:
         "verdict/difference_to_best": result.versus_best.difference,
         "verdict/p_adjusted": result.versus_best.p_adjusted,
         "verdict/epochs_to_scratch": result.epochs_to_scratch,
+        "cost/latency_ms": result.serving.milliseconds,
+        "cost/images_a_second": result.serving.images_a_second,
+        "cost/model_mb": result.serving.model_bytes / 1e6,
         "calibration/temperature": result.calibration.temperature,
         "calibration/test_ece": result.calibration.test_ece,
         **_over_seeds_of(result),

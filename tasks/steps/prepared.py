@@ -21,7 +21,7 @@ from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.files import digest_of, digest_of_tree, sha256_of
-from tasks.params import StrategyParams, TrainParams
+from tasks.params import Params, StrategyParams, TrainParams
 from tasks.strategies import library, making, surgery
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.library import Measured
@@ -29,7 +29,7 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
-from tasks.training.flips import AS_THEY_ARE, Flips
+from tasks.training.flips import AS_THEY_ARE, Flips, flips_of
 from tasks.training.loop import predict
 
 
@@ -161,6 +161,11 @@ def _start(
     architecture = replace(record.architecture(), mean=record.mean, std=record.std)
     state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
     return architecture, state, data.size, len(data.classes), data.channels, settings
+
+
+def views(settings: StrategyParams, params: Params) -> Flips:
+    """Return the views of an image whose mean a strategy answers."""
+    return flips_of(tta=settings.tta, upright=params.data.is_upright)
 
 
 def probabilities_of(

@@ -69,6 +69,9 @@ def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, c
     """A fresh process that loads the registered champion answers as the report says, image by image."""
     assert aliases(crowned) == {"champion": "1"}
     found = comparison(crowned)
+    weights = crowned.root / "data/runs" / found.leader.name / "model.safetensors"
+    assert found.leader.serving.model_bytes == weights.stat().st_size
+    assert min(found.leader.serving.milliseconds, found.leader.serving.images_a_second) > 0
     with sqlite3.connect(crowned.root / "mlflow.db") as database:
         ends = dict(database.execute("SELECT run_uuid, end_time FROM runs").fetchall())
     assert ends[found.leader.mlflow_run_id] < ends[found.mlflow_run_id], "the champion's run ended when it ended"

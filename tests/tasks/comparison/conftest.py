@@ -11,7 +11,7 @@ import pytest
 from tasks.comparison import verdict
 from tasks.comparison.compare import Entrant, advised, rank
 from tasks.comparison.recommendation import Advice, Kind, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Robustness, StrategyResult
+from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Robustness, Serving, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
 from tasks.params import CompareParams
@@ -97,7 +97,8 @@ def entrant(cells: Path) -> MakeEntrant:
         }
         corrupted = {kind: [0.8 - 0.05 * severity for severity in SEVERITIES] for kind in KINDS}
         robust = Robustness(images=8, clean=0.8, scores=corrupted, mean=0.65, relative_drop=0.1875)
-        return Entrant(name, run, history, tables["val"], tables["test"], robust)
+        serving = Serving(model_bytes=4000 * TOTAL, milliseconds=2.5, images_a_second=640.0)
+        return Entrant(name, run, history, tables["val"], tables["test"], serving, robust)
 
     return make
 

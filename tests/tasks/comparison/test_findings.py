@@ -1,5 +1,6 @@
 """What is found out about strategies ends up beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,7 @@ def test_a_suggestion_can_be_pasted(entrant: MakeEntrant, params: Params, tmp_pa
         {"epoch": float(e), "train_loss": t, "val_loss": v, "val_accuracy": 0.7, "learning_rate": 0.001}
         for e, (t, v) in enumerate(zip(train, val, strict=True))
     ]
-    found = findings(
-        [type(one)(one.name, one.run, history, one.val, one.test)], params, CLASSES, {"intact": 20, "broken": 20}
-    )
+    found = findings([replace(one, history=history)], params, CLASSES, {"intact": 20, "broken": 20})
     tags = {finding.tag: finding for finding in found["full"]}
     assert "overfitting" in tags
     suggested = tags["overfitting"].configuration

@@ -202,6 +202,14 @@ def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
         assert any(row and row[0] == group for row in written.page.rows)
 
 
+def test_the_page_says_what_an_answer_costs(written: Written) -> None:
+    """Latency, throughput and size are the champion's."""
+    serving, words = written.found.leader.serving, " ".join(written.page.text.split())
+    assert f"{written.found.leader.name} answers an image in {serving.milliseconds:.1f} ms" in words
+    assert f"{serving.images_a_second:.0f} images a second" in words
+    assert f"{serving.model_bytes / 1e6:.1f} MB" in words
+
+
 def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
     """A champion that was always right has no picture of mistakes, and the page no heading for them."""
     perfect = entrant("perfect", 60.0)
