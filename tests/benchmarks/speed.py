@@ -106,7 +106,7 @@ def table(found: dict[str, Figures]) -> list[tuple[str, float, float]]:
 def _prepare(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / layout.PIXELS).is_file():
-        shutil.copy(ROOT / "params.yaml", folder)
+        shutil.copy(Path(__file__).with_suffix(".yaml"), folder / layout.PARAMS)
         for step in ("fetch", "prepare", "backbone"):
             subprocess.run([sys.executable, "-m", "tasks", step], cwd=folder, env=_environment(folder), check=True)
     if not (folder / "images").is_dir():
