@@ -50,7 +50,7 @@ def test_shipped_file_has_the_eight_strategies() -> None:
     assert params.strategy("scratch").start == "random"
     assert {name for name, own in params.strategies.items() if own.start == "random"} == {"scratch"}
     assert params.strategy("new_layers").head.kind == "on_top"
-    assert params.strategy("full").lr == "pretraining/10"
+    assert params.strategy("full").lr < params.strategy("scratch").lr
     assert [phase.train for phase in params.strategy("lp_ft").schedule()] == [("head",), ("all",)]
 
 
