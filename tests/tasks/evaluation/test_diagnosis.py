@@ -297,10 +297,9 @@ def test_a_suggestion_is_a_strategy_of_a_new_name(tmp_path: Path) -> None:
     (finding,) = diagnose(run)
     text = (ROOT / "params.yaml").read_text() + configuration(run, finding, shipped.train).partition("\n")[2]
     (tmp_path / "params.yaml").write_text(text)
-    (new,) = set(load_params(tmp_path / "params.yaml").strategies) - set(shipped.strategies)
+    pasted = load_params(tmp_path / "params.yaml")
+    (new,) = set(pasted.strategies) - set(shipped.strategies)
     assert new.startswith("full")
-    assert load_params(tmp_path / "params.yaml").strategy(new).lr == pytest.approx(
-        float(shipped.strategy("full").lr) / 10
-    )
+    assert pasted.strategy(new).lr == pytest.approx(float(str(shipped.strategy("full").lr)) / 10)
     with pytest.raises(ValueError, match="domain_too_far"):
         configuration(run, Finding("domain_too_far", ""), shipped.train)
