@@ -34,7 +34,7 @@ from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_b
 from tasks.params import CompareParams, Params, StrategyParams, load_params
 from tasks.steps.champion import crown
 from tasks.steps.data import read_quality
-from tasks.steps.prepared import PreparedData, probabilities_of, views, with_weights
+from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
@@ -114,7 +114,7 @@ def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant
 def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) -> Serving:
     """Return what an answer costs, as it is measured on validation images."""
     settings, timed = params.strategies[name], data.rows("val").head(TIMED_IMAGES)
-    flips = views(settings, params)
+    flips = flips_for(settings, params)
 
     def answering(images: pd.DataFrame) -> Callable[[], object]:
         return lambda: probabilities_of(adapted, data.chosen(images), settings, flips)
@@ -130,7 +130,7 @@ def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData) -> 
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
-    answers = probabilities_of(adapted, data.split("test"), settings, views(settings, params))
+    answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
     run, val = _validated(name, repeat)
     return comparing.Repeated(
         run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)

@@ -20,7 +20,7 @@ from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import read_json, replacing, write_bytes, write_json
 from tasks.params import load_params
 from tasks.steps.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
-from tasks.steps.prepared import PreparedData, probabilities_of, views, with_weights
+from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
 from tasks.steps.training import trained_network
@@ -121,7 +121,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
     """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
     with _failing(attempt):
         params, settings, data = read_for(attempt.strategy, attempt.repeat)
-        flips = views(settings, params)
+        flips = flips_for(settings, params)
         adapted = with_weights(settings, data, attempt.work / "model.safetensors")
         probabilities = probabilities_of(adapted, data.split("val"), settings, flips)
         rows = data.rows("val")

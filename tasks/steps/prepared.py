@@ -163,7 +163,7 @@ def _start(
     return architecture, state, data.size, len(data.classes), data.channels, settings
 
 
-def views(settings: StrategyParams, params: Params) -> Flips:
+def flips_for(settings: StrategyParams, params: Params) -> Flips:
     """Return the views of an image whose mean a strategy answers."""
     return flips_of(tta=settings.tta, upright=params.data.is_upright)
 
