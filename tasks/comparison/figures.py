@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from tasks.comparison.schema import Comparison, Part, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.verdict import METRIC_NAMES, starred
 from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.saliency import Map
@@ -349,11 +349,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         return figure, figure.subplots()
-
-
-def starred(result: StrategyResult, champion: str | None) -> str:
-    """Return a strategy's name, the champion's with a star."""
-    return f"★ {result.name}" if result.name == champion else result.name
 
 
 def literal(text: str) -> str:

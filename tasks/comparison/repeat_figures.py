@@ -6,9 +6,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE, starred
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE
 from tasks.comparison.schema import Comparison, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.verdict import METRIC_NAMES, starred
 
 
 def seeds(found: Comparison) -> Figure | None:
