@@ -38,7 +38,7 @@ def link(
             except UserError as error:
                 return Failed(message=str(error), name=OUTSIDE if isinstance(error, UnavailableError) else "Failed")
 
-        chained: Any = task(name=name, task_run_name=task_run_name, **options)(guarded)
+        chained: Any = task(name=name, task_run_name=task_run_name or name, **options)(guarded)
         return chained
 
     return decorate
@@ -102,8 +102,12 @@ def probe_data(force: bool) -> State[Any]:
 
     ran = run_if_stale("probe", probe, force=force)
     advised = recommend(read_probe().facts, load_params().strategies)
-    rows = [advice.model_dump(mode="json") for advice in advised.order]
-    create_table_artifact(rows, key="recommendation", description=" ".join(advised.warnings) or "Before training.")
+    table = [
+        {"expected": place, "strategy": advice.name, "why": advice.sentence}
+        for place, advice in enumerate(advised.order, 1)
+    ]
+    words = ["What was expected before training, the best first.", *advised.warnings]
+    create_table_artifact(table, key="recommendation", description=" ".join(words))
     return _done(ran)
 
 
@@ -120,7 +124,9 @@ def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
     from tasks.steps import finetune
 
-    return finetune.adapt(strategy, repeat) if must_run(f"finetune@{strategy}", force=force) else None
+    if not must_run(f"finetune@{strategy}", force=force):
+        return _done(False, data=None)
+    return finetune.adapt(strategy, repeat)
 
 
 @link("fine-tune", task_run_name=_named("fine-tune {}"))
@@ -223,22 +229,12 @@ def compare_revision(rev: str, force: bool) -> State[Any]:
 def publish(comparison: Any) -> None:
     """Put the comparison, its verdict and the link to MLflow on the flow run's page."""
     from tasks import tracking
+    from tasks.comparison.summary import markdown, rows
 
-    rows = [
-        {
-            "strategy": ("★ " if name == comparison.champion else "") + name,
-            f"validation {comparison.metric}": _rounded(result.figure("val", comparison.metric)[0]),
-            f"test {comparison.metric}": _rounded(result.figure("test", comparison.metric)[0]),
-            "test accuracy": _rounded(result.figure("test", "accuracy")[0]),
-            "seconds": round(result.train_seconds, 1),
-            "peak MiB": round(result.peak_memory_mib),
-            "trainable parameters": result.trainable_parameters,
-        }
-        for name, result in comparison.strategies.items()
-    ]
-    create_table_artifact(rows, key="comparison", description=comparison.verdict)
-    create_markdown_artifact(f"# {comparison.champion or 'No champion'}\n\n{comparison.verdict}", key="verdict")
     address = tracking.run_address(comparison.mlflow_experiment_id, comparison.mlflow_run_id)
+    page = markdown(comparison, {"the comparison in MLflow": address})
+    create_table_artifact(rows(comparison), key="comparison", description=comparison.verdict)
+    create_markdown_artifact(page, key="verdict", description=comparison.verdict)
     create_link_artifact(address, key="mlflow-run", link_text="the comparison in MLflow", description=address)
 
 
@@ -251,7 +247,3 @@ def _prepare() -> None:
 
 def _done(ran: bool, **data: Any) -> State[Any]:
     return Completed(message=RAN) if ran else Completed(name="Skipped", message="up to date", **data)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)

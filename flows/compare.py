@@ -12,12 +12,12 @@ from flows.running import one_at_a_time, one_sentence, outcome, run
 
 
 @flow(name="compare", task_runner=one_at_a_time())
-def compare(force: bool = False, data_rev: str | None = None) -> State[Any]:
+def compare(force: bool = False, data_rev: str = "") -> State[Any]:
     """Find out which way of fine-tuning suits the data.
 
     Args:
         force: run every stage, also those that are up to date.
-        data_rev: a git revision, whose version of the images is read, in a clone beside the working copy.
+        data_rev: a git revision, whose version of the images is read, in a clone beside the working copy; empty: none.
     """
     if data_rev:
         return outcome([compare_revision.submit(data_rev, force)])

@@ -32,7 +32,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[str]]], picture: Picture) -
         for path, axes in zip(paths, line, strict=False):
             axes.imshow(without_alpha(picture(path)), cmap="gray", vmin=0, vmax=255)
         words = literal(title if len(title) <= 60 else title[:59] + "…")
-        text = line[0].text(0, 1.06, words, fontsize=7, color=INK, transform=line[0].transAxes)
+        text = line[0].text(0, 1.06, words, fontsize=8, color=INK, transform=line[0].transAxes)
         text.set_in_layout(False)  # it may be wider than its image
     return figure
 

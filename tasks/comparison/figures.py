@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from tasks.comparison.schema import Comparison, Part, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.verdict import METRIC_NAMES, starred
 from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.saliency import Map
@@ -45,7 +45,9 @@ STYLE: dict[Any, Any] = {
 FOLLOWED = {"val_loss": "validation loss", "val_accuracy": "validation accuracy"}
 KEPT: dict[str, Any] = {"marker": "o", "color": ACCENT, "markersize": 5, "linestyle": "none"}
 LAST: dict[str, Any] = KEPT | {"markerfacecolor": "white", "markersize": 6}
-NARROW = 5.4  # inches: can be read on a phone without scrolling
+NARROW, WIDEST = 5.4, 10.6  # inches: can be read on a phone without scrolling; fits the page of a desktop
+FEW_CLASSES = 12  # with more, the page has only one confusion matrix
+SMALLEST_CELL = 0.17  # inches: below, there is no room for a figure
 MISTAKES = 12
 HEAT, STRONGEST = "inferno", 0.75  # of a saliency map: its colours, and how opaque they are at most
 LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
@@ -80,25 +82,26 @@ def curves(found: Comparison) -> Figure:
     ranked = list(found.strategies.values())
     columns = min(4, len(ranked))
     rows = -(-len(ranked) // columns)
-    heights = (1.9 * rows + 0.4, 0.27 * len(ranked) + 0.9)
+    heights = (2.1 * rows + 0.4, 0.27 * len(ranked) + 0.9)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(max(2.3 * columns, 6.9), sum(heights)))
         above, below = figure.subfigures(2, 1, height_ratios=heights, squeeze=False).ravel()
-        panels = above.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-        sides = below.subplots(1, 2, sharey=True)
+        panels = above.subplots(rows, columns, squeeze=False).ravel()
+        sides = below.subplots(1, 2)
     top = max(max(row["val_loss"] for row in result.history[1:] or result.history) for result in ranked)
     for axes, result in zip(panels, ranked, strict=False):
         _loss_curves(axes, result.history, result.best_epoch)
         axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
         axes.set_ylim(0, top * 1.3)
+        axes.set_xlabel("epoch", fontsize=8)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
-    above.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False)
+    above.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
     for axes, (column, name) in zip(sides, FOLLOWED.items(), strict=True):
         _kept_and_last(axes, ranked, column)
         axes.set_xlabel(name)
-    sides[0].set_yticks(range(len(ranked)), [starred(result, found.champion) for result in ranked])
-    sides[0].invert_yaxis()
+        axes.set_yticks(range(len(ranked)), [starred(result, found.champion) for result in ranked])
+        axes.invert_yaxis()
     return figure
 
 
@@ -120,13 +123,14 @@ def plans(found: Comparison) -> Figure:
     rows = -(-len(ranked) // columns)
     tallest = max(len(result.parts) for result in ranked)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(2.3 * columns, (0.13 * tallest + 0.75) * rows + 0.3))
+        figure = Figure(figsize=(2.3 * columns, (0.15 * tallest + 0.85) * rows + 0.7))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
     shades = _shades([result.parts for result in ranked])
     for axes, result in zip(panels, ranked, strict=False):
         _plan(axes, result.parts, result.phases, shades)
         axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
-        axes.tick_params(labelsize=7)
+        axes.set_xlabel("epochs", fontsize=8)
+        axes.tick_params(labelsize=8)
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
     _rate_scale(figure, list(panels), shades)
@@ -141,7 +145,7 @@ def plan_of_run(parts: Sequence[Part], phases: Sequence[int]) -> Figure:
     shades = _shades([parts])
     _plan(axes, parts, phases, shades)
     axes.set_yticks(range(len(parts)), [f"{part.name}  {part.parameters:,}" for part in parts])
-    axes.set_xlabel("epoch")
+    axes.set_xlabel("epochs")
     _rate_scale(figure, [axes], shades)
     return figure
 
@@ -174,31 +178,30 @@ def _plan(axes: Axes, parts: Sequence[Part], phases: Sequence[int], shades: LogN
     for row, part in enumerate(parts):
         for start, epochs, rate in zip(edges, phases, part.rates, strict=False):
             if rate == 0:
-                axes.add_patch(Rectangle((start, row - 0.5), epochs, 1, facecolor=SECOND, edgecolor="white"))
-                axes.annotate("solved", (start + epochs / 2, row), ha="center", va="center", fontsize=6, color="white")
+                axes.add_patch(Rectangle((start, row - 0.5), epochs, 1, facecolor=ACCENT, edgecolor="white"))
     axes.set_yticks(range(len(parts)), [part.name for part in parts])
     axes.set_xlim(0, edges[-1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
 
 
 def _rate_scale(figure: Figure, panels: Sequence[Axes], shades: LogNorm) -> None:
-    bar = figure.colorbar(ScalarMappable(shades, THAWED), ax=panels, fraction=0.025, aspect=30)
-    bar.set_label("peak learning rate", fontsize=7)
-    bar.ax.tick_params(which="both", labelsize=6)
+    bar = figure.colorbar(ScalarMappable(shades, THAWED), ax=panels, location="bottom", fraction=0.04, aspect=40)
+    bar.set_label("peak learning rate (pale grey: frozen, blue: solved at once)", fontsize=8)
+    bar.ax.tick_params(which="both", labelsize=8)
 
 
 def confusions(found: Comparison) -> Figure:
-    """Return the confusion matrix of every strategy on the test split."""
-    ranked = list(found.strategies.values())
+    """Return the confusion matrix of every strategy on the test split; with many classes, of the leader alone."""
     classes = found.data.classes
-    side = max(1.9, 0.42 * len(classes) + 0.8)
-    columns = min(4 if len(classes) <= 4 else 2, len(ranked))
+    ranked = list(found.strategies.values()) if len(classes) <= FEW_CLASSES else [found.leader]
+    side = min(max(1.9, 0.42 * len(classes) + 0.8), WIDEST)
+    columns = min(max(1, int(WIDEST / side)), 4, len(ranked))
     rows = -(-len(ranked) // columns)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(side * columns + 0.6, (side + 0.3) * rows))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, (axes, result) in enumerate(zip(panels, ranked, strict=False)):
-        confusion(axes, result.test.confusion, classes, labelled=panel % columns == 0)
+    for axes, result in zip(panels, ranked, strict=False):
+        confusion(axes, result.test.confusion, classes)
         axes.set_title(starred(result, found.champion), fontsize=9, loc="left")
     for axes in panels[len(ranked) :]:
         axes.set_visible(False)
@@ -223,7 +226,8 @@ def costs(found: Comparison) -> Figure:
         axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
         dots.append(_Dot(f"{starred(result, found.champion)}  {share:.1%}", (seconds, value), math.sqrt(area) / 2))
     axes.margins(x=0.3, y=0.2)
-    axes.set_xlabel("training seconds (log)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("training seconds, on a log scale")
     axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}")
     _label(figure, axes, dots)
     return figure
@@ -276,11 +280,12 @@ def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(2.9 * columns, 1.85 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels:
-        axes.set_axis_off()
+    for axes in panels[len(worst) :]:
+        axes.set_visible(False)
     for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
         path, answer = str(row["path"]), str(row["predicted"])
         pixels = without_alpha(picture(path))
+        axes.set_axis_off()
         axes.imshow(_beside(pixels, saliency(path, answer)), cmap="gray", vmin=0, vmax=255)
         axes.set_title(literal(f"{answer} {row['confidence']:.2f}\nis {row['label']}"), fontsize=8, loc="left")
     return figure
@@ -296,20 +301,23 @@ def _beside(pixels: Pixels, found: Map) -> Pixels:
     return np.concatenate([plain, gap, below], axis=1).astype(np.uint8)
 
 
-def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str], *, labelled: bool = True) -> None:
-    """Draw a confusion matrix: colours by share of the true class, figures by count."""
+def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str]) -> None:
+    """Draw a confusion matrix: colours by share of the true class, figures by count where there is room for them."""
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.1)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true", fontsize=8)
+    if axes.get_window_extent().height / STYLE["figure.dpi"] / len(classes) < SMALLEST_CELL:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     short = [literal(label if len(label) <= 14 else label[:13] + "…") for label in classes]
-    axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=7)
-    axes.set_yticks(range(len(classes)), short if labelled else [""] * len(classes), fontsize=7)
-    axes.set_xlabel("predicted", fontsize=7)
-    if labelled:
-        axes.set_ylabel("true", fontsize=7)
+    axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=8)
+    axes.set_yticks(range(len(classes)), short, fontsize=8)
 
 
 def of_run(history: list[dict[str, float]], best_epoch: int, matrix: list[list[int]], classes: Sequence[str]) -> Figure:
@@ -341,11 +349,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         return figure, figure.subplots()
-
-
-def starred(result: StrategyResult, champion: str | None) -> str:
-    """Return a strategy's name, the champion's with a star."""
-    return f"★ {result.name}" if result.name == champion else result.name
 
 
 def literal(text: str) -> str:

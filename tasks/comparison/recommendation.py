@@ -105,6 +105,11 @@ class Advice(_Record):
     worth_running: bool = Field(description="false: the facts speak against it")
     reason: str
 
+    @property
+    def sentence(self) -> str:
+        """The reason, and that the strategy can be left out where the facts speak against it."""
+        return self.reason if self.worth_running else f"can be left out: {self.reason}"
+
 
 class Recommendation(_Record):
     """Strategies in the order in which to run them, and what to beware of."""
@@ -116,10 +121,7 @@ class Recommendation(_Record):
         """Return the advice as text, a line a strategy, then a line a warning."""
         width = max((len(advice.name) for advice in self.order), default=0)
         return [
-            *(
-                f"{place}. {advice.name:<{width}}  {'' if advice.worth_running else 'can be left out: '}{advice.reason}"
-                for place, advice in enumerate(self.order, 1)
-            ),
+            *(f"{place}. {advice.name:<{width}}  {advice.sentence}" for place, advice in enumerate(self.order, 1)),
             *(f"Warning: {warning}" for warning in self.warnings),
         ]
 

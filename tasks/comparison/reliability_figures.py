@@ -33,7 +33,7 @@ def reliability(targets: Integers, probabilities: Floats, temperature: float) ->
         temperature: fitted on other images.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(NARROW, 4.4))
+        figure = Figure(figsize=(NARROW, 5.0))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     after = scaled(probabilities, temperature)
     lowest = 1.0
@@ -49,7 +49,7 @@ def reliability(targets: Integers, probabilities: Floats, temperature: float) ->
     above.set_xlim(lowest, 1)
     above.set_ylim(0, 1.02)
     above.set_ylabel("accuracy with 95% interval")
-    above.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside upper left", frameon=False)
     below.set_ylabel("images")
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     below.set_xlabel("confidence: probability of the answer")
@@ -66,7 +66,7 @@ def robustness(found: Mapping[str, Robustness], metric: str) -> Figure:
     columns = min(4, len(found))
     rows = -(-len(found) // columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(1.8 * columns, 5.0), 2.2 * rows + 0.4))
+        figure = Figure(figsize=(max(2.2 * columns, 5.0), 2.2 * rows + 0.4))
         panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, (name, result) in zip(panels.ravel(), found.items(), strict=False):
         for kind, (colour, marker) in LINES.items():
@@ -79,10 +79,11 @@ def robustness(found: Mapping[str, Robustness], metric: str) -> Figure:
                 0.04, 0.04, words, fontsize=7.5, color=INK, transform=axes.transAxes, zorder=1, backgroundcolor="white"
             )
         axes.set_xticks((0, *SEVERITIES))
+        axes.set_xlabel("severity", fontsize=8)
+        axes.set_ylabel(metric, fontsize=8)
+        axes.tick_params(labelleft=True)
     for axes in panels.ravel()[len(found) :]:
         axes.set_visible(False)
-    figure.supxlabel("severity (0: images as they are)", fontsize=9)
-    figure.supylabel(metric, fontsize=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=len(LINES), frameon=False, fontsize=8)
     return figure

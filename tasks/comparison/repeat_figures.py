@@ -6,9 +6,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE, starred
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE
 from tasks.comparison.schema import Comparison, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.verdict import METRIC_NAMES, starred
 
 
 def seeds(found: Comparison) -> Figure | None:
@@ -43,7 +43,7 @@ def shares(found: Comparison) -> Figure | None:
     columns = min(4, len(curves))
     rows = -(-len(curves) // columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.3 * columns, 1.9 * rows + 0.4))
+        figure = Figure(figsize=(2.5 * columns, 2.1 * rows))
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     counts = [images for images, _ in curves[found.leader.name]]
     for axes, (name, curve) in zip(panels, curves.items(), strict=False):
@@ -54,10 +54,11 @@ def shares(found: Comparison) -> Figure | None:
         axes.set_xscale("log")
         axes.set_xticks(counts, [f"{count:,}" for count in counts])
         axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlabel("training images, on a log scale", fontsize=8)
+        axes.set_ylabel(f"validation {METRIC_NAMES[found.metric]}", fontsize=8)
+        axes.tick_params(labelleft=True, labelbottom=True)
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-    figure.supxlabel("training images (log)", fontsize=9)
-    figure.supylabel(f"validation {METRIC_NAMES[found.metric]}", fontsize=9)
     return figure
 
 

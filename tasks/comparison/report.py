@@ -1,6 +1,7 @@
 """``comparison.html``: one self-contained page."""
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import jinja2
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from PIL import Image
 
 from tasks.comparison import figures, reliability_figures, repeat_figures
 from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
@@ -23,7 +26,10 @@ from tasks.evaluation.robustness import Robustness
 from tasks.files import replacing, write_bytes
 
 TEMPLATE = "report.html"
+MARGIN = 0.03  # inches around a panel
 PIXELS_AN_INCH = 100  # so that words in pictures are about as large as those around them
+SMALL, PLAIN = 250, 600  # pixels of width: two side by side, and one, can be read on a phone
+IN_PANELS = {"plans", "curves", "confusions", "robustness", "shares", "mistakes"}
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,19 @@ class DataPage:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture inside the page: PNG as base64, and how wide and high it is shown where there is room, in pixels."""
+    """A picture inside the page.
+
+    Attributes:
+        png: as base64.
+        width: in pixels, where there is room.
+        height: in pixels, where there is room.
+        kind: ``wide`` does not fit a phone, ``small`` fits it twice, ``legend`` has a line of its own, ``plain``.
+    """
 
     png: str
     width: int
     height: int
+    kind: str
 
 
 def write(
@@ -73,10 +87,11 @@ def write(
     page = environment.get_template(TEMPLATE).render(
         found=found,
         metric=METRIC_NAMES[found.metric],
-        pictures={name: _embedded(file, drawn[name]) for name, file in files.items()},
+        pictures={name: _embedded(file, drawn[name], name in IN_PANELS) for name, file in files.items()},
         quality=data.quality,
         quality_rows=rows(data.quality),
         pretences=data.pretences,
+        few_classes=figures.FEW_CLASSES,
         groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
     )
     write_bytes(target, page.encode())
@@ -102,9 +117,32 @@ def _drawn(found: Comparison, predictions: pd.DataFrame, data: DataPage, salienc
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def _embedded(file: Path, figure: Figure) -> Embedded:
-    width, height = (round(inches * PIXELS_AN_INCH) for inches in figure.get_size_inches())
-    return Embedded(base64.b64encode(file.read_bytes()).decode(), width, height)
+def _embedded(file: Path, figure: Figure, in_panels: bool) -> list[Embedded]:
+    """Return a picture, or its legends and panels one by one, which flow into the columns that a page has room for."""
+    if not in_panels:
+        return [_shown(file.read_bytes(), tuple(figure.get_size_inches()))]
+    legends = [legend.get_window_extent() for part in (figure, *figure.subfigs) for legend in part.legends]
+    panels = [box for axes in figure.axes if axes.get_visible() and (box := axes.get_tightbbox())]
+    with Image.open(file) as whole:
+        return [_cut(whole, box, figure.dpi, legend=True) for box in legends] + [
+            _cut(whole, box, figure.dpi) for box in panels
+        ]
+
+
+def _cut(whole: Image.Image, box: Bbox, dpi: float, *, legend: bool = False) -> Embedded:
+    """Return a part of a picture, given what it covers in pixels from the lower left."""
+    left, bottom, right, top = box.padded(MARGIN * dpi).extents
+    upper, lower = max(0, int(whole.height - top)), min(whole.height, int(whole.height - bottom))
+    part = whole.crop((max(0, int(left)), upper, min(whole.width, int(right)), lower))
+    content = io.BytesIO()
+    part.save(content, format="PNG")
+    return _shown(content.getvalue(), (part.width / dpi, part.height / dpi), legend=legend)
+
+
+def _shown(png: bytes, inches: Sequence[float], *, legend: bool = False) -> Embedded:
+    width, height = (round(PIXELS_AN_INCH * side) for side in inches)
+    kind = "legend" if legend else "small" if width <= SMALL else "plain" if width <= PLAIN else "wide"
+    return Embedded(base64.b64encode(png).decode(), width, height, kind)
 
 
 def _reliability(found: Comparison, predictions: pd.DataFrame) -> Figure:

@@ -5,6 +5,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tasks.comparison.schema import Comparison
+from tasks.comparison.summary import cell
 from tasks.comparison.verdict import METRIC_NAMES
 
 PLAIN_WIDTH = 132
@@ -24,9 +25,9 @@ def show(found: Comparison, console: Console | None = None) -> None:
         mark = "★" if result.name == found.champion else "=" if result.tied else " "
         table.add_row(
             f"{mark} {result.name}",
-            _cell(*result.figure("val", found.metric)),
-            _cell(*result.figure("test", found.metric)),
-            _cell(*result.figure("test", "accuracy")),
+            cell(*result.figure("val", found.metric)),
+            cell(*result.figure("test", found.metric)),
+            cell(*result.figure("test", "accuracy")),
             f"{result.train_seconds:.1f}",
             f"{result.peak_memory_mib:.0f}",
             f"{result.trainable_parameters:,}",
@@ -44,9 +45,3 @@ def show(found: Comparison, console: Console | None = None) -> None:
         stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in found.racing.stopped.items())
         console.print(f"The race stopped {stops}.")
     console.print(found.verdict)
-
-
-def _cell(value: float | None, bounds: tuple[float, float] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else f"{value:.3f}"

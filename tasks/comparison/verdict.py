@@ -63,6 +63,11 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     return " ".join(sentences)
 
 
+def starred(result: StrategyResult, champion: str | None) -> str:
+    """Return a strategy's name, the champion's with a star."""
+    return f"★ {result.name}" if result.name == champion else result.name
+
+
 def _against_scratch(
     winner: StrategyResult, ranked: list[StrategyResult], metric: str, confidence: float
 ) -> list[str]:  # fmt: skip

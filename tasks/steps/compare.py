@@ -10,7 +10,7 @@ import pandas as pd
 
 from tasks import layout, tracking, versioning
 from tasks.comparison import compare as comparing
-from tasks.comparison import report, verdict
+from tasks.comparison import report, summary, verdict
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
 from tasks.comparison.schema import (
@@ -39,6 +39,7 @@ from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
+from tasks.tracking import views
 from tasks.training import device
 
 EVALUATION = Path(metrics.__file__).parent
@@ -274,6 +275,8 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         tracking.set_tags(
             result.mlflow_run_id,
             {
+                "mlflow.note.content": summary.of_strategy(result, found),
+                views.COLOUR_TAG: views.colour_of(result.rank),
                 "thawline.rank": str(result.rank),
                 "thawline.champion": str(name == found.champion).lower(),
                 "thawline.diagnosis": ", ".join(finding.tag for finding in result.findings) or "healthy",
@@ -281,8 +284,10 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         )
     tracking.log_metrics(found.mlflow_run_id, final_metrics("val", found.leader.val.model_dump()))
     tracking.log_metrics(found.mlflow_run_id, final_metrics("test", found.leader.test.model_dump()))
-    named = {"thawline.champion": found.champion or "none", "mlflow.note.content": found.verdict}
+    more = views.links(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
+    named = {"thawline.champion": found.champion or "none", "mlflow.note.content": summary.markdown(found, more)}
     tracking.set_tags(found.mlflow_run_id, named)
+    views.save_view(found.mlflow_run_id, found.metric)
     tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS, layout.QUALITY])
     table = layout.WORK / "data_quality.csv"  # which MLflow's UI shows as a table
     write_bytes(table, pd.DataFrame(rows(read_quality())).to_csv(index=False).encode())

@@ -19,6 +19,8 @@ EMBEDDED_STORE = "sqlite:///mlflow.db"
 EMBEDDED_UI = "http://127.0.0.1:5000"
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 
+FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
+
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 # MLflow logs a failing database with its traceback; the sentence that says so is raised here.
@@ -68,7 +70,7 @@ def run_address(experiment: str, run_id: str) -> str:
     """Return the address of a run in MLflow's UI; for an embedded store, where ``mlflow ui`` would serve it."""
     uri = _uri()
     server = uri if uri.startswith(("http://", "https://")) else EMBEDDED_UI
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?{FOR_TRAINING}"
 
 
 def shown_uri() -> str:

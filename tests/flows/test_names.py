@@ -1,16 +1,20 @@
 """Names that other tools stumble over, and the same tile at several exposures, through every output."""
 
+import base64
 import csv
 import json
+import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from PIL import Image
 
 from tests.flows.project import Project, make_project
@@ -19,6 +23,7 @@ CLASSES = ["yes", "no", "1", "Größe 1.5 µm <b>&amp;", "long " + "x" * 200]
 SUBSETS = ["2", "null", "a/b <i> größer", "a:b <i> größer", "s" * 260]
 LONG_FILE = "f" * 240
 EXPOSURES = (0.4, 0.6, 0.8)
+KINDS = ("metrics", "params", "tags")
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +111,37 @@ def test_mlflow_holds_the_runs(named: Project) -> None:
     artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"comparison.html", "data_quality.csv", "quality.json"} <= artifacts
     assert {"val/accuracy", "test/accuracy"} <= set(run.data.metrics)
+
+
+def saved_view(experiment: Experiment) -> dict[str, Any]:
+    """Return the view that MLflow's UI offers in its menu of saved views, unpacked as it does it."""
+    (view,) = [json.loads(tag) for key, tag in experiment.tags.items() if key.startswith("mlflow.sharedViewState.")]
+    assert view["name"]
+    packed: str = view["state"].removeprefix("deflate;")
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
+
+
+def metrics_in(charts: list[dict[str, Any]]) -> set[str]:
+    """Return the metrics that charts draw."""
+    axes = {chart[axis]["key"] for chart in charts for axis in ("xaxis", "yaxis") if axis in chart}
+    return axes | {
+        key for chart in charts for key in (chart.get("metricKey"), *chart.get("selectedMetrics", [])) if key
+    }
+
+
+def test_mlflow_offers_a_view_of_the_strategies(named: Project) -> None:
+    """A saved view finds the strategies of the last comparison; its columns and charts show what they have."""
+    client = mlflow.MlflowClient(f"sqlite:///{named.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("thawline")
+    assert experiment is not None
+    shown = saved_view(experiment)
+    (run,) = client.search_runs([experiment.experiment_id], shown["searchFilter"], order_by=[shown["orderByKey"]])
+    assert run.data.tags["thawline.strategy"] == "head_only"
+    columns = {kind: set(re.findall(rf"{kind}\.`(.+?)`", " ".join(shown["selectedColumns"]))) for kind in KINDS}
+    assert columns["metrics"] | metrics_in(shown["compareRunCharts"]) <= set(run.data.metrics)
+    assert columns["params"] <= set(run.data.params)
+    assert columns["tags"] <= set(run.data.tags)
+    assert {chart["metricSectionId"] for chart in shown["compareRunCharts"]} == {
+        section["uuid"] for section in shown["compareRunSections"]
+    }

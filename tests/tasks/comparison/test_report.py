@@ -73,7 +73,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         if tag == "img":
             self.pictures.append(dict(attrs))
-        self.loads += [value or "" for name, value in attrs if name in LOADING]
+        addresses = [value or "" for name, value in attrs if name in LOADING]
+        self.loads += [address for address in addresses if not address.startswith("#")]
         assert not any(name.startswith("on") for name, _ in attrs)
         if tag == "tr":
             self.rows.append([])
@@ -124,10 +125,9 @@ def test_the_page_loads_nothing_from_elsewhere(written: Written) -> None:
 
 
 def test_every_picture_is_embedded(written: Written) -> None:
-    """The embedded pictures are those on disk, each a readable image with something on it."""
-    embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
-    assert sorted(embedded) == sorted(file.read_bytes() for file in written.pictures)
-    assert {file.stem for file in written.pictures} == {
+    """The embedded pictures are those on disk, or their panels; each is a readable image with something on it."""
+    files = {file.stem: file.read_bytes() for file in written.pictures}
+    assert set(files) == {
         "scores",
         "costs",
         "plans",
@@ -139,10 +139,28 @@ def test_every_picture_is_embedded(written: Written) -> None:
         "data_classes",
         "data_groups",
     }
-    for content in embedded:
+    embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
+    assert {name for name, content in files.items() if content in embedded} == set(files) - report.IN_PANELS
+    for picture, content in zip(written.page.pictures, embedded, strict=True):
         with Image.open(io.BytesIO(content)) as image:
-            assert min(image.size) > 120
+            assert min(image.size) > (15 if picture["class"] == "legend" else 60)
             assert len(image.convert("L").getcolors() or []) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "others"),
+    [
+        ("confusion matrix of every strategy", 0),
+        ("which part of the network trains in which epoch of every strategy", 1),  # the scale of learning rates
+        ("losses of every strategy by epoch, and the kept epoch beside the last one", 3),  # legend, losses, accuracies
+        ("score under corruptions by severity", 1),  # legend
+    ],
+)
+def test_every_strategy_has_a_panel_that_wraps(written: Written, words: str, others: int) -> None:
+    """On a phone or a sheet of paper no panel lies outside: each is an image of its own."""
+    panels = [picture for picture in written.page.pictures if (picture["alt"] or "").startswith(f"{words}, ")]
+    assert len(panels) == len(written.found.strategies) + others
+    assert all(int(picture["width"] or 0) <= report.PLAIN for picture in panels)
 
 
 def test_every_picture_is_described_and_keeps_its_shape(written: Written) -> None:
@@ -309,6 +327,19 @@ def test_plans_show_what_is_frozen_when(written: Written) -> None:
         rates = np.ma.filled(np.ma.masked_invalid(mesh.get_array()), 0).reshape(len(result.parts), len(result.phases))
         assert rates.tolist() == [[rate or 0 for rate in part.rates] for part in result.parts]
         assert axes.get_xlim() == (0, sum(result.phases))
+
+
+def test_many_classes_have_one_confusion_matrix(entrant: MakeEntrant) -> None:
+    """With dozens of classes the champion's matrix is drawn, in a size that a page has room for, without figures."""
+    classes = [f"class {i}" for i in range(80)]
+    found = comparison_of(
+        ranked_of([entrant(name, 1.0, classes=classes) for name in ("full", "head_only")], classes), classes
+    )
+    figure = figures.confusions(found)
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left").removeprefix("★ ") == found.leader.name
+    assert max(figure.get_size_inches()) < 12
+    assert not axes.texts
 
 
 def test_a_run_has_its_pictures(tmp_path: Path) -> None:
