@@ -184,8 +184,9 @@ def test_flow_repeats_what_was_removed_and_what_was_edited(reproduced: Project) 
 
 
 def measured(found: Any) -> Any:
-    """Return a comparison without what names the run, and without seconds, memory and what is derived from them."""
-    of_the_run = {"test_read_at", "verdict", "saved", "efficient", "peak_memory_mib"}
+    """Return a comparison without what names the run, and without time, memory and what is derived from them."""
+    timed = {"milliseconds", "images_a_second", "peak_memory_mib", "saved", "efficient"}
+    of_the_run = timed | {"test_read_at", "verdict"}
     if isinstance(found, dict):
         kept = {key for key in found if "seconds" not in key and "mlflow" not in key and key not in of_the_run}
         return {key: measured(found[key]) for key in kept}
