@@ -15,9 +15,9 @@ def rows(found: Comparison) -> list[dict[str, str]]:
         {
             "strategy": starred(result, found.champion),
             f"validation {name}": cell(*result.figure("val", found.metric)),
-            "difference to the best": _difference(result),
+            "to the best": _difference(result),
             f"test {name}": cell(*result.figure("test", found.metric)),
-            "test accuracy": cell(*result.figure("test", "accuracy")),
+            "test accuracy": cell(result.figure("test", "accuracy")[0]),
             "training seconds": f"{result.train_seconds:,.1f}",
             "peak MiB": f"{result.peak_memory_mib:,.0f}",
             "trainable parameters": f"{result.trainable_parameters:,} ({_share(result)})",
@@ -56,7 +56,7 @@ def of_strategy(result: StrategyResult, found: Comparison) -> str:
     return "\n\n".join([first, *barred, *found_out])
 
 
-def cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+def cell(value: float | None, bounds: tuple[float, float] | None = None) -> str:
     """Return a figure with its interval."""
     if value is None:
         return "–"
@@ -66,9 +66,7 @@ def cell(value: float | None, bounds: tuple[float, float] | None) -> str:
 def _difference(result: StrategyResult) -> str:
     if result.rank == 1:
         return "–"
-    versus = result.versus_best
-    mark = "= " if result.tied else ""
-    return f"{mark}{versus.difference:+z.3f} [{versus.low:+z.3f}, {versus.high:+z.3f}]"
+    return f"{'= ' if result.tied else ''}{result.versus_best.difference:+z.3f}"
 
 
 def _share(result: StrategyResult) -> str:
