@@ -27,6 +27,11 @@ def run_file(strategy: str, name: str, repeat: str = "") -> Path:
     return repeats(strategy) / repeat / name if repeat else RUNS / strategy / name
 
 
+def started(stage: str) -> Path:
+    """Return the file that names the MLflow run which a stage started last."""
+    return WORK / "started" / f"{stage}.json"
+
+
 def race_file(strategy: str) -> Path:
     """Return what the race says of a strategy."""
     return RACE / f"{strategy}.json"

@@ -65,8 +65,9 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     chance = comparing.chance(entrants, data.classes, params.compare)
     advised = comparing.advised(recommend(read_probe().facts, params.strategies), ranked, params.compare.metric)
     parent = tracking.start_run(
-        "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params)
-    )
+        "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params),
+        layout.started("compare"),
+    )  # fmt: skip
     try:
         raced = comparing.racing(entrants, ranked, params)
         found = _comparison(params, data, ranked, chance, advised, raced, read_at, parent)

@@ -69,16 +69,14 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     """
     planned = plan_attempt(strategy, repeat)
     params, settings, data, work, plan = planned.params, planned.settings, planned.data, planned.work, planned.plan
-    started = work / "run.json"
-    if started.is_file():
-        tracking.abandon(read_json(started)["run_id"])
+    title = repeat.of(strategy)
     described = flat_params(settings, params, data) | {"train.share": repeat.share}
+    identified = tags(strategy, planned.identity, data)
     run_id = tracking.start_run(
-        repeat.of(strategy), described, tags(strategy, planned.identity, data), data_identity(params)
+        title, described, identified, data_identity(params), layout.started(f"finetune@{title}")
     )
     if repeat != FIRST:
         tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
-    write_json(started, {"run_id": run_id})
     record = planned.record()
     write_json(work / "plan.json", record)
     measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]

@@ -81,8 +81,9 @@ def decide() -> Decision:
     waiting = layout.CHALLENGER.is_file()
     challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and found.champion else ""
     run_id = tracking.start_run(
-        "retrain", shared_params(params, data), tags("retrain", "", data), data_identity(params)
-    )
+        "retrain", shared_params(params, data), tags("retrain", "", data), data_identity(params),
+        layout.started("retrain"),
+    )  # fmt: skip
     try:
         decided = _decided(params, data, found, before, challenger).model_copy(update={"mlflow_run_id": run_id})
         write_json(layout.RETRAIN, decided.model_dump(mode="json"))

@@ -4,15 +4,14 @@ Runs are always addressed by id: nothing here depends on an active run, so that 
 """
 
 import json
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
+from uuid import uuid4
 
 import mlflow
 import numpy as np
@@ -24,12 +23,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
 from tasks.errors import UserError
+from tasks.files import read_json, write_json
+from tasks.tracking.outages import without_patience
+from tasks.tracking.rows import history
 from tasks.tracking.store import absolute_uri, client, experiment_id, run_address, shown_uri, stored
 
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
-ROWS_AT_ONCE = 100  # MLflow takes 1,000 metrics in a batch
-NOW = ""  # the key of the seconds at which a row was handed over
+ATTEMPT_TAG = "thawline.attempt"
 
 __all__ = [
     "DataIdentity", "abandon", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_curves",
@@ -47,11 +48,26 @@ class DataIdentity:
 
 
 @stored
-def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataIdentity) -> str:
-    """Start a run, log its params, tags and data at once, and return its id."""
-    store = client()
-    run = store.create_run(experiment_id(), run_name=name, tags={**_source_tags(), **tags})
+def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], data: DataIdentity, record: Path) -> str:
+    """Start a run, log its params, tags and data at once, and return its id.
+
+    A run that died, or whose end the store was not told of, is marked FAILED by the next one with the same record.
+
+    Args:
+        name: shown in MLflow.
+        params: what it was made with.
+        tags: what identifies it.
+        data: the images.
+        record: file that names the last run of its kind in this folder.
+    """
+    store, experiment = client(), experiment_id()
+    if record.is_file():
+        _fail_started(read_json(record))
+    started = {"experiment": experiment, "attempt": uuid4().hex}
+    write_json(record, started)
+    run = store.create_run(experiment, run_name=name, tags={**_source_tags(), **tags, ATTEMPT_TAG: started["attempt"]})
     run_id: str = run.info.run_id
+    _fail_started(started, but=run_id)
     entries = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in params.items()]
     store.log_batch(run_id, params=entries)
     source = json.dumps({"path": data.path})
@@ -60,56 +76,12 @@ def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], dat
     return run_id
 
 
-@contextmanager
-def history(run_id: str) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Yield a function that takes rows of the history and logs them under ``epoch/``, at their epoch.
-
-    A thread of its own does so, with as many rows at once as there are, so that training waits for no server. When the
-    block ends, all are logged.
-
-    Raises:
-        UserError: the store failed; in the function at the next row, or at the end of the block.
-    """
-    waiting: SimpleQueue[Mapping[str, float] | None] = SimpleQueue()
-    failures: list[Exception] = []
-
-    def write() -> None:
-        rows: list[Mapping[str, float] | None] = []
-        while None not in rows:
-            rows = [waiting.get()]
-            while not waiting.empty() and len(rows) < ROWS_AT_ONCE:
-                rows.append(waiting.get())
-            try:
-                _log_rows(run_id, [row for row in rows if row is not None])
-            except Exception as error:  # raised where the rows come from
-                failures.append(error)
-
-    def log(row: Mapping[str, float]) -> None:
-        if failures:
-            raise failures[0]
-        waiting.put({**row, NOW: time.time()})
-
-    thread = threading.Thread(target=write, name="history", daemon=True)
-    thread.start()
-    try:
-        yield log
-    finally:
-        waiting.put(None)
-        thread.join()
-    if failures:
-        raise failures[0]
-
-
-@stored
-def _log_rows(run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
-    metrics = [
-        Metric(f"epoch/{key}", value, int(row[NOW] * 1000), int(row["epoch"]))
-        for row in rows
-        for key, value in row.items()
-        if key not in {"epoch", NOW}
-    ]
-    if metrics:
-        client().log_batch(run_id, metrics=metrics)
+def _fail_started(started: Mapping[str, str], but: str = "") -> None:
+    """Mark the runs of an attempt FAILED; a server that died before it answered may have made more than one."""
+    found = client().search_runs([started["experiment"]], f"tags.`{ATTEMPT_TAG}` = '{started['attempt']}'")
+    for run in found:
+        if run.info.run_id != but and run.info.status == "RUNNING":
+            finish(run.info.run_id, failed=True)
 
 
 @stored
@@ -176,8 +148,8 @@ def finish(run_id: str, *, failed: bool = False) -> None:
 
 
 def abandon(run_id: str) -> None:
-    """Mark a run FAILED that died or is about to, if it is still marked as running and the store can be reached."""
-    with suppress(MlflowException, SQLAlchemyError, UserError):
+    """Mark a run FAILED that is about to die, if it is still marked as running and the store can be reached."""
+    with suppress(MlflowException, SQLAlchemyError, UserError), without_patience():
         if client().get_run(run_id).info.status == "RUNNING":
             finish(run_id, failed=True)
 

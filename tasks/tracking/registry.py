@@ -21,6 +21,7 @@ from tasks.tracking.store import client, model_name, shown_uri, stored
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 DIGEST_TAG = "thawline.digest"
 DECISION_TAG = "thawline.decision"
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such model, no such alias
 LONGEST_TEXT = 5000  # that MLflow takes
 SERVED = Path(__file__).with_name("served.py")
 CODE = Path(__file__).parents[1]
@@ -113,6 +114,7 @@ def decide(version: str, decision: str, reason: str) -> None:
     client().set_model_version_tag(model_name(), version, "thawline.reason", reason[:LONGEST_TEXT])
 
 
+@stored
 def folder_of(uri: str) -> Path:
     """Return the folder of a registered or logged champion, brought here if it is elsewhere.
 
@@ -126,6 +128,8 @@ def folder_of(uri: str) -> Path:
     try:
         found = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except MlflowException as error:
+        if error.error_code not in NOT_THERE:
+            raise
         raise UserError(
             f"{uri} is not in the registry of {shown_uri()}: run 'dvc repro', or name another model with --model"
         ) from error
@@ -152,7 +156,7 @@ def _version(alias: str) -> ModelVersion | None:
     try:
         return client().get_model_version_by_alias(model_name(), alias)
     except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:  # no model, no such alias
+        if error.error_code in NOT_THERE:
             return None
         raise
 

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import mlflow
+import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import UserError
+from tasks.tracking.credentials import hidden, separated, without_user
+from tasks.tracking.outages import is_outage, patience, said_while_waiting
 
 EXPERIMENT = "thawline"
 EMBEDDED_STORE = "sqlite:///mlflow.db"
 EMBEDDED_UI = "http://127.0.0.1:5000"
+POSTGRESQL_DRIVER = "psycopg2"
+REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 
 FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
@@ -30,21 +35,45 @@ P = ParamSpec("P")
 Answer = TypeVar("Answer")
 
 
+class OutageError(UserError):
+    """The tracking server did not answer for as long as it is waited for; a later try may succeed."""
+
+
 def stored(function: Callable[P, Answer]) -> Callable[P, Answer]:
     """Turn a failure of the tracking store (a full disk, a server that is gone) into one sentence."""
 
     @wraps(function)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> Answer:
         try:
-            return function(*args, **kwargs)
-        except (MlflowException, SQLAlchemyError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(
-                f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
-                "command again; finished work was kept"
-            ) from error
+            with said_while_waiting(_server()):
+                return function(*args, **kwargs)
+        except (MlflowException, SQLAlchemyError, requests.RequestException) as error:
+            raise failure(error) from error
+        except ModuleNotFoundError as error:
+            if error.name != POSTGRESQL_DRIVER:
+                raise
+            raise UserError(f"MLflow's store {shown_uri()} needs: pip install -e '.[servers]'") from error
 
     return guarded
+
+
+def failure(error: Exception) -> UserError:
+    """Return what a failure of the tracking store means for its user."""
+    if is_outage(error):
+        return OutageError(
+            f"MLflow's server {shown_uri()} gave no answer within {patience()}: start it, and run the same command "
+            "again; finished work was kept"
+        )
+    if getattr(error, "error_code", "") in REFUSALS:
+        return UserError(
+            f"MLflow's server {shown_uri()} refuses: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN, to those of somebody who may, and run the same command again"
+        )
+    reason = hidden(str(error)).strip().splitlines()[0][:200]
+    return UserError(
+        f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
+        "command again; finished work was kept"
+    )
 
 
 @stored
@@ -53,7 +82,13 @@ def experiment_id() -> str:
     found = client().get_experiment_by_name(experiment_name())
     if found is not None:
         return str(found.experiment_id)
-    return str(client().create_experiment(experiment_name(), tags=EXPERIMENT_TAGS))
+    try:
+        return str(client().create_experiment(experiment_name(), tags=EXPERIMENT_TAGS))
+    except MlflowException as error:
+        made = client().get_experiment_by_name(experiment_name())
+        if made is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return str(made.experiment_id)  # by somebody else, just now
 
 
 def experiment_name() -> str:
@@ -68,14 +103,13 @@ def model_name() -> str:
 
 def run_address(experiment: str, run_id: str) -> str:
     """Return the address of a run in MLflow's UI; for an embedded store, where ``mlflow ui`` would serve it."""
-    uri = _uri()
-    server = uri if uri.startswith(("http://", "https://")) else EMBEDDED_UI
+    server = _server() or EMBEDDED_UI
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}?{FOR_TRAINING}"
 
 
 def shown_uri() -> str:
     """Return the store's address without a user's name and password."""
-    return re.sub(r"//[^@/]*@", "//", _uri())
+    return without_user(_uri())
 
 
 def absolute_uri() -> str:
@@ -86,7 +120,13 @@ def absolute_uri() -> str:
 
 
 def _uri() -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE
+    return separated(os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE)
+
+
+def _server() -> str:
+    """Return the address of the tracking server; empty if the store is a database or files."""
+    uri = _uri()
+    return without_user(uri) if uri.startswith(("http://", "https://")) else ""
 
 
 def client() -> mlflow.MlflowClient:

@@ -1,8 +1,14 @@
-"""The history of a training in a real MLflow store."""
+"""A training in a real MLflow store, and what is said where the store fails."""
 
+import base64
 import re
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -11,14 +17,23 @@ from tasks import tracking
 from tasks.errors import UserError
 from tasks.tracking.registry import champion_uri
 
+DATA = tracking.DataIdentity("images", "photos", "digest")
 ROWS = [{"epoch": float(epoch), "val_loss": 1.0 / (epoch + 1), "learning_rate": 0.1} for epoch in range(250)]
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a store."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
 @pytest.fixture
-def run_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A run in a store of its own."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    return tracking.start_run("test", {}, {}, tracking.DataIdentity("images", "photos", "digest"))
+def run_id(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A run of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    return tracking.start_run(
+        "test", {}, {}, tracking.DataIdentity("images", "photos", "digest"), tmp_path / "run.json"
+    )
 
 
 def test_every_row_is_logged_once_at_its_epoch(run_id: str) -> None:
@@ -61,3 +76,108 @@ def test_a_store_that_fails_is_one_sentence(run_id: str, tmp_path: Path) -> None
 
     with pytest.raises(UserError, match=r"MLflow's store .* failed"):
         train()
+
+
+@contextmanager
+def answering(status: int) -> Iterator[tuple[str, list[str]]]:
+    """Yield the address of a server that answers everything with a status, and who has asked it."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"), [(401, "refuses: set MLFLOW_TRACKING_"), (503, "gave no answer within 2 s")]
+)
+def test_a_server_is_asked_with_a_password_that_nobody_sees(
+    monkeypatch: pytest.MonkeyPatch, status: int, sentence: str
+) -> None:
+    """User and password of an address reach the server, and no sentence and no other address."""
+    for name in ("USERNAME", "PASSWORD"):
+        monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1")
+    with answering(status) as (address, asked):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:se%40cret@{address}/")
+        with pytest.raises(UserError, match=sentence) as caught:
+            tracking.experiment_id()
+    assert set(asked) == {f"Basic {base64.b64encode(b'ann:se@cret').decode()}"}
+    assert tracking.run_address("1", "a") == f"http://{address}/#/experiments/1/runs/a?workflowType=machine_learning"
+    assert address in str(caught.value)
+    assert "cret" not in str(caught.value) + tracking.shown_uri() + tracking.absolute_uri() + mlflow.get_tracking_uri()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ann:se/c@ret@db/runs",
+        "postgresql+psycopg2://db/runs?user=ann&password=se/c@ret",
+        "ftp://ann:se/c@ret@db/runs",
+    ],
+)
+def test_a_database_s_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Whatever is wrong with an address, the sentence has neither user nor password."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(UserError, match="MLflow's store") as caught:
+        tracking.experiment_id()
+    assert "ret" not in str(caught.value).replace("retr", "")
+    assert ("pip install -e '.[servers]'" in str(caught.value)) == address.startswith("postgresql")
+
+
+def test_a_run_whose_end_nobody_told_is_ended_by_the_next(run_id: str, tmp_path: Path) -> None:
+    """A record names the run before; other records are other runs."""
+    other = tracking.start_run("other", {}, {}, DATA, tmp_path / "other.json")
+    following = tracking.start_run("test", {}, {}, DATA, tmp_path / "run.json")
+    assert [status_of(run) for run in (run_id, other, following)] == ["FAILED", "RUNNING", "RUNNING"]
+    tracking.finish(following)
+    tracking.start_run("test", {}, {}, DATA, tmp_path / "run.json")
+    assert status_of(following) == "FINISHED"
+
+
+def test_a_run_made_twice_is_one(run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that made a run and died before it said so is asked again; the first one is no run that goes on."""
+    made: list[Any] = []
+    create = mlflow.MlflowClient.create_run
+
+    def twice(*args: Any, **kwargs: Any) -> Any:
+        made.extend(create(*args, **kwargs) for _ in range(2))
+        return made[-1]
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", twice)
+    started = tracking.start_run("test", {}, {}, DATA, tmp_path / "twice.json")
+    assert [status_of(run.info.run_id) for run in made] == ["FAILED", "RUNNING"]
+    assert started == made[-1].info.run_id
+
+
+def test_an_experiment_made_by_somebody_else_just_now_is_taken(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that start at the same time on a new server share its experiment."""
+    find, asked = mlflow.MlflowClient.get_experiment_by_name, []
+
+    def not_at_first(self: mlflow.MlflowClient, name: str) -> Any:
+        asked.append(name)
+        return find(self, name) if len(asked) > 1 else None
+
+    monkeypatch.setattr(mlflow.MlflowClient, "get_experiment_by_name", not_at_first)
+    assert tracking.experiment_id() == mlflow.MlflowClient().get_run(run_id).info.experiment_id
+
+
+def status_of(run_id: str) -> str:
+    """Return a run's status."""
+    status: str = mlflow.MlflowClient().get_run(run_id).info.status
+    return status
