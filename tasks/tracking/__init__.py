@@ -70,10 +70,20 @@ def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], dat
     _fail_started(started, but=run_id)
     entries = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in params.items()]
     store.log_batch(run_id, params=entries)
+    _log_data(run_id, data)
+    return run_id
+
+
+def _log_data(run_id: str, data: DataIdentity) -> None:
     source = json.dumps({"path": data.path})
     dataset = Dataset(data.name, data.digest or "unversioned", source_type="dvc", source=source)
-    store.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
-    return run_id
+    inputs = [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+    try:
+        client().log_inputs(run_id, inputs)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        client().log_inputs(run_id, inputs)  # another run made the same data set known just now
 
 
 def _fail_started(started: Mapping[str, str], but: str = "") -> None:

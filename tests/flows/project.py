@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,14 @@ STRATEGIES: dict[str, Any] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
     "head_only": {"train": "head", "lr": 0.001, "epochs": 5},
 }
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
 
 
 @dataclass(frozen=True)

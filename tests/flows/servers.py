@@ -2,22 +2,15 @@
 
 import os
 import signal
-import socket
 import subprocess
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.flows.project import Project
+import psutil
+
+from tests.flows.project import Project, free_port
 from tests.flows.test_served import wait_for
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -68,6 +61,13 @@ class Server:
             return content
 
         wait_for(answer, 240)
+
+    def listens_at(self) -> set[str]:
+        """Return the addresses of this machine that it can be reached at."""
+        assert self._process is not None
+        first = psutil.Process(self._process.pid)
+        found = [link for one in (first, *first.children(recursive=True)) for link in one.net_connections()]
+        return {link.laddr.ip for link in found if link.status == psutil.CONN_LISTEN}
 
     def kill(self) -> None:
         """Let it die with all its processes, as a machine that goes down does."""

@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.buckets import NOBODY, bucket
 from tests.flows.project import Project, make_project
-
-NOBODY = {"key": "none", "secret": "none"}  # the server asks for no credentials, the clients for some
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": NOBODY["key"],
-    "AWS_SECRET_ACCESS_KEY": NOBODY["secret"],
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 
 
 def must(done: subprocess.CompletedProcess[str]) -> str:
@@ -31,17 +25,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[dict[str, str]]:
-    """A server of S3's protocol on the loopback interface, with a bucket; what to set to use it."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    settings = CREDENTIALS | {"AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-    s3fs.S3FileSystem(**NOBODY, endpoint_url=settings["AWS_ENDPOINT_URL"]).mkdir("thawline")
-    yield settings
-    server.stop()
+    """What to set to use an S3 server with the bucket ``thawline``."""
+    with bucket("thawline") as settings:
+        yield settings
 
 
 @pytest.fixture
@@ -100,8 +86,8 @@ def test_a_folder_in_a_bucket_is_fetched(project: Project, s3: dict[str, str]) -
     """``data.url: s3://...`` brings every image, once; another content is fetched again; an empty address is named."""
     import s3fs
 
-    bucket = s3fs.S3FileSystem(**NOBODY, endpoint_url=s3["AWS_ENDPOINT_URL"], skip_instance_cache=True)
-    bucket.put(str(project.root / "photos"), "thawline/set", recursive=True)
+    there = s3fs.S3FileSystem(**NOBODY, endpoint_url=s3["AWS_ENDPOINT_URL"], skip_instance_cache=True)
+    there.put(str(project.root / "photos"), "thawline/set", recursive=True)
     params = project.params()
     params["data"] = {"source": "folder", "url": "s3://thawline/set", "path": "data/fetched/set", "size": 32}
     project.write_params(params)
@@ -112,7 +98,7 @@ def test_a_folder_in_a_bucket_is_fetched(project: Project, s3: dict[str, str]) -
     project.write_params(params)
     assert "nothing changed since it was fetched" in must(project.run("dvc", "repro", "fetch", **s3))
     image = next((project.root / "photos/intact").iterdir())
-    bucket.put(str(image), "thawline/set/intact/another.png")
+    there.put(str(image), "thawline/set/intact/another.png")
     assert "13 files of set" in must(project.run("dvc", "repro", "-f", "fetch", **s3))
     params["data"] |= {"url": "s3://thawline/nothing", "path": "data/fetched/nothing"}
     project.write_params(params)
