@@ -58,7 +58,7 @@ def mlflow_ui() -> Iterator[str]:
 
 @contextmanager
 def prefect_run() -> Iterator[str]:
-    """Run the comparison on a server of its own; yield the address of the run's page with its artifacts."""
+    """Run the comparison on a server of its own; yield the address of the run's page."""
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     command = (sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
@@ -75,7 +75,7 @@ def prefect_run() -> Iterator[str]:
         )
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310
             run = json.load(answer)[0]["id"]
-        yield f"http://127.0.0.1:{port}/runs/flow-run/{run}?tab=Artifacts"
+        yield f"http://127.0.0.1:{port}/runs/flow-run/{run}"
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import base64
 import json
 import shutil
-import socket
 import sqlite3
 import sys
 import time
@@ -20,7 +19,7 @@ from PIL import Image
 from sklearn.metrics import log_loss
 
 from tasks.comparison.schema import Comparison
-from tests.flows.project import Project, make_project
+from tests.flows.project import Project, free_port, make_project
 from tests.flows.test_served import process
 
 ASK = """
@@ -156,9 +155,7 @@ def test_what_cannot_be_scored_is_one_sentence(crowned: Project, arguments: tupl
 
 def test_the_champion_answers_over_http(crowned: Project, cells: Path, of_broken: pd.DataFrame) -> None:
     """``mlflow models serve`` takes an image file, and an array of another size, and answers as ``flows.predict``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     file = sorted((cells / "broken").iterdir())[0]
     grey = np.asarray(Image.open(file))
     bad = [base64.b64encode(b"no image").decode(), "näh", [[1, 2], [3]], [[300]], None]

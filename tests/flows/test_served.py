@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.flows.project import Project
+from tests.flows.project import Project, free_port
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,7 @@ def process(project: Project, *command: str, **environment: str) -> Iterator[Non
 @pytest.fixture(scope="module")
 def server(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Prefect server of its own, on a free port of the loopback interface, with a database of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = Server(f"http://127.0.0.1:{port}/api", reproduced)
     command = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     home = str(tmp_path_factory.mktemp("server"))
