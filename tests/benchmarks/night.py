@@ -93,13 +93,12 @@ class Nights:
             return [run for run in begun if run["state_type"] in ENDED]
 
         run: dict[str, Any] = wait_for(ended, 10 * self.schedule.every)[0]
-        due, begun, done = (instant(run[f"{key}"]) for key in ("expected_start_time", "start_time", "end_time"))
+        due, begun, done = (instant(run[key]) for key in ("expected_start_time", "start_time", "end_time"))
         print(f"  {run['state_name']}: {run['state']['message']}")
-        print(
-            f"  due {due:%H:%M:%S}, begun {begun:%H:%M:%S}, ended {done:%H:%M:%S}: {(done - begun).total_seconds():.1f} s"
-        )
+        seconds = (done - begun).total_seconds()
+        print(f"  due {due:%H:%M:%S}, begun {begun:%H:%M:%S}, ended {done:%H:%M:%S}: {seconds:.1f} s")
         self.found.expect(run["auto_scheduled"], "the schedule began it, by itself")
-        return run | {"seconds": (done - begun).total_seconds()}
+        return run | {"seconds": seconds}
 
     def told(self, since: int, what: str) -> bool:
         """Return whether the webhook was told exactly one thing since then, and print it."""

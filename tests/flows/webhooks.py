@@ -21,7 +21,7 @@ def listening() -> Iterator[Webhook]:
     """Listen for as long as the block runs."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert self.headers["Content-Type"] == "application/json"
             webhook.texts.append(content["text"])
