@@ -3,7 +3,9 @@
 import json
 import shutil
 import sys
+import urllib.error
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +98,28 @@ def automations(server: Server, webhook: Webhook) -> str:
 
 def run_of(server: Server, deployment: dict[str, Any], kind: str, message: str = "") -> dict[str, Any]:
     """Make a run of a deployment and give it a state; return the run."""
-    run = server.ask(f"deployments/{deployment['id']}/create_flow_run", state={"type": "PENDING"})
-    state = {"type": kind, "message": message}
-    assert server.ask(f"flow_runs/{run['id']}/set_state", state=state, force=True)["status"] == "ACCEPT"
-    found: dict[str, Any] = run
-    return found
+    run: dict[str, Any] = patiently(server, f"deployments/{deployment['id']}/create_flow_run")
+    set_state(server, run, type=kind, message=message)
+    return run
+
+
+def set_state(server: Server, run: dict[str, Any], **state: str) -> None:
+    """Give a run a state, whatever it is in."""
+    assert patiently(server, f"flow_runs/{run['id']}/set_state", state=state, force=True)["status"] == "ACCEPT"
+
+
+def patiently(server: Server, path: str, **content: Any) -> Any:
+    """Ask again while the server says that its database is busy, as Prefect's client does."""
+
+    def asked() -> Any:
+        try:
+            return server.ask(path, **content)
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                return None
+            raise
+
+    return wait_for(asked, 60)
 
 
 def names_of(server: Server) -> list[str]:
@@ -156,8 +175,7 @@ def test_what_runs_too_long_is_cancelled(server: Server, deployed: dict[str, Any
     short["trigger"]["within"] = 10
     server.run("prefect", "automation", "create", "--from-json", json.dumps({**short, "name": "short"}))
     long, quick = (run_of(server, deployed["nightly"], "RUNNING") for _ in range(2))
-    ended = {"type": "COMPLETED", "name": "Skipped"}
-    server.ask(f"flow_runs/{quick['id']}/set_state", state=ended, force=True)
+    set_state(server, quick, type="COMPLETED", name="Skipped")
     runs = {"id": {"any_": [long["id"], quick["id"]]}}
 
     def states() -> dict[str, str]:
