@@ -37,7 +37,7 @@ async def main():
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(sys.argv[1])
         pool = await client.read_work_pool(deployment.work_pool_name)
-        job = await Job.from_template_and_values(pool.base_job_template, deployment.job_variables, client)
+        job = await Job.from_template_and_values(pool.base_job_template, deployment.job_variables, client=client)
         print(json.dumps(job.model_dump(mode="json")))
 
 asyncio.run(main())
