@@ -1,6 +1,5 @@
 """Serves a flow on a schedule: ``python -m flows.deployments``. For work pools, see ``prefect.yaml``."""
 
-import os
 from typing import Annotated, Any, cast
 
 import typer
@@ -10,6 +9,8 @@ from prefect.schedules import Cron
 
 from flows.compare import compare
 from flows.retrain import retrain
+from flows.running import one_sentence
+from flows.server import require_server
 
 
 def main(
@@ -21,13 +22,8 @@ def main(
     ] = False,
 ) -> None:
     """Serve the comparison, or the retraining, on a cron schedule until interrupted; one run at a time."""
-    if not os.environ.get("PREFECT_API_URL"):
-        typer.echo(
-            "thawline: a schedule needs a Prefect server: run 'prefect server start' and set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api",
-            err=True,
-        )
-        raise typer.Exit(2)
+    with one_sentence():
+        require_server("a schedule")
     served: Flow[Any, Any] = retrain if gated else compare
     deployment = served.to_deployment(
         name, schedule=Cron(cron, timezone=timezone), tags=["thawline"], concurrency_limit=1

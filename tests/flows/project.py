@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
 
-BROUGHT = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore", "tasks", "flows")
+BROUGHT = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore", "deploy", "tasks", "flows")
 LEFT_OUT = shutil.ignore_patterns("__pycache__")
 STRATEGIES: dict[str, Any] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
