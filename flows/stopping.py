@@ -1,7 +1,7 @@
 """A flow's body: alone in the working copy, and ended with all in order when it is asked to stop.
 
-Prefect's worker and ``serve`` cancel a run by SIGTERM to its process, which becomes an exception in the flow's body while
-the tasks go on in their threads; so does Ctrl-C.
+Prefect's worker and ``serve`` cancel a run by SIGTERM to its process, which becomes an exception in the flow's body
+while the tasks go on in their threads; so does Ctrl-C.
 """
 
 import time

@@ -1,7 +1,7 @@
 """One at a time: locks of the operating system, which a process that is killed lets go of by itself.
 
-A flow holds the whole working copy. A step that is started by hand or by DVC holds its stage; it waits for a flow, and a
-flow waits for it.
+A flow holds the whole working copy. A step that is started by hand or by DVC holds its stage; it waits for a flow, and
+a flow waits for it.
 """
 
 import os

@@ -1,13 +1,14 @@
 """A run that is asked to stop: long work looks between its steps whether it is, and ends with all in order."""
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Handler = Callable[[int, FrameType | None], None]
 
 STOPPED = "stopped; the same command goes on where this one was"
 SECONDS_TO_STOP = 3.0  # for work in the main thread, which is interrupted then
@@ -19,8 +20,8 @@ class StoppedError(Exception):
     """Work ended between two of its steps because it was asked to."""
 
 
-class InterruptedRun(BaseException):  # noqa: N818 - no error: like KeyboardInterrupt, nothing but the entry catches it
-    """A signal ended the run wherever it was.
+class InterruptedRun(BaseException):
+    """A signal ended the run wherever it was; like KeyboardInterrupt, only the entry catches it.
 
     Attributes:
         status: the exit status of a command that a signal ends.
@@ -88,10 +89,14 @@ def by_signals() -> Iterator[None]:
         ask()
         signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_STOP)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
         raise InterruptedRun(received[0])
 
-    handlers = {signal.SIGINT: ask_first, signal.SIGTERM: ask_first, signal.SIGALRM: interrupt}
+    handlers: dict[signal.Signals, Handler] = {
+        signal.SIGINT: ask_first,
+        signal.SIGTERM: ask_first,
+        signal.SIGALRM: interrupt,
+    }
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     forget()
     try:

@@ -34,8 +34,8 @@ PARENT_TAG = "mlflow.parentRunId"
 ATTEMPT_TAG = "thawline.attempt"
 
 __all__ = [
-    "DataIdentity", "abandon", "abandon_started", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_curves",
-    "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
+    "DataIdentity", "abandon", "abandon_started", "absolute_uri", "adopt", "experiment_id", "finish", "history",
+    "log_curves", "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
 ]  # fmt: skip
 
 
