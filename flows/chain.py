@@ -13,9 +13,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.running import RAN
+from tasks import stopping
 from tasks.errors import UnavailableError, UserError
 from tasks.params import SharedParams, load_params
 from tasks.steps.repeats import Repeat, repeats
@@ -34,7 +35,10 @@ def link(
         @wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
+                stopping.check()
                 return function(*args, **kwargs)
+            except stopping.StoppedError:
+                return Cancelled(message="stopped")
             except UserError as error:
                 return Failed(message=str(error), name=OUTSIDE if isinstance(error, UnavailableError) else "Failed")
 

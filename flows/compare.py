@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from flows.chain import compare_revision, submit_strategies
 from flows.revisions import compare_at
 from flows.running import one_at_a_time, one_sentence, outcome, run
+from flows.stopping import alone
 
 
 @flow(name="compare", task_runner=one_at_a_time())
@@ -20,8 +21,8 @@ def compare(force: bool = False, data_rev: str = "") -> State[Any]:
         data_rev: a git revision, whose version of the images is read, in a clone beside the working copy; empty: none.
     """
     if data_rev:
-        return outcome([compare_revision.submit(data_rev, force)])
-    return outcome(submit_strategies(force))
+        return alone("compare", lambda: outcome([compare_revision.submit(data_rev, force)]))
+    return alone("compare", lambda: outcome(submit_strategies(force)))
 
 
 def main(

@@ -11,6 +11,7 @@ from prefect.states import Completed
 
 from flows.chain import link
 from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
+from flows.stopping import stoppable
 
 
 @link("export champion")
@@ -34,7 +35,7 @@ def export(output: str, model: str = "", images: str = "") -> State[Any]:
         model: address of a champion; empty: the registered one.
         images: folder of image files that the files are compared on; empty: the validation split.
     """
-    return outcome([export_champion.submit(output, model, images)])
+    return stoppable(lambda: outcome([export_champion.submit(output, model, images)]))
 
 
 def main(

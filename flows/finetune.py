@@ -5,11 +5,10 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
 from flows.chain import race_strategies, retrieve_backbone, submit_fine_tunings, version_data
 from flows.running import one_at_a_time, outcome, run
-from tasks.errors import UserError
+from flows.stopping import alone
 from tasks.params import load_params
 
 
@@ -21,11 +20,12 @@ def finetune(strategy: str, force: bool = False) -> State[Any]:
         strategy: its name.
         force: run every stage, also those that are up to date.
     """
-    try:
-        params = load_params()
-        params.strategy(strategy)
-    except UserError as error:
-        return Failed(message=str(error))
+    return alone("finetune", lambda: _finetune(strategy, force=force))
+
+
+def _finetune(strategy: str, *, force: bool) -> State[Any]:
+    params = load_params()
+    params.strategy(strategy)
     data = version_data.submit(force)
     backbone = retrieve_backbone.submit(force, wait_for=[data])
     raced = race_strategies.submit(force, wait_for=[backbone])

@@ -11,6 +11,7 @@ from prefect.states import Completed
 
 from flows.chain import link
 from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
+from flows.stopping import stoppable
 from tasks.steps.score import names_of
 
 
@@ -34,7 +35,7 @@ def predict(folder: str, output: str, model: str = "") -> State[Any]:
         output: the table, .parquet or .csv.
         model: address of a champion; empty: the registered one.
     """
-    return outcome([score_images.submit(folder, output, model)])
+    return stoppable(lambda: outcome([score_images.submit(folder, output, model)]))
 
 
 def main(

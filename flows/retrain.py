@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from flows.chain import link, outside_failed, run_if_stale, submit_strategies
 from flows.running import one_at_a_time, one_sentence, outcome, run
+from flows.stopping import alone
 from tasks.params import load_params
 
 NO_NEW_DATA = "no new data"
@@ -64,6 +65,10 @@ def retrain(only_champion: bool = False, force: bool = False) -> State[Any]:
         only_champion: run only the strategy that the champion was made by, instead of comparing all.
         force: run every stage, also where nothing is new.
     """
+    return alone("retrain", lambda: _retrain(only_champion, force=force))
+
+
+def _retrain(only_champion: bool, *, force: bool) -> State[Any]:
     newest = take_newest.submit(only_champion)
     newest.wait()
     if not newest.state.is_completed():

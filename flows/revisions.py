@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import typer
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from tasks import layout, versioning
+from tasks import layout, stopping, versioning
 from tasks.errors import UserError
 from tasks.params import DataParams, Params, load_params
 from tasks.steps.records import DATA_REV
 
 REVISIONS = layout.WORK / "revisions"
+SECONDS_BETWEEN_LOOKS, SECONDS_TO_STOP = 0.5, 30.0
 
 
 def compare_at(rev: str, *, force: bool) -> int:
@@ -31,10 +33,28 @@ def compare_at(rev: str, *, force: bool) -> int:
     params = load_params()
     place = prepared_clone(rev, params)
     command = [sys.executable, "-m", "flows.compare", *(["--force"] if force else [])]
-    done = subprocess.run(command, cwd=place, env=_environment(rev), check=False)
-    if done.returncode == 0:
+    status = _status(command, place, _environment(rev))
+    if status == 0:
         typer.echo(f"thawline: report of the revision {rev}: {place / layout.REPORT}")
-    return done.returncode
+    return status
+
+
+def _status(command: list[str], place: Path, environment: dict[str, str]) -> int:
+    """Return a command's exit status; it stops with this process, and is waited for."""
+    with subprocess.Popen(command, cwd=place, env=environment) as running:
+        try:
+            while running.poll() is None and not stopping.is_asked():
+                with suppress(subprocess.TimeoutExpired):
+                    running.wait(SECONDS_BETWEEN_LOOKS)
+            if stopping.is_asked():
+                running.terminate()
+            return running.wait()
+        except KeyboardInterrupt:  # which the command was sent by the terminal, too
+            running.wait(SECONDS_TO_STOP)
+            raise
+        except BaseException:
+            running.terminate()
+            raise
 
 
 def prepared_clone(rev: str, params: Params) -> Path:

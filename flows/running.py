@@ -11,10 +11,12 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from tasks import stopping
 from tasks.errors import UserError
 from tasks.params import load_params
 
 RAN = "ran"
+INTERRUPTED = 130  # the exit status of a command that Ctrl-C ends
 
 
 def one_at_a_time() -> TaskRunner[Any]:
@@ -40,12 +42,19 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn a user's mistake into one sentence and exit status 2."""
+    """Turn a user's mistake into one sentence and exit status 2; Ctrl-C and SIGTERM into one and 130 or 143."""
     try:
-        yield
+        with stopping.by_sigterm():
+            yield
     except UserError as error:
         typer.echo(f"thawline: {error}", err=True)
         raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        typer.echo(f"thawline: {stopping.STOPPED}", err=True)
+        raise typer.Exit(INTERRUPTED) from error
+    except stopping.InterruptedRun as error:
+        typer.echo(f"thawline: {error}", err=True)
+        raise typer.Exit(error.status) from error
 
 
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
@@ -64,5 +73,5 @@ def say(state: State[Any], words: str) -> None:
     """End a command: with these words, or with a failed flow's sentence and exit status 2."""
     if not state.is_completed():
         typer.echo(f"thawline: {state.message}", err=True)
-        raise typer.Exit(2)
+        raise typer.Exit(INTERRUPTED if state.is_cancelled() else 2)
     typer.echo(f"thawline: {words}")

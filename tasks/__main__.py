@@ -1,10 +1,13 @@
 """``python -m tasks STEP``: what ``dvc.yaml`` runs."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
+from tasks import exclusive, stopping
 from tasks.errors import UserError
 
 app = typer.Typer(
@@ -15,12 +18,23 @@ app = typer.Typer(
 )
 
 
+@contextmanager
+def _alone(stage: str) -> Iterator[None]:
+    """Run a step alone; end the command where the same work was done meanwhile."""
+    with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
+        if not needed:
+            typer.echo(f"thawline: {stage} was run meanwhile, nothing is left to do")
+            raise typer.Exit
+        yield
+
+
 @app.command()
 def fetch() -> None:
     """Bring images that are not here yet to data/fetched."""
     from tasks.steps.fetch import fetch as step
 
-    typer.echo(step())
+    with _alone("fetch"):
+        typer.echo(step())
 
 
 @app.command()
@@ -28,8 +42,9 @@ def prepare() -> None:
     """Read, check, split and decode every image."""
     from tasks.steps.data import prepare as step
 
-    for note in step():
-        typer.echo(note)
+    with _alone("prepare"):
+        for note in step():
+            typer.echo(note)
 
 
 @app.command()
@@ -37,7 +52,8 @@ def backbone() -> None:
     """Retrieve and verify the pretrained weights."""
     from tasks.steps.backbone import backbone as step
 
-    record = step()
+    with _alone("backbone"):
+        record = step()
     typer.echo(f"{record.name} {record.weights}: {record.source}")
     for line in record.lines():
         typer.echo(line)
@@ -50,7 +66,8 @@ def probe() -> None:
     from tasks.params import load_params
     from tasks.steps.probe import probe as step
 
-    probed = step()
+    with _alone("probe"):
+        probed = step()
     for line in recommend(probed.facts, load_params().strategies).lines():
         typer.echo(line)
     for found in probed.pretences:
@@ -65,8 +82,9 @@ def race() -> None:
     """With a time budget, find out which strategies are trained to their end."""
     from tasks.steps.race import race as step
 
-    for line in step():
-        typer.echo(line)
+    with _alone("race"):
+        for line in step():
+            typer.echo(line)
 
 
 @app.command()
@@ -74,7 +92,8 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
     from tasks.steps.finetune import finetune as step
 
-    step(strategy)
+    with _alone(f"finetune@{strategy}"):
+        step(strategy)
 
 
 @app.command()
@@ -83,7 +102,8 @@ def compare() -> None:
     from tasks.comparison.table import show
     from tasks.steps.compare import compare as step
 
-    show(step())
+    with _alone("compare"):
+        show(step())
 
 
 @app.command()
@@ -97,12 +117,16 @@ def schema() -> None:
 
 
 def main() -> None:
-    """Run a step; a user's mistake is one sentence and exit status 2."""
+    """Run a step; a user's mistake is one sentence and exit status 2, a signal one and 128 more than its number."""
     try:
-        app()
+        with stopping.by_signals():
+            app()
     except UserError as error:
         typer.echo(f"thawline: {error}", err=True)
         sys.exit(2)
+    except stopping.InterruptedRun as ended:
+        typer.echo(f"thawline: {ended}", err=True)
+        sys.exit(ended.status)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,14 @@ WEIGHTS_RECORD = Path("data/backbone/record.json")
 RUNS = Path("data/runs")
 RACE = Path("data/race")
 WORK = Path("data/work")
+STARTED = Path("data/work/started")
 REPORT = Path("data/reports/comparison.html")
 COMPARISON = Path("data/reports/comparison.json")
 CHALLENGER = Path("data/work/challenger.json")  # one that is registered, and that nothing was decided of yet
 RETRAIN = Path("data/reports/retrain.json")
 TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
+LOCK = Path(".dvc/tmp/thawline.lock")  # of the working copy
+LOCKS = Path(".dvc/tmp/thawline")  # of the stages
 
 
 def run_file(strategy: str, name: str, repeat: str = "") -> Path:
@@ -27,9 +30,14 @@ def run_file(strategy: str, name: str, repeat: str = "") -> Path:
     return repeats(strategy) / repeat / name if repeat else RUNS / strategy / name
 
 
+def lock_of(stage: str) -> Path:
+    """Return what a step holds while it runs."""
+    return LOCKS / f"{stage}.lock"
+
+
 def started(stage: str) -> Path:
     """Return the file that names the MLflow run which a stage started last."""
-    return WORK / "started" / f"{stage}.json"
+    return STARTED / f"{stage}.json"
 
 
 def race_file(strategy: str) -> Path:

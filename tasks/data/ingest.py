@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tasks import stopping
 from tasks.data import fingerprints
 from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
 from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
@@ -109,6 +110,7 @@ class _Ingestion:
         return self._images, self._thumbnails, ranges
 
     def _block(self, start: int) -> int:
+        stopping.check()
         rows = range(start, min(start + ROWS_A_BLOCK, len(self._paths)))
         self._writer.record([entry for row in rows if (entry := self._file(row))])
         return len(rows)

@@ -22,6 +22,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tasks import stopping
 from tasks.evaluation import metrics
 
 Features = npt.NDArray[np.float32]
@@ -220,7 +221,7 @@ class _ClassScores(RidgeClassifier):  # type: ignore[misc]
 
 def _probed(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> Probed:
     reached = []
-    for train, held_out in division:
+    for train, held_out in stopping.between(division):
         probabilities = np.zeros((len(held_out), int(targets.max()) + 1))
         known = np.unique(targets[train])
         if len(known) < 2:

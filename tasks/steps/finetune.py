@@ -75,20 +75,22 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     run_id = tracking.start_run(
         title, described, identified, data_identity(params), layout.started(f"finetune@{title}")
     )
-    if repeat != FIRST:
-        tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
-    record = planned.record()
-    write_json(work / "plan.json", record)
-    measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]
-    tracking.log_metrics(
-        run_id,
-        {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
-        | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measured.rates.items()}
-        | {f"plan/relative_gradient_norm_{part}": share for part, share in measured.shares.items()},
-    )
+    attempt = Attempt(strategy, work, run_id, repeat)
+    with _failing(attempt):
+        if repeat != FIRST:
+            tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
+        record = planned.record()
+        write_json(work / "plan.json", record)
+        measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]
+        tracking.log_metrics(
+            run_id,
+            {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
+            | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measured.rates.items()}
+            | {f"plan/relative_gradient_norm_{part}": share for part, share in measured.shares.items()},
+        )
     for line in plan.lines():
         planned.reporter.say(line)
-    return Attempt(strategy, work, run_id, repeat)
+    return attempt
 
 
 def train(attempt: Attempt) -> None:

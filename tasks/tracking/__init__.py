@@ -22,6 +22,7 @@ from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 from torch import nn
 
+from tasks import stopping
 from tasks.errors import UserError
 from tasks.files import read_json, write_json
 from tasks.tracking.outages import without_patience
@@ -33,8 +34,8 @@ PARENT_TAG = "mlflow.parentRunId"
 ATTEMPT_TAG = "thawline.attempt"
 
 __all__ = [
-    "DataIdentity", "abandon", "absolute_uri", "adopt", "experiment_id", "finish", "history", "log_curves",
-    "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
+    "DataIdentity", "abandon", "abandon_started", "absolute_uri", "adopt", "experiment_id", "finish", "history",
+    "log_curves", "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
 ]  # fmt: skip
 
 
@@ -62,12 +63,12 @@ def start_run(name: str, params: Mapping[str, Any], tags: Mapping[str, str], dat
     """
     store, experiment = client(), experiment_id()
     if record.is_file():
-        _fail_started(read_json(record))
+        _end_started(read_json(record))
     started = {"experiment": experiment, "attempt": uuid4().hex}
     write_json(record, started)
     run = store.create_run(experiment, run_name=name, tags={**_source_tags(), **tags, ATTEMPT_TAG: started["attempt"]})
     run_id: str = run.info.run_id
-    _fail_started(started, but=run_id)
+    _end_started(started, but=run_id)
     entries = [Param(key, str(value)[:PARAM_LENGTH]) for key, value in params.items()]
     store.log_batch(run_id, params=entries)
     _log_data(run_id, data)
@@ -86,12 +87,12 @@ def _log_data(run_id: str, data: DataIdentity) -> None:
         client().log_inputs(run_id, inputs)  # another run made the same data set known just now
 
 
-def _fail_started(started: Mapping[str, str], but: str = "") -> None:
-    """Mark the runs of an attempt FAILED; a server that died before it answered may have made more than one."""
+def _end_started(started: Mapping[str, str], but: str = "", *, stopped: bool = False) -> None:
+    """Mark the runs of an attempt FAILED or KILLED; a server that died before it answered may have made several."""
     found = client().search_runs([started["experiment"]], f"tags.`{ATTEMPT_TAG}` = '{started['attempt']}'")
     for run in found:
         if run.info.run_id != but and run.info.status == "RUNNING":
-            finish(run.info.run_id, failed=True)
+            finish(run.info.run_id, failed=True, stopped=stopped)
 
 
 @stored
@@ -152,16 +153,27 @@ def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], clas
 
 
 @stored
-def finish(run_id: str, *, failed: bool = False) -> None:
+def finish(run_id: str, *, failed: bool = False, stopped: bool = False) -> None:
     """End a run."""
-    client().set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED if failed else RunStatus.FINISHED))
+    status = RunStatus.KILLED if stopped else RunStatus.FAILED if failed else RunStatus.FINISHED
+    client().set_terminated(run_id, RunStatus.to_string(status))
 
 
 def abandon(run_id: str) -> None:
-    """Mark a run FAILED that is about to die, if it is still marked as running and the store can be reached."""
+    """Mark a run that is about to die FAILED, or KILLED where this process is asked to stop.
+
+    Only if it is still marked as running, and the store can be reached.
+    """
     with suppress(MlflowException, SQLAlchemyError, UserError), without_patience():
         if client().get_run(run_id).info.status == "RUNNING":
-            finish(run_id, failed=True)
+            finish(run_id, failed=True, stopped=stopping.is_asked())
+
+
+def abandon_started(records: Iterable[Path]) -> None:
+    """Mark the runs KILLED that these records name and that did not end, if the store can be reached."""
+    with suppress(MlflowException, SQLAlchemyError, UserError, OSError, ValueError), without_patience():
+        for record in records:
+            _end_started(read_json(record), stopped=True)
 
 
 @stored

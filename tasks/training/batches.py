@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tasks import stopping
 from tasks.data.augmentation import Augmentation
 from tasks.data.reading import Pixels
 from tasks.data.store import let_go
@@ -77,7 +78,8 @@ def training_batches(
 
     A last batch of a single image is joined to the one before it, since BatchNorm can't normalise one value.
     """
-    for step, chosen in enumerate(epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)):
+    order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
+    for step, chosen in enumerate(stopping.between(order)):
         if step >= start:
             images = split.images(chosen)
             drawn = images if augment is None else augment(images, generator_for(seed, epoch, step + 1))
@@ -107,7 +109,7 @@ def weights_of(weights: Tensor | None, chosen: Rows | slice) -> Tensor | None:
 
 def inference_batches(split: Split) -> Iterator[Tensor]:
     """Yield the images of a split in their order."""
-    for start in range(0, len(split), INFERENCE_BATCH):
+    for start in stopping.between(range(0, len(split), INFERENCE_BATCH)):
         yield split.images(np.arange(start, min(start + INFERENCE_BATCH, len(split))))
 
 

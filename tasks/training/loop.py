@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.params import StrategyParams
+from tasks.stopping import StoppedError
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.library import HEAD
@@ -94,6 +95,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
 
     Raises:
         DivergedError: training became non-finite and did not recover.
+        StoppedError: it was asked to stop; the checkpoint has every step.
     """
     model = adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with watch_memory(job.hardware.device) as peak, reporter.epochs(), ExitStack() as forwards:
@@ -104,7 +106,8 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
         training = _Training(adapted, model, job, reporter, peak)
         progress = training.progress
         while progress.epoch < job.epochs and not _stops_early(progress, job):
-            row = training.epoch()
+            with training.kept_if_stopped():
+                row = training.epoch()
             reporter.epoch_done(row, job.plan.epochs)
             on_epoch(row)
             training.save_if_due()
@@ -224,6 +227,15 @@ class _Training:
         progress.history.append(row)
         progress.epoch, progress.step, progress.losses = progress.epoch + 1, 0, []
         return row
+
+    @contextmanager
+    def kept_if_stopped(self) -> Iterator[None]:
+        """Write a checkpoint where the block is stopped, which is between two steps."""
+        try:
+            yield
+        except StoppedError:
+            self.save()
+            raise
 
     def save_if_due(self) -> None:
         """Write a checkpoint, if the last one is some time ago; the more it takes, the longer."""

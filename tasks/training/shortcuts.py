@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tasks import stopping
 from tasks.files import digest_of
 from tasks.params import Sampling
 from tasks.strategies import freezing
@@ -157,7 +158,8 @@ class Shortcut:
     ) -> Iterator[Batch]:
         """Yield the batches of one epoch, in a drawn order from step ``start`` on."""
         split, views = self._train.split, self._train.of_epoch(seed, epoch)
-        for chosen in epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)[start:]:
+        order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
+        for chosen in stopping.between(order[start:]):
             inputs = self._activations(self._train, chosen, views[chosen])
             yield Batch(inputs, split.targets[chosen], weights_of(split.weights, chosen))
 
@@ -170,7 +172,7 @@ class Shortcut:
         whole = self._val if split is self._val.split else self._train
         if whole.count:
             raise ValueError("the training images are kept in other versions than as they are")
-        for start in range(0, len(split), INFERENCE_BATCH):
+        for start in stopping.between(range(0, len(split), INFERENCE_BATCH)):
             chosen = np.arange(start, min(start + INFERENCE_BATCH, len(split)))
             yield self._activations(whole, chosen, np.full(len(chosen), PLAIN))
 
@@ -223,7 +225,7 @@ class Shortcut:
         split = views.split
         name = "as they are" if view == PLAIN else f"in version {view + 1}"
         with reporter.counting(f"frozen layers, images {name}", len(places)) as advance:
-            for start in range(0, len(places), INFERENCE_BATCH):
+            for start in stopping.between(range(0, len(places), INFERENCE_BATCH)):
                 chosen = places[start : start + INFERENCE_BATCH]
                 store.put(split.rows[chosen], self._frozen.compute_filled_up(views.images(chosen, view)))
                 advance(len(chosen))

@@ -1,10 +1,13 @@
 """What is stale, and what was recorded."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import UserError
+
+TRIES, SECONDS_BETWEEN_TRIES = 60, 1.0
 
 
 class Stages:
@@ -12,11 +15,12 @@ class Stages:
 
     def __init__(self, root: Path = Path()) -> None:
         from dvc.exceptions import DvcException
+        from dvc.lock import LockError
         from dvc.repo import Repo
 
-        self._failure = DvcException
+        self._failure, self._blocked = DvcException, LockError
         try:
-            self._repo = Repo(str(root))
+            self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
             raise UserError(f"this is no DVC repository: {error}; run 'dvc init' at its root") from error
 
@@ -34,7 +38,15 @@ class Stages:
     def record(self, stage: str) -> None:
         """Record a stage that this process ran, as ``dvc repro`` would have."""
         with self._one_sentence(stage):
-            self._repo.commit(stage, force=True)
+            for tries_left in reversed(range(TRIES)):
+                try:
+                    self._repo.commit(stage, force=True)
+                except self._blocked:  # by a command that reads, such as 'dvc status'
+                    if not tries_left:
+                        raise
+                    time.sleep(SECONDS_BETWEEN_TRIES)
+                else:
+                    return
 
     @contextmanager
     def _one_sentence(self, stage: str) -> Iterator[None]:
