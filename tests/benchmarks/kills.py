@@ -163,8 +163,8 @@ class Copy:
     """One copy of the project, killed and started again until enough was killed."""
 
     def __init__(
-        self, name: str, project: Project, expected: dict[int, Left], seconds: dict[str, dict[str, float]], tally: Tally,
-        draw: random.Random, console: Console,
+        self, name: str, project: Project, expected: dict[int, Left], seconds: dict[str, dict[str, float]],
+        tally: Tally, draw: random.Random, console: Console,
     ) -> None:  # fmt: skip
         self._name, self._project, self._expected, self._seconds = name, project, expected, seconds
         self._tally, self._draw, self._console = tally, draw, console
