@@ -16,6 +16,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks import stopping
 from tasks.errors import UserError
+from tasks.files import naming_what_the_disk_refuses
 from tasks.params import load_params
 
 RAN = "ran"
@@ -47,7 +48,7 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
 def one_sentence() -> Iterator[None]:
     """Turn a user's mistake into one sentence and exit status 2; Ctrl-C and SIGTERM into one and 130 or 143."""
     try:
-        with stopping.by_sigterm():
+        with stopping.by_sigterm(), naming_what_the_disk_refuses():
             yield
     except UserError as error:
         typer.echo(f"thawline: {error}", err=True)

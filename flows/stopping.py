@@ -16,6 +16,7 @@ from prefect.states import Cancelled, Failed
 
 from tasks import exclusive, layout, stopping, versioning
 from tasks.errors import UserError
+from tasks.files import naming_what_the_disk_refuses
 
 Body = Callable[[], State[Any]]
 SECONDS_BETWEEN_TRIES = 1.0
@@ -30,7 +31,7 @@ def alone(flow: str, body: Body) -> State[Any]:
         body: submits the tasks and waits for them.
     """
     try:
-        with _alone_in_the_working_copy(f"flows.{flow}"):
+        with naming_what_the_disk_refuses(), _alone_in_the_working_copy(f"flows.{flow}"):
             return stoppable(body)
     except UserError as error:
         return Failed(message=str(error))
