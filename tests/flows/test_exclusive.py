@@ -5,9 +5,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import write_cells
@@ -22,11 +23,11 @@ SECONDS = 200
 class Running:
     """A command at work, in a process group of its own as in a terminal, and what it printed so far."""
 
-    def __init__(self, project: Project, *command: str, name: str) -> None:
+    def __init__(self, project: Project, *command: str, name: str, **environment: str) -> None:
         self._printed = project.root / f"{name}.txt"
         with self._printed.open("w") as output:
             self.process = subprocess.Popen(
-                command, cwd=project.root, env=project.environment(), stdout=output, stderr=output,
+                command, cwd=project.root, env=project.environment(**environment), stdout=output, stderr=output,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
 
@@ -43,6 +44,13 @@ class Running:
     def ends(self, seconds: float = SECONDS) -> int:
         """Wait for its end; return its exit status."""
         return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        """Kill it with every process that it started."""
+        with suppress(psutil.NoSuchProcess):
+            for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
+                process.kill()
+        self.process.wait()
 
     def press_ctrl_c(self) -> None:
         """Interrupt all processes of the terminal's foreground group, as a terminal does."""
