@@ -4,12 +4,14 @@ Only the fine-tunings run on nodes, as plain functions of Ray: Prefect and DVC s
 that a node needs no Prefect server, and DVC has one writer.
 """
 
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from tasks import stopping
 from tasks.errors import UserError
 from tasks.params import Params
 
-CLIENT, LOOPBACK = "ray://", "127.0.0.1"
+CLIENT, LOOPBACK = "ray://", {"127.0.0.1", "localhost", "[::1]"}
+CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - where 'ray start' says its address
 STORE_BYTES = 100 * 2**20  # of a local cluster's own store, which nothing large passes through
 RETRIES = 3  # of a strategy whose worker or node died
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER = 10.0, 180.0
@@ -70,10 +73,9 @@ class Cluster:
         except RayTaskError:
             raise
         except RayError as error:
-            reason = str(error).strip().splitlines()[0].rstrip(".")
             raise UserError(
-                f"{strategy}: its workers on the Ray cluster died {RETRIES + 1} times ({reason}): look at the nodes' "
-                "memory and at their /tmp/ray/session_latest/logs, and run the same command again"
+                f"{strategy}: its workers on the Ray cluster died {RETRIES + 1} times ({_short(error)}): look at the "
+                "nodes' memory and at their /tmp/ray/session_latest/logs, and run the same command again"
             ) from error
         if wrong:
             raise UserError(wrong)
@@ -90,35 +92,56 @@ def connected(params: Params, say: Say) -> Iterator[Cluster | None]:
     if not address:
         yield None
         return
+    if not find_spec("ray"):
+        raise UserError("params.yaml: run.ray needs Ray: pip install -e '.[ray]' -c constraints.txt")
+    with _sigterm_as_before():
+        _join(address)
+    import ray
+
     try:
-        import ray
-    except ImportError as error:
-        raise UserError("params.yaml: run.ray needs Ray: pip install -e '.[ray]' -c constraints.txt") from error
-    try:
-        with _sigterm_as_before():
-            _join(address)
         yield _looked_at(params, say)
     finally:
         ray.shutdown()
 
 
-def _join(address: str) -> None:
-    import ray
+def _join(asked: str) -> None:
+    """Connect this process to a cluster; of one that is only on the loopback interface, or local, stay on it.
 
+    Raises:
+        UserError: there is none, or it is made with other versions.
+    """
+    address = _started_here() if asked == "auto" else asked
     options: dict[str, Any] = {"logging_level": "error"}
     if address == "local":
-        options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES, "_node_ip_address": LOOPBACK}
-    elif address != "auto":
-        _knock(address)
+        options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    else:
+        _knock(asked, address)
+    if address.rpartition(":")[0] in {"", *LOOPBACK}:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray takes the machine's own address for it
+    import ray
+
     try:
         ray.init(address, **options)
     except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        reason = " ".join(str(error).split())[:300].rstrip(".")
-        raise UserError(f"{_named(address)} can't be joined ({reason}): {_cure(address)}") from error
+        raise UserError(f"{_named(asked)} can't be joined ({_short(error)}): {_cure(asked)}") from error
 
 
-def _knock(address: str) -> None:
-    """Ask for a connection once, for which Ray would ask for long.
+def _started_here() -> str:
+    """Return the address of the cluster that this machine belongs to, as Ray finds it.
+
+    Raises:
+        UserError: there is none.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address
+    try:
+        return CURRENT.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise UserError(f"{_named('auto')} is not there: {_cure('auto')}") from error
+
+
+def _knock(asked: str, address: str) -> None:
+    """Ask for a connection once, for which Ray would ask for minutes.
 
     Raises:
         UserError: there is none.
@@ -126,8 +149,12 @@ def _knock(address: str) -> None:
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), SECONDS_TO_CONNECT).close()
-    except OSError as error:
-        raise UserError(f"{_named(address)} can't be reached ({error}): {_cure(address)}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{_named(asked)} can't be reached at {address} ({error}): {_cure(asked)}") from error
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".")
 
 
 def _named(address: str) -> str:
@@ -139,10 +166,11 @@ def _cure(address: str) -> str:
         return "look at /tmp/ray/session_latest/logs, or leave run.ray out of params.yaml"
     if address.startswith(CLIENT):
         return "run 'ray start --head' there, or mend run.ray in params.yaml"
-    start = "ray start --head" if address == "auto" else f"ray start --address={address}"
+    of = "" if address == "auto" else f"={address}"
     return (
-        f"run '{start}' on this machine, which must belong to the cluster, or mend run.ray in params.yaml "
-        "(ray://HOST:10001 joins from any machine, local starts a cluster on this one)"
+        f"run 'ray start --head' on one machine and 'ray start --address{of or '=HOST:6379'}' on the others, this one "
+        "among them, or mend run.ray in params.yaml (ray://HOST:10001 joins from any machine, local starts a cluster "
+        "on this one)"
     )
 
 
