@@ -118,6 +118,7 @@ def _join(asked: str) -> None:
         _knock(asked, address)
     if address.rpartition(":")[0] in {"", *LOOPBACK}:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # else Ray takes the machine's own address for it
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # which would leave out lines that two strategies share
     import ray
 
     try:
@@ -202,7 +203,7 @@ def _looked_at(params: Params, say: Say) -> Cluster:
     if late:
         raise UserError(f"the node {asked[late[0]]} gave no answer within {SECONDS_TO_ANSWER:.0f} s: restart Ray there")
     seen = {asked[one]: ray.get(one) for one in answered}
-    _refuse_what_lacks(seen)
+    refuse_what_lacks(seen)
     for line in remarks({name: answer["facts"] for name, answer in seen.items()}, nodes.facts()):
         say(line)
     return cluster
@@ -228,8 +229,11 @@ def _fits(takes: Mapping[str, int], node: Mapping[str, Any]) -> bool:
     return all(node["Resources"].get(what, 0) >= many for what, many in takes.items())
 
 
-def _refuse_what_lacks(seen: Mapping[str, Mapping[str, Any]]) -> None:
+def refuse_what_lacks(seen: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise for nodes that can't work.
+
+    Args:
+        seen: what each node answered.
 
     Raises:
         UserError: names the first, what it lacks, and what to do.

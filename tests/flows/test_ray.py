@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from flows import cluster
+from flows import cluster, nodes
 from tasks.comparison.schema import Comparison
 from tasks.errors import UserError
 from tests.flows.project import STRATEGIES, Project, free_port, make_project
@@ -73,9 +74,9 @@ SAME = {
 }
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """A cluster of two nodes of a CPU each."""
+@contextmanager
+def two_nodes() -> Iterator[str]:
+    """Keep a cluster of two nodes of a CPU each running; yield its address."""
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # short: sockets lie in it
         nodes = subprocess.Popen(
             [sys.executable, "-c", NODES, folder], env=os.environ | ON_LOOPBACK, stdin=subprocess.PIPE,
@@ -83,9 +84,18 @@ def address() -> Iterator[str]:
         )  # fmt: skip
         assert nodes.stdin is not None
         assert nodes.stdout is not None
-        yield nodes.stdout.readline().strip()
-        nodes.stdin.close()
-        nodes.wait(60)
+        try:
+            yield nodes.stdout.readline().strip()
+        finally:
+            nodes.stdin.close()
+            nodes.wait(60)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of two nodes."""
+    with two_nodes() as found:
+        yield found
 
 
 def small(root: Path, cells: Path) -> Project:
@@ -93,6 +103,7 @@ def small(root: Path, cells: Path) -> Project:
     project = make_project(root, cells)
     params = project.params()
     params["strategies"] = STRATEGIES | {"scratch": STRATEGIES["scratch"] | {"epochs": 4}}
+    params["compare"]["robustness_images"] = 0
     project.write_params(params)
     loop, checkpoints = (root / "tasks/training" / name for name in ("loop.py", "checkpoints.py"))
     often = re.sub(r"(?m)^(SECONDS_BETWEEN_CHECKPOINTS|CHECKPOINT_PAUSE) = [\d.]+", r"\1 = 0.0", loop.read_text())
@@ -102,25 +113,24 @@ def small(root: Path, cells: Path) -> Project:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Project:
-    """A comparison made by one process."""
-    project = small(tmp_path_factory.mktemp("alone") / "clone", cells)
-    done = project.run(sys.executable, "-c", ONE_PROCESS)
+def both(tmp_path_factory: pytest.TempPathFactory, cells: Path, address: str) -> tuple[Project, Project]:
+    """A comparison by one process, and on two nodes, a worker killed in the middle of its training."""
+    one, spread = (small(tmp_path_factory.mktemp(name) / "clone", cells) for name in ("one", "spread"))
+    spread.write_params(spread.params() | {"run": {"ray": address}})
+    (spread.root / "dies_once").touch()
+    with subprocess.Popen([sys.executable, "-c", ONE_PROCESS], cwd=one.root, env=one.environment()) as other:
+        done = spread.run(sys.executable, "-m", "flows.compare")
+    assert other.returncode == 0
     assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    assert not (spread.root / "dies_once").exists()
+    assert "goes on after epoch 2 of" in done.stdout + done.stderr
+    return one, spread
 
 
 @pytest.fixture(scope="module")
-def spread(tmp_path_factory: pytest.TempPathFactory, cells: Path, address: str) -> Project:
-    """The same comparison on two nodes, the worker of one strategy killed in the middle of its training."""
-    project = small(tmp_path_factory.mktemp("spread") / "clone", cells)
-    project.write_params(project.params() | {"run": {"ray": address}})
-    (project.root / "dies_once").touch()
-    done = project.run(sys.executable, "-m", "flows.compare")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not (project.root / "dies_once").exists()
-    assert "goes on after epoch 2 of" in done.stdout + done.stderr
-    return project
+def spread(both: tuple[Project, Project]) -> Project:
+    """The one that was made on two nodes."""
+    return both[1]
 
 
 def runs_of(project: Project) -> list[tuple[str, str, str]]:
@@ -132,16 +142,15 @@ def runs_of(project: Project) -> list[tuple[str, str, str]]:
     return found
 
 
-def test_results_are_those_of_one_process(alone: Project, spread: Project) -> None:
+def test_results_are_those_of_one_process(both: tuple[Project, Project]) -> None:
     """Weights and the report's figures to the last bit, predictions for every image, and how often was trained."""
-    one, many = read_comparison(alone), read_comparison(spread)
+    one, many = (read_comparison(project) for project in both)
     for name in STRATEGIES:
         for file in ("model.safetensors", "predictions.parquet"):
-            assert (alone.root / f"data/runs/{name}" / file).read_bytes() == (
-                spread.root / f"data/runs/{name}" / file
-            ).read_bytes(), (name, file)
+            first, second = ((project.root / f"data/runs/{name}" / file).read_bytes() for project in both)
+            assert first == second, (name, file)
         assert table(one, name) == table(many, name)
-    tested = [pd.read_parquet(project.root / "data/reports/predictions.parquet") for project in (alone, spread)]
+    tested = [pd.read_parquet(project.root / "data/reports/predictions.parquet") for project in both]
     pd.testing.assert_frame_equal(*tested, check_exact=True)
 
 
@@ -189,14 +198,9 @@ def test_a_cancelled_flow_stops_the_work_on_nodes(spread: Project, address: str)
     assert runs_of(spread)[-1][1] == "KILLED"
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Params that ask for a cluster where nobody listens."""
-    return SimpleNamespace(run=SimpleNamespace(ray=f"127.0.0.1:{free_port()}"))
-
-
-def test_a_cluster_that_is_not_there_is_one_sentence(asked: Any) -> None:
+def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
     """It says which, and how to start one."""
+    asked: Any = SimpleNamespace(run=SimpleNamespace(ray=f"127.0.0.1:{free_port()}"))
     with pytest.raises(UserError, match=rf"{asked.run.ray}.*run 'ray start --head'"), cluster.connected(asked, print):
         pass
 
@@ -223,3 +227,11 @@ def test_another_processor_is_remarked_on() -> None:
     assert cluster.remarks({"a": HERE}, HERE) == []
     (said,) = cluster.remarks({"a": HERE, "b": HERE | {"machine": "x86_64 AVX512"}}, HERE)
     assert "AVX512" in said
+
+
+@pytest.mark.parametrize("answer", [nodes.look("/nowhere", {}, 1), {"kernel": "of another machine", "facts": HERE}])
+def test_a_node_that_cannot_work_is_named(answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that lacks the repository, or would write a database file of another machine."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(UserError, match=r"the node b (does not see /nowhere|is another machine.*'mlflow server')"):
+        cluster.refuse_what_lacks({"a": {"kernel": nodes.kernel(), "facts": HERE}, "b": answer})
