@@ -199,12 +199,13 @@ def _looked_at(params: Params, say: Say) -> Cluster:
         ): name
         for name, node in usable.items()
     }
+    here = nodes.facts()
     answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=SECONDS_TO_ANSWER)
     if late:
         raise UserError(f"the node {asked[late[0]]} gave no answer within {SECONDS_TO_ANSWER:.0f} s: restart Ray there")
     seen = {asked[one]: ray.get(one) for one in answered}
     refuse_what_lacks(seen)
-    for line in remarks({name: answer["facts"] for name, answer in seen.items()}, nodes.facts()):
+    for line in remarks({name: answer["facts"] for name, answer in seen.items()}, here):
         say(line)
     return cluster
 

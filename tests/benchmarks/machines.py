@@ -5,6 +5,7 @@
 
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ def main() -> None:
 @app.command()
 def ray(
     images: Annotated[int, typer.Option(help="Images a class.")] = 200,
-    epochs: Annotated[int, typer.Option(help="Epochs of each of four strategies.")] = 12,
+    epochs: Annotated[int, typer.Option(help="Epochs of each of four strategies.")] = 30,
 ) -> None:
     """Two nodes of one CPU each against one process of one thread."""
     with tempfile.TemporaryDirectory() as name, two_nodes() as address:
@@ -41,10 +42,10 @@ def ray(
         spread = Project(folder / "spread")
         shutil.copytree(one.root, spread.root)
         spread.write_params(spread.params() | {"run": {"ray": address}})
-        seconds = {"one process": timed(one), "two nodes": timed(spread)}
-        for place, took in seconds.items():
-            print(f"{place}: {took:.0f} s from the command to the verdict")
-        print(f"speed-up: {seconds['one process'] / seconds['two nodes']:.2f} (CPUs here: {os.cpu_count()})")
+        alone, shared = timed(one), timed(spread)
+        print(f"one process: {alone[0]:.0f} s, of which fine-tuning {alone[1]:.0f} s")
+        print(f"two nodes: {shared[0]:.0f} s, of which fine-tuning {shared[1]:.0f} s")
+        print(f"speed-up of fine-tuning: {alone[1] / shared[1]:.2f} on {os.cpu_count()} CPUs, whose load is {load()}")
         print(f"largest difference of {', '.join(METRICS)} on both splits: {difference(one, spread):g}")
         print(f"largest difference of a test prediction: {prediction_difference(one, spread):g}")
 
@@ -64,12 +65,22 @@ def prepared(folder: Path, images: int, epochs: int) -> Project:
     return project
 
 
-def timed(project: Project) -> float:
-    """Compare, and return the seconds that it took."""
+def timed(project: Project) -> tuple[float, float]:
+    """Compare, and return the seconds that it took, and those from the first fine-tuning's start to the last's end."""
     begun = time.monotonic()
     done = project.run(sys.executable, "-m", "flows.compare", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    return time.monotonic() - begun
+    seconds = time.monotonic() - begun
+    query = """SELECT MIN(start_time), MAX(end_time) FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
+               WHERE tags.key = 'thawline.identity'"""
+    with sqlite3.connect(project.root / "mlflow.db") as database:
+        first, last = database.execute(query).fetchone()
+    return seconds, (last - first) / 1000
+
+
+def load() -> str:
+    """Return the mean number of processes that wanted a CPU in the last minutes."""
+    return f"{os.getloadavg()[1]:.1f}"
 
 
 def difference(one: Project, other: Project) -> float:
