@@ -17,12 +17,13 @@ from typing import Any
 
 from flows import nodes
 from tasks import stopping
-from tasks.errors import UserError
+from tasks.errors import UserError, listed
 from tasks.params import Params
 
 CLIENT, LOOPBACK = "ray://", {"127.0.0.1", "localhost", "[::1]"}
 CURRENT = Path("/tmp/ray/ray_current_cluster")  # noqa: S108 - where 'ray start' says its address
 STORE_BYTES = 100 * 2**20  # of a local cluster's own store, which nothing large passes through
+A_LOOK = 0.01  # of a GPU, which Ray shows only to those that take some
 RETRIES = 3  # of a strategy whose worker or node died
 SECONDS_TO_CONNECT, SECONDS_TO_ANSWER = 10.0, 180.0
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_STOP, SECONDS_TO_DIE = 0.5, 6.0, 2.0
@@ -192,21 +193,27 @@ def _looked_at(params: Params, say: Say) -> Cluster:
     on_gpu = frozenset(name for name, own in params.strategies.items() if has_gpus and own.device != "cpu")
     cluster = Cluster(str(Path.cwd()), torch.get_num_threads(), on_gpu, nodes.settings())
     usable = _usable(cluster, list(params.strategies), alive)
-    say(f"the strategies are spread over {len(usable)} nodes of Ray: {', '.join(usable)}")
+    say(f"the strategies are spread over Ray's {listed(list(usable))}")
+    with_gpu = {name for name, node in usable.items() if on_gpu and _fits({"GPU": 1}, node)}
     asked = {
-        _remote(nodes.look, num_cpus=0, scheduling_strategy=_only_on(node["NodeID"])).remote(
-            cluster.root, cluster.environment, cluster.threads
-        ): name
+        _remote(
+            nodes.look, num_cpus=0, num_gpus=A_LOOK if name in with_gpu else 0,
+            scheduling_strategy=_only_on(node["NodeID"]),
+        ).remote(cluster.root, cluster.environment, cluster.threads): name
         for name, node in usable.items()
-    }
+    }  # fmt: skip
     here = nodes.facts()
     answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=SECONDS_TO_ANSWER)
     if late:
-        raise UserError(f"the node {asked[late[0]]} gave no answer within {SECONDS_TO_ANSWER:.0f} s: restart Ray there")
+        raise UserError(
+            f"the node {asked[late[0]]} gave no answer within {SECONDS_TO_ANSWER:.0f} s: wait until it is free, or "
+            "restart Ray there"
+        )
     seen = {asked[one]: ray.get(one) for one in answered}
     refuse_what_lacks(seen)
-    for line in remarks({name: answer["facts"] for name, answer in seen.items()}, here):
-        say(line)
+    for alike in (with_gpu, usable.keys() - with_gpu):
+        for line in remarks({name: seen[name]["facts"] for name in usable if name in alike}, here):
+            say(line)
     return cluster
 
 
@@ -255,27 +262,27 @@ def remarks(seen: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any]) -> l
     """Return in sentences what tells nodes from this process that may change the last digits of a result.
 
     Args:
-        seen: facts of each node.
+        seen: facts of nodes that do the same work.
         here: those of this process.
 
     Raises:
         UserError: nodes have other versions than this process, or train in another way than each other.
     """
-    first, others = next(iter(seen.items())), dict(seen)
-    for name, facts in others.items():
+    first = next(iter(seen), "")
+    for name, facts in seen.items():
         for what in sorted({**here["versions"], **facts["versions"]}):
             there, ours = (versions.get(what, "none") for versions in (facts["versions"], here["versions"]))
             if there != ours:
                 raise UserError(
                     f"the node {name} has {what} {there}, and this process {ours}: install the same environment there"
                 )
-        if facts["trains_on"] != first[1]["trains_on"]:
+        if facts["trains_on"] != seen[first]["trains_on"]:
             raise UserError(
-                f"the node {name} would train on {facts['trains_on']}, and the node {first[0]} on "
-                f"{first[1]['trains_on']}: set train.device and train.precision in params.yaml to what both have"
+                f"the node {name} would train on {facts['trains_on']}, and the node {first} on "
+                f"{seen[first]['trains_on']}: set train.device and train.precision in params.yaml to what both have"
             )
-    processors = {facts["machine"] for facts in (here, *seen.values())}
-    if len(processors) == 1:
+    processors = {f"{facts['machine']} ({facts['trains_on']})" for facts in (here, *seen.values())}
+    if not seen or len(processors) == 1:
         return []
     return [f"results may differ in their last digits by where they were made: {', '.join(sorted(processors))}"]
 

@@ -63,7 +63,7 @@ def look(root: str, environment: dict[str, str], threads: int) -> dict[str, Any]
         return seen | {"wrong": f"does not see {root}: mount the repository there at the same path"}
     except ImportError as error:
         return seen | {"wrong": f"lacks the package {error.name}: install the same environment there"}
-    if not tracking.is_reached():
+    if not tracking.is_file() and not tracking.is_reached():
         address = tracking.shown_uri()
         wrong = f"does not reach MLflow's store {address}: set MLFLOW_TRACKING_URI to an address that all nodes reach"
         return seen | {"wrong": wrong}
