@@ -20,6 +20,7 @@ from flows.cluster import Cluster, connected
 from flows.running import RAN
 from tasks import stopping
 from tasks.errors import UnavailableError, UserError
+from tasks.files import naming_what_the_disk_refuses
 from tasks.params import SharedParams, load_params
 from tasks.steps.repeats import Repeat, repeats
 from tasks.versioning import Stages
@@ -38,7 +39,8 @@ def link(
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
                 stopping.check()
-                return function(*args, **kwargs)
+                with naming_what_the_disk_refuses():
+                    return function(*args, **kwargs)
             except stopping.StoppedError:
                 return Cancelled(message="stopped")
             except UserError as error:

@@ -1,5 +1,6 @@
 """From a flow's tasks to its final state, and from that to the exit status of a command."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,11 +9,14 @@ import typer
 from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks import stopping
 from tasks.errors import UserError
+from tasks.files import naming_what_the_disk_refuses
 from tasks.params import load_params
 
 RAN = "ran"
@@ -44,7 +48,7 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
 def one_sentence() -> Iterator[None]:
     """Turn a user's mistake into one sentence and exit status 2; Ctrl-C and SIGTERM into one and 130 or 143."""
     try:
-        with stopping.by_sigterm():
+        with stopping.by_sigterm(), naming_what_the_disk_refuses():
             yield
     except UserError as error:
         typer.echo(f"thawline: {error}", err=True)
@@ -57,6 +61,17 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(error.status) from error
 
 
+def start_temporary_server() -> None:
+    """Start Prefect's temporary server, where no other is named, so that Ctrl-C does not end it before the flow."""
+    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server's process inherits
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
     """Run a flow in this process, for one strategy or for all; exit with status 2 and one sentence if it fails."""
     with one_sentence():
@@ -64,6 +79,7 @@ def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) ->
         if strategy is not None:
             params.strategy(strategy)
             parameters["strategy"] = strategy
+        start_temporary_server()
         returned: Any = flow(**parameters, return_state=True)
         state: State[Any] = returned
     say(state, str(state.message))

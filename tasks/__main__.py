@@ -9,6 +9,7 @@ import typer
 
 from tasks import exclusive, stopping
 from tasks.errors import UserError
+from tasks.files import naming_what_the_disk_refuses
 
 app = typer.Typer(
     add_completion=False,
@@ -119,7 +120,7 @@ def schema() -> None:
 def main() -> None:
     """Run a step; a user's mistake is one sentence and exit status 2, a signal one and 128 more than its number."""
     try:
-        with stopping.by_signals():
+        with stopping.by_signals(), naming_what_the_disk_refuses():
             app()
     except UserError as error:
         typer.echo(f"thawline: {error}", err=True)

@@ -115,6 +115,14 @@ def stage(name: str, say: Say) -> Iterator[bool]:
         write_json(done, asked)
 
 
+def waited_too_long(who: str) -> UserError:
+    """Return what is raised where somebody was at work for longer than is waited."""
+    return UserError(
+        f"{who} is at work here, and was waited for {seconds_to_wait():.0f} s: run the same command again when it has "
+        f"ended, or set {LIMIT} to more seconds"
+    )
+
+
 def _acquire(lock: FileLock, record: Path, say: Say) -> bool:
     until, waited = time.monotonic() + seconds_to_wait(), False
     while True:
@@ -123,10 +131,7 @@ def _acquire(lock: FileLock, record: Path, say: Say) -> bool:
         except Timeout:
             stopping.check()
             if time.monotonic() >= until:
-                raise UserError(
-                    f"{_holder(record)} is at work here, and was waited for {seconds_to_wait():.0f} s: run the same "
-                    f"command again when it has ended, or set {LIMIT} to more seconds"
-                ) from None
+                raise waited_too_long(_holder(record)) from None
             if not waited:
                 say(f"waits for {_holder(record)}")
             waited = True

@@ -1,9 +1,11 @@
 """Files that are whole or absent, and the digests that identify them."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,9 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tasks.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+AGAIN = "and run the same command again; finished work was kept"
 
 
 @contextmanager
@@ -24,11 +30,12 @@ def replacing(target: Path) -> Iterator[Path]:
     ``target`` is untouched.
 
     Raises:
-        UserError: the disk, or the user's quota of it, is full.
+        UserError: the disk, or the user's quota of it, is full, or the folder may not be written.
     """
-    with naming_a_full_disk(target):
+    with naming_what_the_disk_refuses(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _remove_what_the_dead_left(target)
+        scratch = Path(tempfile.mkdtemp(prefix=f"{_scratch(target)}{os.getpid()}.", dir=target.parent))
         temporary = scratch / target.name
         try:
             yield temporary
@@ -39,21 +46,37 @@ def replacing(target: Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _scratch(target: Path) -> str:
+    """Return how the names of this machine's temporary folders for a target begin; its process's number follows."""
+    return f".{target.name}.{platform.node()}-"
+
+
+def _remove_what_the_dead_left(target: Path) -> None:
+    for left in target.parent.glob(f"{glob.escape(_scratch(target))}*"):
+        number = left.name.removeprefix(_scratch(target)).split(".")[0]
+        if number.isdigit() and not psutil.pid_exists(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 @contextmanager
-def naming_a_full_disk(target: Path) -> Iterator[None]:
-    """Turn a full disk into a sentence.
+def naming_what_the_disk_refuses(target: Path | None = None) -> Iterator[None]:
+    """Turn a full disk, and a file that may not be read or written, into a sentence.
+
+    Args:
+        target: what the block writes; None: whatever the error names.
 
     Raises:
-        UserError: the disk, or the user's quota of it, is full.
+        UserError: the disk, or the user's quota of it, is full, or a file may not be read or written.
     """
     try:
         yield
     except OSError as error:
+        where = target or error.filename or "a file"
         if is_full_disk(error):
-            raise UserError(
-                f"no space left while writing {target}: free some disk space and run the same command again; "
-                "finished work was kept"
-            ) from error
+            raise UserError(f"no space left while writing {where}: free some disk space {AGAIN}") from error
+        if error.errno in _REFUSED:
+            refused = error.filename or where
+            raise UserError(f"{error.strerror}: {refused}: let this user write there {AGAIN}") from error
         raise
 
 

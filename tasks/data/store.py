@@ -22,7 +22,7 @@ import numpy as np
 
 from tasks.data.reading import Pixels, ReadImage, is_deep_mode
 from tasks.errors import UserError
-from tasks.files import naming_a_full_disk, replacing
+from tasks.files import naming_what_the_disk_refuses, replacing
 
 VERSION = 1  # of what decoding makes of a file
 INDEX_SUFFIX = ".jsonl"
@@ -113,7 +113,7 @@ def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
     Raises:
         UserError: the disk is full, here or in the block.
     """
-    with naming_a_full_disk(pixels), closing(Writer(pixels, rows, made)) as writer:
+    with naming_what_the_disk_refuses(pixels), closing(Writer(pixels, rows, made)) as writer:
         yield writer
     head, *lines = index_of(pixels).read_text(encoding="utf-8").splitlines()
     lines.sort(key=lambda line: int(json.loads(line)["row"]))

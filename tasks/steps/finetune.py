@@ -184,7 +184,8 @@ def _write_outputs(
 
     repeated = layout.repeats(attempt.strategy)
     if attempt.repeat == FIRST:
-        shutil.rmtree(repeated, ignore_errors=True)
+        if repeated.is_dir():
+            shutil.rmtree(repeated)
         repeated.mkdir(parents=True)
     table = predictions.table(attempt.strategy, data.rows("val"), probabilities, data.classes, attempt.repeat.name)
     manifest.write_table(table, predictions.PREDICTIONS, output("predictions.parquet"))

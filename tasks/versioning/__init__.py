@@ -1,13 +1,14 @@
 """DVC and git: what is stale, what was recorded, and older revisions. The only importer of DVC."""
 
 from tasks.versioning.clones import changed_code, clone
-from tasks.versioning.door import kept_shut
+from tasks.versioning.door import DvcAtWorkError, kept_shut
 from tasks.versioning.identity import data_digest
 from tasks.versioning.revisions import commit_of, digest_at, fetch, git_revision, must_stay
 from tasks.versioning.stages import Stages
 from tasks.versioning.updates import commit, push, update
 
 __all__ = [
+    "DvcAtWorkError",
     "Stages",
     "changed_code",
     "clone",

@@ -1,4 +1,4 @@
-"""DVC's own door, kept shut while a flow works: ``dvc repro`` is refused at once, and a flow waits for it.
+"""DVC's own door, kept shut while a flow works: ``dvc repro`` is refused at once, and a flow asks for it to end.
 
 DVC marks what its commands read and write in ``.dvc/tmp/rwlock``, with their process; what it calls a blocker is a
 process that is there. A flow marks that it reads all data, so that nothing may write them, and ``dvc status`` works.
@@ -7,32 +7,31 @@ process that is there. A flow marks that it reads all data, so that nothing may 
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tasks import layout, stopping
+from tasks import layout
 from tasks.errors import UserError
 
 MARKS = "rwlock"
-SECONDS_BETWEEN_TRIES = 1.0
 CLOCKS_DIFFER = 5.0  # seconds, of a process's start and a file's time at most
 
 
+class DvcAtWorkError(UserError):
+    """A command of DVC writes data here."""
+
+
 @contextmanager
-def kept_shut(say: Callable[[str], None], seconds: float) -> Iterator[None]:
+def kept_shut() -> Iterator[None]:
     """Let no command of DVC write data for as long as the block runs; this process may.
 
-    Args:
-        say: takes the line that says what is waited for.
-        seconds: how long a command of DVC that is at work is waited for.
-
     Raises:
-        UserError: it took longer, or this is no DVC repository.
+        DvcAtWorkError: one does.
+        UserError: this is no DVC repository.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
@@ -45,25 +44,13 @@ def kept_shut(say: Callable[[str], None], seconds: float) -> Iterator[None]:
         raise UserError(f"this is no DVC repository: {error}; run 'dvc init' at its root") from error
     hardlink = repo.config["core"].get("hardlink_lock", False)
     data = [str(Path(repo.root_dir, layout.RUNS.parts[0]))]
-    until, has_said = time.monotonic() + seconds, False
     with repo, ExitStack() as shut:
-        while True:
-            try:
-                forget_the_dead(Path(repo.tmp_dir), hardlink=hardlink)
-                with repo.lock:  # which DVC holds wherever it has no marks
-                    shut.enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), data, [], hardlink))
-                break
-            except LockError as error:
-                stopping.check()
-                if time.monotonic() >= until:
-                    raise UserError(
-                        f"DVC is at work here, and was waited for {seconds:.0f} s: run the same command again when it "
-                        f"has ended ({' '.join(str(error).split())[:200]})"
-                    ) from error
-                if not has_said:
-                    say(f"waits for DVC{_blockers(Path(repo.tmp_dir))}")
-                has_said = True
-                time.sleep(SECONDS_BETWEEN_TRIES)
+        try:
+            forget_the_dead(Path(repo.tmp_dir), hardlink=hardlink)
+            with repo.lock:  # which DVC holds wherever it has no marks
+                shut.enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), data, [], hardlink))
+        except LockError as error:
+            raise DvcAtWorkError(f"DVC{_blockers(Path(repo.tmp_dir))}") from error
         yield
 
 

@@ -181,9 +181,10 @@ def test_prefect_understands_the_automations() -> None:
     assert not any(hasattr(action, "block_document_id") for automation in alone for action in automation.actions)
 
 
-def test_a_run_that_ended_is_not_cancelled() -> None:
-    """However a retraining ends, the automation that cancels what runs too long has heard of it."""
-    cancels = next(a for a in read(ROOT / "deploy/automations.yaml") if a.actions[0].type == "cancel-flow-run")
+@pytest.mark.parametrize("does", ["cancel-flow-run", "change-flow-run-state"])
+def test_a_run_that_ended_stays_as_it_ended(does: str) -> None:
+    """However a retraining ends, the automations that end what runs too long, or is dead, have heard of it."""
+    (watching,) = (a for a in read(ROOT / "deploy/automations.yaml") if a.actions[0].type == does)
     ends = {"Completed", "Skipped", "Failed", "Crashed", "Cancelled", "TimedOut"}
     ends |= {outcome.capitalize() for outcome in get_args(Outcome)}
-    assert {f"prefect.flow-run.{end}" for end in ends} <= cancels.trigger.expect
+    assert {f"prefect.flow-run.{end}" for end in ends} <= watching.trigger.expect

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,17 @@ try:
 except UserError as error:
     print(error)
     sys.exit(2)
+"""
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from tasks.files import replacing
+
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    os._exit(9)
 """
 
 
@@ -106,6 +118,19 @@ def test_failing_block_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> No
     assert [path.name for path in target.iterdir()] == ["kept"]
 
 
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    """And what another process that lives is writing stays."""
+    target = tmp_path / "model.bin"
+    subprocess.run([sys.executable, "-c", DIES, str(target)], cwd=ROOT, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    with replacing(target) as mine:
+        mine.write_bytes(b"mine")
+        write_bytes(target, b"another's")
+        assert mine.exists()
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.read_bytes() == b"mine"
+
+
 def test_block_that_writes_nothing_keeps_the_old_file(tmp_path: Path) -> None:
     """A block that made no file fails, rather than removing the old one."""
     target = tmp_path / "file"
@@ -140,10 +165,18 @@ def test_disk_too_full_for_a_folder_is_named(tmp_path: Path, monkeypatch: pytest
         write_bytes(tmp_path / "file", b"content")
 
 
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_what_may_not_be_written_is_named(tmp_path: Path, number: int) -> None:
+    """The sentence has the reason and the path."""
+    sentence = rf"^{os.strerror(number)}: /locked/file: let this user write there"
+    with pytest.raises(UserError, match=sentence), replacing(tmp_path / "model.bin"):
+        raise OSError(number, os.strerror(number), "/locked/file")
+
+
 def test_other_failures_are_not_called_a_full_disk(tmp_path: Path) -> None:
     """An unrelated error of the operating system keeps its own name."""
-    with pytest.raises(PermissionError), replacing(tmp_path / "file"):
-        raise PermissionError(errno.EACCES, "no")
+    with pytest.raises(IsADirectoryError), replacing(tmp_path / "file"):
+        raise IsADirectoryError(errno.EISDIR, "no")
 
 
 @given(PLAIN)

@@ -1,0 +1,146 @@
+"""One run at a time on one working copy: who comes second waits or is refused, and a run that is stopped goes on."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import write_cells
+from tests.flows.project import Project, make_project
+from tests.flows.test_served import wait_for
+
+EPOCHS = 300  # of a training that takes long enough to be stopped
+COMPARE = (sys.executable, "-m", "flows.compare")
+SECONDS = 200
+
+
+class Running:
+    """A command at work, in a process group of its own as in a terminal, and what it printed so far."""
+
+    def __init__(self, project: Project, *command: str, name: str) -> None:
+        self._printed = project.root / f"{name}.txt"
+        with self._printed.open("w") as output:
+            self.process = subprocess.Popen(
+                command, cwd=project.root, env=project.environment(), stdout=output, stderr=output,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def printed(self) -> str:
+        """Everything so far."""
+        return self._printed.read_text()
+
+    def wait_for(self, words: str) -> None:
+        """Wait until it says something."""
+        wait_for(lambda: words in self.printed or self.process.poll() is not None, SECONDS)
+        assert words in self.printed, self.printed
+
+    def ends(self, seconds: float = SECONDS) -> int:
+        """Wait for its end; return its exit status."""
+        return self.process.wait(seconds)
+
+    def press_ctrl_c(self) -> None:
+        """Interrupt all processes of the terminal's foreground group, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with one strategy."""
+    folder = tmp_path_factory.mktemp("exclusive")
+    project = make_project(folder / "clone", write_cells(folder / "photos", 12), {"patience": EPOCHS})
+    _set_epochs(project, 1)
+    return project
+
+
+@pytest.fixture(scope="module")
+def second(project: Project) -> str:
+    """What a flow printed that was started while ``dvc repro`` made everything, stage by stage."""
+    dvc = Running(project, "dvc", "repro", name="dvc")
+    dvc.wait_for("Running stage 'prepare'")
+    flow = Running(project, *COMPARE, name="second")
+    flow.wait_for("waits for")
+    assert dvc.process.poll() is None, "DVC was done before the flow came"
+    assert dvc.ends() == 0, dvc.printed
+    assert flow.ends() == 0, flow.printed
+    return flow.printed
+
+
+def test_a_flow_waits_for_dvc_and_finds_everything_done(second: str) -> None:
+    """It says for whom it waits, holds up no stage of it, and has nothing left to do."""
+    assert "waits for DVC" in second or "waits for 'python -m tasks" in second
+    assert "everything was up to date" in second
+
+
+@pytest.fixture(scope="module")
+def stopped(project: Project, second: str) -> Running:
+    """A flow in whose training somebody pressed Ctrl-C, after ``dvc repro`` was tried beside it."""
+    _set_epochs(project, EPOCHS)
+    flow = Running(project, *COMPARE, name="stopped")
+    flow.wait_for("epoch 1/")
+    refused = project.run("dvc", "repro")
+    assert refused.returncode != 0
+    assert str(flow.process.pid) in refused.stderr, refused.stderr
+    assert project.run("dvc", "status").returncode == 0
+    assert flow.process.poll() is None, "the flow was done before Ctrl-C"
+    flow.press_ctrl_c()
+    return flow
+
+
+def test_ctrl_c_stops_a_training_and_leaves_all_in_order(project: Project, stopped: Running) -> None:
+    """The command ends within 10 seconds with one sentence, its run is KILLED, and nothing is held."""
+    assert stopped.ends(10) == 130, stopped.printed
+    assert "thawline: stopped; the same command goes on" in stopped.printed
+    assert "Traceback" not in stopped.printed
+    assert _statuses(project) == ["FINISHED", "FINISHED", "KILLED"]
+    assert project.run("dvc", "status").returncode == 0
+
+
+def test_what_was_stopped_goes_on(project: Project, stopped: Running) -> None:
+    """By the other door, too: not from its beginning."""
+    done = project.run("dvc", "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goes on after epoch" in done.stdout + done.stderr
+    assert "RUNNING" not in _statuses(project)
+
+
+def _set_epochs(project: Project, epochs: int) -> None:
+    params = project.params()
+    params["strategies"] = {"scratch": params["strategies"].pop("scratch") | {"epochs": epochs}}
+    project.write_params(params)
+
+
+def _statuses(project: Project) -> list[str]:
+    with closing(sqlite3.connect(project.root / "mlflow.db")) as database:
+        return [status for (status,) in database.execute("SELECT status FROM runs ORDER BY start_time")]
+
+
+def test_a_second_run_that_may_not_wait_says_who_is_at_work(project: Project, tmp_path: Path) -> None:
+    """THAWLINE_WAIT=0: one sentence, and exit status 2."""
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path / "held")], cwd=project.root, env=project.environment()
+    )
+    try:
+        wait_for((tmp_path / "held").exists, 60)
+        refused = project.run(sys.executable, "-m", "tasks", "compare", THAWLINE_WAIT="0")
+    finally:
+        held.kill()
+        held.wait()
+    assert refused.returncode == 2
+    assert f"'somebody else' (process {held.pid}" in refused.stderr
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from tasks import exclusive
+
+with exclusive.working_copy("somebody else", print):
+    Path(sys.argv[1]).touch()
+    time.sleep(600)
+"""
