@@ -4,7 +4,7 @@ Only names, paths and small frozen dataclasses pass between tasks. A user's mist
 sentence, without a traceback.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -14,7 +14,9 @@ from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.cluster import Cluster, connected
 from flows.running import RAN
 from tasks import stopping
 from tasks.errors import UnavailableError, UserError
@@ -174,6 +176,68 @@ def submit_fine_tunings(
     return submitted
 
 
+@link("fine-tune on a node", task_run_name="fine-tune {strategy} on a node")
+def fine_tune_on_node(strategy: str, cluster: Cluster) -> State[Any]:
+    """Adapt, fine-tune and evaluate on a node of a cluster, as often as the params ask."""
+    cluster.fine_tune(strategy)
+    return _done(True)
+
+
+@link("record", task_run_name="record {strategy}")
+def record_strategy(strategy: str) -> State[Any]:
+    """Record the stage of a strategy that a node has fine-tuned."""
+    from tasks.steps import finetune
+
+    finetune.clean_up(strategy)
+    Stages().record(f"finetune@{strategy}")
+    return _done(True)
+
+
+def submit_to_nodes(
+    strategies: Sequence[str], cluster: Cluster, *, force: bool, after: PrefectFuture[Any]
+) -> tuple[list[PrefectFuture[Any]], list[PrefectFuture[Any]]]:
+    """Fine-tune by all strategies at once on the nodes of a cluster, and record them, in their order, at the end.
+
+    Returns:
+        all task runs, and those that what follows has to wait for.
+    """
+    after.wait()
+    if not after.state.is_completed():
+        return [], [after]
+    stale = [strategy for strategy in strategies if must_run(f"finetune@{strategy}", force=force)]
+    if not stale:
+        return [], [after]
+    tuned: dict[str, PrefectFuture[Any]] = {}
+    side_by_side: ThreadPoolTaskRunner[Any]
+    with ThreadPoolTaskRunner(max_workers=len(stale)) as side_by_side:
+        try:
+            for strategy in stale:
+                tuned[strategy] = side_by_side.submit(fine_tune_on_node, {"strategy": strategy, "cluster": cluster})
+            for future in tuned.values():
+                future.wait()
+        except BaseException:
+            stopping.ask()  # before the threads are waited for
+            raise
+    recorded = [record_strategy.submit(strategy, wait_for=[future]) for strategy, future in tuned.items()]
+    for future in recorded:
+        future.wait()
+    return [*tuned.values(), *recorded], recorded
+
+
+def submit_all_fine_tunings(
+    strategies: Sequence[str], shared: SharedParams, cluster: Cluster | None, *, force: bool, after: PrefectFuture[Any]
+) -> tuple[list[PrefectFuture[Any]], list[PrefectFuture[Any]]]:
+    """Submit the fine-tunings of strategies: to a cluster, or else to this process, one after the other.
+
+    Returns:
+        all task runs, and those that what follows has to wait for.
+    """
+    if cluster:
+        return submit_to_nodes(strategies, cluster, force=force, after=after)
+    tuned = [submit_fine_tunings(strategy, shared, force=force, after=after) for strategy in strategies]
+    return [future for own in tuned for future in own], [own[-1] for own in tuned]
+
+
 @link("compare")
 def compare_strategies(force: bool, only: str = "", promote: bool = True) -> State[Any]:
     """Read the test split, order the strategies, and show the result.
@@ -208,15 +272,13 @@ def submit_strategies(force: bool, only: str = "", *, promote: bool = True) -> l
         promote: make the winner the champion; otherwise it becomes the challenger.
     """
     params = load_params()
-    data = version_data.submit(force)
-    backbone = retrieve_backbone.submit(force, wait_for=[data])
-    probed = probe_data.submit(force, wait_for=[backbone])
-    raced = probed if only else race_strategies.submit(force, wait_for=[probed])
-    tuned: list[PrefectFuture[Any]] = []
-    evaluated = []
-    for strategy in [only] if only else params.strategies:
-        tuned += submit_fine_tunings(strategy, params.train, force=force, after=raced)
-        evaluated.append(tuned[-1])
+    strategies = [only] if only else list(params.strategies)
+    with connected(params, get_run_logger().info) as cluster:
+        data = version_data.submit(force)
+        backbone = retrieve_backbone.submit(force, wait_for=[data])
+        probed = probe_data.submit(force, wait_for=[backbone])
+        raced = probed if only else race_strategies.submit(force, wait_for=[probed])
+        tuned, evaluated = submit_all_fine_tunings(strategies, params.train, cluster, force=force, after=raced)
     compared = compare_strategies.submit(force, only, promote, wait_for=evaluated)
     return list(dict.fromkeys([data, backbone, probed, raced, *tuned, compared]))
 

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 
-from flows.chain import race_strategies, retrieve_backbone, submit_fine_tunings, version_data
+from flows.chain import race_strategies, retrieve_backbone, submit_all_fine_tunings, version_data
+from flows.cluster import connected
 from flows.running import one_at_a_time, outcome, run
 from flows.stopping import alone
 from tasks.params import load_params
@@ -26,10 +28,11 @@ def finetune(strategy: str, force: bool = False) -> State[Any]:
 def _finetune(strategy: str, *, force: bool) -> State[Any]:
     params = load_params()
     params.strategy(strategy)
-    data = version_data.submit(force)
-    backbone = retrieve_backbone.submit(force, wait_for=[data])
-    raced = race_strategies.submit(force, wait_for=[backbone])
-    tuned = submit_fine_tunings(strategy, params.train, force=force, after=raced)
+    with connected(params, get_run_logger().info) as cluster:
+        data = version_data.submit(force)
+        backbone = retrieve_backbone.submit(force, wait_for=[data])
+        raced = race_strategies.submit(force, wait_for=[backbone])
+        tuned, _ = submit_all_fine_tunings([strategy], params.train, cluster, force=force, after=raced)
     return outcome([data, backbone, raced, *tuned])
 
 

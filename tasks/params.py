@@ -23,6 +23,7 @@ from tasks import layout
 from tasks.errors import UserError, nearest
 
 PRETRAINING_RATE = re.compile(r"pretraining\s*(?:/\s*(?P<divisor>\d+(?:\.\d+)?))?")
+RAY_ADDRESS = re.compile(r"(ray://)?([\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -664,6 +665,31 @@ class RetrainParams(_Section):
     commit: bool = False
 
 
+class RunParams(_Section):
+    """Where the strategies are trained, which changes no result and makes nothing stale.
+
+    Attributes:
+        ray: a Ray cluster: ``auto``, the one that this machine belongs to; ``HOST:6379``, the same by its address;
+            ``ray://HOST:10001``, one that this machine need not belong to; ``local``, one that is started on this
+            machine for the run. None: in this process, one after the other.
+    """
+
+    ray: str | None = None
+
+    @field_validator("ray")
+    @classmethod
+    def _is_an_address(cls, address: str | None) -> str | None:
+        if address is None or address in {"auto", "local"}:
+            return address
+        found = RAY_ADDRESS.fullmatch(address)
+        if not found or not 0 < int(found["port"]) < 65536:
+            raise ValueError(
+                f"'{address}' is no Ray cluster: write auto, local, an address such as 10.0.0.1:6379, or "
+                "ray://10.0.0.1:10001"
+            )
+        return address
+
+
 class Params(_Section):
     """All of ``params.yaml``."""
 
@@ -674,6 +700,7 @@ class Params(_Section):
     train: SharedParams = SharedParams()
     compare: CompareParams = CompareParams()
     retrain: RetrainParams = RetrainParams()
+    run: RunParams = RunParams()
     strategies: dict[str, StrategyParams] = Field(min_length=1)
 
     def strategy(self, name: str) -> StrategyParams:

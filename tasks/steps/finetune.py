@@ -33,12 +33,17 @@ TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
 
 
 def finetune(strategy: str) -> None:
-    """Run one strategy end to end: adapt the network, train it, evaluate it on the validation split; then repeat it."""
+    """Run one strategy end to end, and remove what only an attempt that is killed needs."""
+    fine_tunings(strategy)
+    clean_up(strategy)
+
+
+def fine_tunings(strategy: str) -> None:
+    """Adapt the network to one strategy, train it, evaluate it on the validation split; then repeat it."""
     for repeat in repeats(load_params(layout.PARAMS).train):
         attempt = adapt(strategy, repeat)
         train(attempt)
         evaluate(attempt)
-    clean_up(strategy)
 
 
 @dataclass(frozen=True)

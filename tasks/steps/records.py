@@ -17,6 +17,7 @@ from tasks.steps.prepared import PreparedData
 
 # Names the revision of the images as the user did, where ``data.rev`` has its commit.
 DATA_REV = "THAWLINE_DATA_REV"
+NODE = "THAWLINE_NODE"  # names the machine of a cluster that this process works on
 LONGEST_NAME = 180
 # Packages that results depend on, by the name that they are imported by where it is another one.
 PACKAGES = {
@@ -67,15 +68,21 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
     params = load_params(layout.PARAMS)
     found = {
         "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
-        "thawline.params_digest": digest_of(params.model_dump(mode="json"))[:16],
+        "thawline.params_digest": params_digest(params)[:16],
         "thawline.weights_sha256": data.record.sha256,
         "thawline.data_digest": versioning.data_digest(params.data),
         "thawline.data_rev": os.environ.get(DATA_REV) or params.data.rev,
         "thawline.identity": identity,
         "thawline.strategy": stage if identity else "",
+        "thawline.node": os.environ.get(NODE, ""),
         "mlflow.source.git.commit": versioning.git_revision(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def params_digest(params: Params) -> str:
+    """Return a digest of all params that a result can depend on."""
+    return digest_of(params.model_dump(mode="json", exclude={"run"}))
 
 
 def made_with(params: Params) -> MadeWith:
@@ -84,7 +91,7 @@ def made_with(params: Params) -> MadeWith:
     return MadeWith(
         commit=versioning.git_revision(),
         code_sha256=digest_of_tree(Path(__file__).parents[1], "*.py"),
-        params_digest=digest_of(params.model_dump(mode="json")),
+        params_digest=params_digest(params),
         params=layout.PARAMS.read_text(encoding="utf-8"),
         python=platform.python_version(),
         machine=f"{platform.system()} {platform.machine()}, CPU threads: {torch.get_num_threads()}{gpu}",

@@ -27,7 +27,16 @@ from tasks.errors import UserError
 from tasks.files import read_json, write_json
 from tasks.tracking.outages import without_patience
 from tasks.tracking.rows import history
-from tasks.tracking.store import absolute_uri, client, experiment_id, run_address, shown_uri, stored
+from tasks.tracking.store import (
+    absolute_uri,
+    client,
+    experiment_id,
+    is_file,
+    is_reached,
+    run_address,
+    shown_uri,
+    stored,
+)
 
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
@@ -35,7 +44,8 @@ ATTEMPT_TAG = "thawline.attempt"
 
 __all__ = [
     "DataIdentity", "abandon", "abandon_started", "absolute_uri", "adopt", "experiment_id", "finish", "history",
-    "log_curves", "log_files", "log_metrics", "log_model", "run_address", "set_tags", "shown_uri", "start_run",
+    "is_file", "is_reached", "log_curves", "log_files", "log_metrics", "log_model", "run_address", "set_tags",
+    "shown_uri", "start_run",
 ]  # fmt: skip
 
 

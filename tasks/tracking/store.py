@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import UserError
 from tasks.tracking.credentials import hidden, separated, without_user
-from tasks.tracking.outages import is_outage, patience, said_while_waiting
+from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
 
 EXPERIMENT = "thawline"
 EMBEDDED_STORE = "sqlite:///mlflow.db"
@@ -99,6 +99,21 @@ def experiment_name() -> str:
 def model_name() -> str:
     """Return the name of the registered model: the experiment's, without what only experiments may be called."""
     return re.sub(r"[/:]", "-", experiment_name())
+
+
+def is_file() -> bool:
+    """Return whether the store is a database in a file, which only processes of one machine can share."""
+    return _uri().startswith("sqlite:")
+
+
+def is_reached() -> bool:
+    """Return whether the store answers this process, which asks once."""
+    try:
+        with without_patience():
+            experiment_id()
+    except UserError:
+        return False
+    return True
 
 
 def run_address(experiment: str, run_id: str) -> str:

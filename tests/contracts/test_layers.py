@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("data", "backbones", "strategies", "training", "evaluation", "serving", "comparison")
 HOUSE = ("tasks", "flows")
 # What is kept out of everything but the modules named.
-KEPT = {"prefect": ("flows",), "mlflow": ("tasks.tracking",), "dvc": ("tasks.versioning",)}
+KEPT = {"prefect": ("flows",), "mlflow": ("tasks.tracking",), "dvc": ("tasks.versioning",), "ray": ("flows",)}
 OUT_OF_ROOMS = ("tasks.steps", "tasks.tracking", "tasks.versioning", "flows")
 
 

@@ -375,3 +375,12 @@ def test_repeats_are_the_same_for_every_strategy(tmp_path: Path) -> None:
     for key, value in {"seeds": 2, "shares": [0.5], "budget": "1m"}.items():
         source = written(tmp_path, strategies={"probe": {"train": "head", key: value}})
         assert f"'strategies.probe.{key}' is not a known key" in refusal(source)
+
+
+def test_a_cluster_is_named_by_its_address(tmp_path: Path) -> None:
+    """In any of Ray's ways; nothing else is taken for one, and the default is none."""
+    assert load_params(written(tmp_path)).run.ray is None
+    for address in ("auto", "local", "10.0.0.1:6379", "gpu-box.example:6379", "[fe80::1]:6379", "ray://head:10001"):
+        assert load_params(written(tmp_path, run={"ray": address})).run.ray == address
+    for wrong in ("head", "http://head:8265", "head:99999", "ray://head", "10.0.0.1:6379/x", True):
+        assert "'run.ray'" in refusal(written(tmp_path, run={"ray": wrong}))
