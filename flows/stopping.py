@@ -56,6 +56,8 @@ def _alone_in_the_working_copy(what: str) -> Iterator[None]:
             except versioning.DvcAtWorkError as error:
                 at_work = error
             else:
+                if mended := versioning.mend():
+                    get_run_logger().warning(mended)
                 yield
                 return
         if time.monotonic() >= until:

@@ -1,5 +1,6 @@
 """``python -m tasks STEP``: what ``dvc.yaml`` runs."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ import typer
 from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
+from tasks.versioning import lockfile
 
 app = typer.Typer(
     add_completion=False,
@@ -22,6 +24,8 @@ app = typer.Typer(
 @contextmanager
 def _alone(stage: str) -> Iterator[None]:
     """Run a step alone; end the command where the same work was done meanwhile."""
+    if exclusive.DVC_STAGE in os.environ:
+        lockfile.keep()  # before DVC writes it
     with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
         if not needed:
             typer.echo(f"thawline: {stage} was run meanwhile, nothing is left to do")
@@ -105,6 +109,12 @@ def compare() -> None:
 
     with _alone("compare"):
         show(step())
+
+
+@app.command()
+def mend() -> None:
+    """Put back the last dvc.lock, if DVC was killed while it wrote a new one."""
+    typer.echo(f"thawline: {lockfile.mend() or 'dvc.lock is whole'}")
 
 
 @app.command()

@@ -23,6 +23,7 @@ RETRAIN = Path("data/reports/retrain.json")
 TEST_PREDICTIONS = Path("data/reports/predictions.parquet")
 LOCK = Path(".dvc/tmp/thawline.lock")  # of the working copy
 LOCKS = Path(".dvc/tmp/thawline")  # of the stages
+KEPT_LOCK = Path(".dvc/tmp/thawline/dvc.lock.yaml")  # as it was before DVC wrote it last
 
 
 def run_file(strategy: str, name: str, repeat: str = "") -> Path:

@@ -3,6 +3,7 @@
 from tasks.versioning.clones import changed_code, clone
 from tasks.versioning.door import DvcAtWorkError, kept_shut
 from tasks.versioning.identity import data_digest
+from tasks.versioning.lockfile import keep, mend
 from tasks.versioning.revisions import commit_of, digest_at, fetch, git_revision, must_stay
 from tasks.versioning.stages import Stages
 from tasks.versioning.updates import commit, push, update
@@ -18,7 +19,9 @@ __all__ = [
     "digest_at",
     "fetch",
     "git_revision",
+    "keep",
     "kept_shut",
+    "mend",
     "must_stay",
     "push",
     "update",

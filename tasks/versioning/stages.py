@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasks.errors import UserError
+from tasks.versioning import lockfile
 
 TRIES, SECONDS_BETWEEN_TRIES = 60, 1.0
 
@@ -37,6 +38,7 @@ class Stages:
 
     def record(self, stage: str) -> None:
         """Record a stage that this process ran, as ``dvc repro`` would have."""
+        lockfile.keep()
         with self._one_sentence(stage):
             for tries_left in reversed(range(TRIES)):
                 try:

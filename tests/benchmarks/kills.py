@@ -55,6 +55,7 @@ EXACT = ("data/runs/*/model.safetensors", "data/runs/*/predictions.parquet", "da
 UNSEEN = {".git", ".prefect", "cache", "mlruns", "mlartifacts", "__pycache__"}
 CHECKPOINTS = ("SECONDS_BETWEEN_CHECKPOINTS = 15.0", "CHECKPOINT_PAUSE = 20.0")
 SOMETIMES_COMPLETE = 1.25  # of the time that the rest of a run needs
+CUT_SHORT = "'./dvc.lock' validation failed"
 LONGEST = 600.0  # seconds of a run; longer is hanging
 
 
@@ -153,6 +154,7 @@ class Tally:
     restarts: int = 0
     completed: Counter[str] = field(default_factory=Counter)
     resumed: int = 0
+    mended: int = 0
     losses: list[str] = field(default_factory=list)
 
     @property
@@ -203,6 +205,8 @@ class Copy:
             self._tally.restarts += kills > 0
             moment = self._draw.uniform(0, SOMETIMES_COMPLETE * _rest(self._seconds[door], reached))
             if started.ends_within(LONGEST if self._tally.is_done else moment):
+                if any(CUT_SHORT in line for line in started.lines) and self._is_mended():
+                    continue
                 break
             stage, survivors = started.stage, started.kill()
             if self._tally.is_done:
@@ -229,6 +233,14 @@ class Copy:
         )
         if wrong:
             self._lose(f"{how}, {kills} kills, completed by {door}: {'; '.join(wrong)}", started)
+
+    def _is_mended(self) -> bool:
+        """Return whether a ``dvc.lock`` that DVC was killed over, and which it refuses from then on, was put back."""
+        done = self._project.run(sys.executable, "-m", "tasks", "mend")
+        self._console.print(f"{self._name}: {done.stdout.strip()}")
+        with self._tally.lock:
+            self._tally.mended += 1
+        return "put back" in done.stdout or "removed" in done.stdout
 
     def _wrongs(self, started: Started) -> list[str]:
         """Return what a run that got to its end left otherwise than it should have."""
@@ -378,7 +390,8 @@ def _show(tally: Tally, seconds: dict[str, dict[str, float]], console: Console) 
     console.print(
         f"{tally.kills.total()} kills, {tally.restarts} restarts, {tally.completed.total()} runs complete "
         f"({', '.join(f'{count} by {door}' for door, count in tally.completed.items())}), trainings went on from a "
-        f"checkpoint in {tally.resumed} runs, losses: {len(tally.losses)}"
+        f"checkpoint in {tally.resumed} runs, dvc.lock cut short by DVC's death and mended "
+        f"{tally.mended} times, losses: {len(tally.losses)}"
     )
     for loss in tally.losses:
         console.print(f"  {loss}")

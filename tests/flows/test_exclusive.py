@@ -128,6 +128,21 @@ def _statuses(project: Project) -> list[str]:
         return [status for (status,) in database.execute("SELECT status FROM runs ORDER BY start_time")]
 
 
+def test_a_lock_file_that_was_cut_short_is_mended(project: Project, stopped: Running) -> None:
+    """DVC, killed while it wrote dvc.lock, leaves it empty: the one before it is put back, by a flow, too."""
+    lock = project.root / "dvc.lock"
+    lock.write_text("")
+    mended = project.run(sys.executable, "-m", "tasks", "mend")
+    assert "put back" in mended.stdout, mended.stdout + mended.stderr
+    assert "finetune@scratch" in lock.read_text()
+    lock.write_text(lock.read_text()[:-40])
+    done = project.run(*COMPARE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "put back" in done.stdout + done.stderr
+    assert "running prepare" not in done.stdout + done.stderr
+    assert "up to date" in project.run("dvc", "status").stdout
+
+
 def test_a_second_run_that_may_not_wait_says_who_is_at_work(project: Project, tmp_path: Path) -> None:
     """THAWLINE_WAIT=0: one sentence, and exit status 2."""
     held = subprocess.Popen(

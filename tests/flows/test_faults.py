@@ -23,6 +23,7 @@ from tests.flows.test_served import Server, wait_for
 
 COMPARE = (sys.executable, "-m", "flows.compare")
 REPRO = ("dvc", "repro")
+ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 EPOCHS = 300  # of a training that takes long enough to be disturbed
 MIB = 2**20
 WITHIN = "within: 180"  # seconds, after which a run without heartbeats is dead
@@ -177,43 +178,66 @@ def server(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     automations = project.root / "deploy/automations.yaml"
     assert WITHIN in automations.read_text()
     automations.write_text(automations.read_text().replace(WITHIN, "within: 40"))
-    started = servers.prefect_server(project, PREFECT_HOME=str(folder / "server"))
-    started.start()
+    prefect = servers.prefect_server(project, PREFECT_HOME=str(folder / "server"))
+    prefect.start()
     try:
-        started.wait()
-        yield Server(f"{started.address}/api", project)
+        prefect.wait()
+        server = Server(f"{prefect.address}/api", project)
+        server.run("prefect", "work-pool", "create", "thawline", "--type", "process")
+        server.run("prefect", "--no-prompt", "deploy", "--all")
+        server.run(sys.executable, "-m", "flows.automations")
+        yield server
     finally:
-        started.kill()
+        prefect.kill()
 
 
 def test_a_worker_that_is_killed(server: Server) -> None:
     """With the run that it works on: the server notices, and the next run completes."""
-    server.run("prefect", "work-pool", "create", "thawline", "--type", "process")
-    server.run("prefect", "--no-prompt", "deploy", "--all")
-    server.run(sys.executable, "-m", "flows.automations")
-    first = _worker(server, "first-worker")
-    try:
-        server.run("prefect", "deployment", "run", "compare/nightly")
-        first.wait_for("epoch 1/")
-    finally:
-        first.kill()
-
-    def states() -> list[str]:
-        runs = server.ask("flow_runs/filter", sort="START_TIME_ASC")
-        return [run["state_type"] for run in runs if run["state_type"] != "SCHEDULED"]
-
-    wait_for(lambda: states() == ["CRASHED"], 90)
-    second = _worker(server, "second-worker")
-    try:
-        server.run("prefect", "deployment", "run", "compare/nightly")
-        wait_for(lambda: set(states()[1:]) & {"COMPLETED", "FAILED", "CRASHED"}, 200)
-    finally:
-        second.kill()
-    assert states() == ["CRASHED", "COMPLETED"], second.printed
+    with working(server, "first") as worker:
+        run = started(server)
+        worker.wait_for("epoch 1/")
+    wait_for(lambda: state_of(server, run) == "CRASHED", 90)
+    with working(server, "second"):
+        run = started(server)
+        wait_for(lambda: state_of(server, run) in ENDED, 200)
+    assert state_of(server, run) == "COMPLETED"
     assert statuses(server.project) == ["FAILED", "FINISHED", "FINISHED"]
 
 
-def _worker(server: Server, name: str) -> Running:
-    return Running(
+def test_a_run_that_is_cancelled_on_its_page(server: Server) -> None:
+    """In the middle of a training: it stops within 10 seconds, and nothing is held or left open."""
+    params = server.project.params()
+    params["train"]["seed"] = 1
+    server.project.write_params(params)
+    with working(server, "third") as worker:
+        run = started(server)
+        worker.wait_for("epoch 1/")
+        server.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+        wait_for(lambda: statuses(server.project)[-1] == "KILLED", 10)
+        wait_for(lambda: state_of(server, run) == "CANCELLED", 60)  # Prefect's worker says so some seconds later
+    completes(server.project, *REPRO)
+
+
+@contextmanager
+def working(server: Server, name: str) -> Iterator[Running]:
+    """Keep a worker running until it is killed, with every process that it started."""
+    worker = Running(
         server.project, "prefect", "worker", "start", "--pool", "thawline", name=name, PREFECT_API_URL=server.api
     )
+    try:
+        yield worker
+    finally:
+        worker.kill()
+
+
+def started(server: Server) -> str:
+    """Let the main job run now; return the run's id."""
+    (deployment,) = server.ask("deployments/filter", deployments={"name": {"any_": ["nightly"]}})
+    run: str = server.ask(f"deployments/{deployment['id']}/create_flow_run")["id"]
+    return run
+
+
+def state_of(server: Server, run: str) -> str:
+    """Return the type of a run's state."""
+    (found,) = server.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})
+    return str(found["state_type"])
