@@ -135,7 +135,7 @@ def test_a_lock_file_that_was_cut_short_is_mended(project: Project, stopped: Run
     mended = project.run(sys.executable, "-m", "tasks", "mend")
     assert "put back" in mended.stdout, mended.stdout + mended.stderr
     assert "finetune@scratch" in lock.read_text()
-    lock.write_text(lock.read_text()[:-40])
+    lock.write_text("")
     done = project.run(*COMPARE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "put back" in done.stdout + done.stderr
