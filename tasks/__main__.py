@@ -9,6 +9,7 @@ import typer
 
 from tasks import exclusive, stopping
 from tasks.errors import UserError
+from tasks.steps import together
 
 app = typer.Typer(
     add_completion=False,
@@ -21,6 +22,7 @@ app = typer.Typer(
 @contextmanager
 def _alone(stage: str) -> Iterator[None]:
     """Run a step alone; end the command where the same work was done meanwhile."""
+    together.check_alone(stage)
     with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
         if not needed:
             typer.echo(f"thawline: {stage} was run meanwhile, nothing is left to do")
@@ -90,9 +92,12 @@ def race() -> None:
 @app.command()
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
+    if together.is_helper():
+        together.assist()
+        return
     from tasks.steps.finetune import finetune as step
 
-    with _alone(f"finetune@{strategy}"):
+    with together.joined(), _alone(f"finetune@{strategy}"):
         step(strategy)
 
 
