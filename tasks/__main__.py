@@ -11,6 +11,7 @@ import typer
 from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
+from tasks.steps import together
 from tasks.versioning import lockfile
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
 @contextmanager
 def _alone(stage: str) -> Iterator[None]:
     """Run a step alone; end the command where the same work was done meanwhile."""
+    together.check_alone(stage)
     if exclusive.DVC_STAGE in os.environ:
         lockfile.keep()  # before DVC writes it
     with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
@@ -95,9 +97,12 @@ def race() -> None:
 @app.command()
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
+    if together.is_helper():
+        together.assist()
+        return
     from tasks.steps.finetune import finetune as step
 
-    with _alone(f"finetune@{strategy}"):
+    with together.joined(), _alone(f"finetune@{strategy}"):
         step(strategy)
 
 

@@ -319,6 +319,8 @@ class TrainParams(_Section):
         epochs: epochs of a phase that does not say otherwise.
         batch_size: images a step of the optimizer.
         micro_batch: images that are in the network at once; the gradients of a batch's parts are accumulated.
+        processes: that train together, each on its part of every batch: one a GPU, or a part of the processor's cores
+            each. torchrun's ``--nproc-per-node`` says otherwise.
         activation_checkpointing: keep the activations between stages only, and compute the others again.
         frozen_precision: what the weights of frozen convolutions and linear layers are kept in.
         lr: peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, ``find``
@@ -352,6 +354,7 @@ class TrainParams(_Section):
     epochs: int = Field(6, ge=1, le=10_000)
     batch_size: int = Field(16, ge=1, le=4096)
     micro_batch: int | None = Field(None, ge=1)
+    processes: int = Field(1, ge=1, le=1024)
     activation_checkpointing: bool = False
     frozen_precision: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -528,6 +531,9 @@ class StrategyParams(TrainParams):
             raise ValueError(f"the milestone after {last} epochs is never reached in {self.epochs} ('epochs')")
         if self.micro_batch and self.micro_batch > self.batch_size:
             raise ValueError(f"'micro_batch' ({self.micro_batch}) is a part of 'batch_size' ({self.batch_size})")
+        if self.processes > (self.micro_batch or self.batch_size):
+            divided = "micro_batch" if self.micro_batch else "batch_size"
+            raise ValueError(f"'processes' ({self.processes}) divide '{divided}', which has fewer images")
         return self
 
     @model_validator(mode="after")

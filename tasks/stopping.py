@@ -13,7 +13,7 @@ Handler = Callable[[int, FrameType | None], None]
 STOPPED = "stopped; the same command goes on where this one was"
 SECONDS_TO_STOP = 3.0  # for work in the main thread, which is interrupted then
 
-_asked = Event()
+_asked, _left_to_others = Event(), Event()
 
 
 class StoppedError(Exception):
@@ -47,13 +47,18 @@ def is_asked() -> bool:
     return _asked.is_set()
 
 
+def leave_to_others() -> None:
+    """Let no work in this process stop by itself: it asks another one, with which it works together."""
+    _left_to_others.set()
+
+
 def check() -> None:
-    """Return where nobody asked this process to stop.
+    """Return where nobody asked this process to stop, or where it leaves that to another.
 
     Raises:
         StoppedError: somebody did.
     """
-    if _asked.is_set():
+    if _asked.is_set() and not _left_to_others.is_set():
         raise StoppedError(STOPPED)
 
 

@@ -13,9 +13,11 @@ from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_j
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData, network
 from tasks.steps.repeats import FIRST, Repeat
-from tasks.steps.training import measurement_for
+from tasks.steps.together import Assignment, with_processes
+from tasks.steps.training import assist_training, measurement_for
 from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
+from tasks.training.distributed import Team
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
 
@@ -90,8 +92,16 @@ def plan_attempt(strategy: str, repeat: Repeat = FIRST) -> Planned:
 def read_for(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, PreparedData]:
     """Return all params, the strategy's with the repeat's seed, and the data with its share of the training split."""
     params = load_params(layout.PARAMS)
-    settings = repeat.settings(params.strategy(strategy))
+    settings = with_processes(repeat.settings(params.strategy(strategy)))
     return params, settings, PreparedData.read().thinned(repeat.share, params.split.seed)
+
+
+def assist(assignment: Assignment, team: Team) -> None:
+    """Take part in a fine-tuning of another process."""
+    params, settings, data = read_for(assignment.strategy, assignment.repeat)
+    measurement = Measurement.read(assignment.work / MEASURED)
+    checkpoint = assignment.work / CHECKPOINT
+    assist_training(settings, params, data, measurement, checkpoint, assignment.until, team)
 
 
 def epochs_allowed(strategy: str) -> int | None:

@@ -23,6 +23,7 @@ from tasks.steps.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, p
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
+from tasks.steps.together import Assignment, team_for
 from tasks.steps.training import trained_network
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
@@ -104,7 +105,9 @@ def train(attempt: Attempt) -> None:
         params, settings, data = read_for(attempt.strategy, attempt.repeat)
         measurement = Measurement.read(attempt.work / MEASURED)
         trained_here: set[float] = set()
-        with tracking.history(attempt.run_id) as log:
+        until = epochs_allowed(attempt.strategy)
+        assignment = Assignment(attempt.strategy, attempt.repeat, settings.processes, attempt.work, until)
+        with tracking.history(attempt.run_id) as log, team_for(assignment) as team:
 
             def on_epoch(row: dict[str, float]) -> None:
                 trained_here.add(row["epoch"])
@@ -112,8 +115,7 @@ def train(attempt: Attempt) -> None:
 
             trained = trained_network(
                 settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
-                attempt.work / CHECKPOINT, Reporter(attempt.title), on_epoch,
-                epochs_allowed(attempt.strategy),
+                attempt.work / CHECKPOINT, Reporter(attempt.title), on_epoch, until, team,
             )  # fmt: skip
             for row in trained.progress.history:  # an attempt that died trained the others
                 if row["epoch"] not in trained_here:

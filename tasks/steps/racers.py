@@ -7,6 +7,7 @@ from typing import Any
 from tasks.comparison.racing import Runner, hopeless, rungs
 from tasks.errors import UserError
 from tasks.steps.attempts import CHECKPOINT, Planned, plan_attempt
+from tasks.steps.together import Assignment, team_for
 from tasks.steps.training import trained_network
 from tasks.training import checkpoints
 from tasks.training.checkpoints import Progress
@@ -19,9 +20,11 @@ def train(one: Planned, until: int) -> Progress:
     behind = checkpoints.progress_of(checkpoint)
     if behind and behind.epoch >= until:
         return behind
-    return trained_network(
-        one.settings, one.params, one.data, one.measurement, one.frozen, checkpoint, one.reporter, lambda _: None, until
-    ).progress
+    with team_for(Assignment(one.strategy, one.repeat, one.settings.processes, one.work, until)) as team:
+        return trained_network(
+            one.settings, one.params, one.data, one.measurement, one.frozen, checkpoint, one.reporter, lambda _: None,
+            until, team,
+        ).progress  # fmt: skip
 
 
 @dataclass

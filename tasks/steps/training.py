@@ -6,12 +6,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from rich.console import Console
+
 from tasks.data.augmentation import Augmentation
 from tasks.params import Params, StrategyParams
 from tasks.steps.prepared import PreparedData, network, network_in_groups
 from tasks.strategies import adapters
-from tasks.training import device
-from tasks.training.fine_tune import Trained, fine_tune
+from tasks.strategies.surgery import Adapted
+from tasks.training import device, distributed
+from tasks.training.distributed import ALONE, Team
+from tasks.training.fine_tune import Trained, assist, fine_tune
 from tasks.training.loop import Fitting
 from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
@@ -43,6 +47,7 @@ def trained_network(
     reporter: Reporter,
     on_epoch: Callable[[dict[str, float]], None],
     until: int | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Fine-tune a strategy's network; what was measured before counts as training time.
 
@@ -56,21 +61,51 @@ def trained_network(
         reporter: shows progress.
         on_epoch: called with the history row of every epoch that was finished here.
         until: epochs after which training pauses at the latest.
+        team: the processes that train together.
 
     Raises:
         DivergedError: training became non-finite and did not recover.
         RuntimeError: a frozen tensor changed; names it.
     """
+    make, job = _job(settings, params, data, measurement, checkpoint, until, team)
+    trained = fine_tune(make, job, frozen, reporter, on_epoch)
+    if settings.adapters:
+        adapters.merge(trained.adapted.model)
+    return replace(trained, progress=replace(trained.progress, seconds=trained.progress.seconds + measurement.seconds))
+
+
+def assist_training(
+    settings: StrategyParams,
+    params: Params,
+    data: PreparedData,
+    measurement: Measurement,
+    checkpoint: Path,
+    until: int | None,
+    team: Team,
+) -> None:
+    """Take part, quietly, in what another process's ``trained_network`` trains; arguments as there."""
+    assist(*_job(settings, params, data, measurement, checkpoint, until, team), Reporter("", Console(quiet=True)))
+
+
+def _job(
+    settings: StrategyParams,
+    params: Params,
+    data: PreparedData,
+    measurement: Measurement,
+    checkpoint: Path,
+    until: int | None,
+    team: Team,
+) -> tuple[Callable[[], Adapted], Fitting]:
+    """Return what makes a strategy's network before training, again and again, and what to do with it."""
+    hardware = device.choose(settings)
+    distributed.check_gpu(hardware.device)
     made = partial(network, settings, data, measurement.measured)
     first = made()
     job = Fitting(
         settings, first.plan, data.split("train"), data.split("val"),
-        Augmentation(params.augment, params.data.is_upright), device.choose(settings), checkpoint,
-        data.cache(settings), until,
+        Augmentation(params.augment, params.data.is_upright), hardware, checkpoint,
+        data.cache(settings), until, team,
     )  # fmt: skip
     device.keep_freed_memory()
     networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))
-    trained = fine_tune(partial(next, networks), job, frozen, reporter, on_epoch)
-    if settings.adapters:
-        adapters.merge(trained.adapted.model)
-    return replace(trained, progress=replace(trained.progress, seconds=trained.progress.seconds + measurement.seconds))
+    return partial(next, networks), job

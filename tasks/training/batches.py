@@ -1,6 +1,6 @@
 """Batches of images from the store: seeded order, augmentation on whole batches, no worker processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from tasks.data.store import let_go
 from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
+Own = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
 INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
 
 
@@ -50,7 +51,8 @@ class Batch(NamedTuple):
     """What one step of the optimizer sees.
 
     Attributes:
-        inputs: images, or the features that stand for them; the first dimension is the batch.
+        inputs: images, or the features that stand for them, of which this process runs its own; the first dimension
+            is theirs.
         targets: classes as integers, shape (batch,).
         weights: of the images in the loss, shape (batch,); None: all count alike.
     """
@@ -73,6 +75,7 @@ def training_batches(
     epoch: int,
     start: int = 0,
     sampling: Sampling = "natural",
+    own: Own = np.arange,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, images augmented, in a drawn order from step ``start`` on.
 
@@ -81,9 +84,12 @@ def training_batches(
     order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
     for step, chosen in enumerate(stopping.between(order)):
         if step >= start:
-            images = split.images(chosen)
-            drawn = images if augment is None else augment(images, generator_for(seed, epoch, step + 1))
-            yield Batch(drawn, split.targets[chosen], weights_of(split.weights, chosen))
+            places = own(len(chosen))
+            images = split.images(chosen[places])
+            if augment is not None:
+                changes = augment.draw(len(chosen), generator_for(seed, epoch, step + 1))
+                images = augment.change(images, changes.of(torch.from_numpy(places)))
+            yield Batch(images, split.targets[chosen], weights_of(split.weights, chosen))
 
 
 def epoch_order(
@@ -107,10 +113,17 @@ def weights_of(weights: Tensor | None, chosen: Rows | slice) -> Tensor | None:
     return None if weights is None else weights[chosen]
 
 
-def inference_batches(split: Split) -> Iterator[Tensor]:
-    """Yield the images of a split in their order."""
-    for start in stopping.between(range(0, len(split), INFERENCE_BATCH)):
-        yield split.images(np.arange(start, min(start + INFERENCE_BATCH, len(split))))
+def inference_rows(split: Split) -> list[Rows]:
+    """Return the places of a split's images in their order, cut into batches."""
+    return [
+        np.arange(start, min(start + INFERENCE_BATCH, len(split))) for start in range(0, len(split), INFERENCE_BATCH)
+    ]
+
+
+def inference_batches(split: Split, rows: Sequence[Rows] | None = None) -> Iterator[Tensor]:
+    """Yield the images of a split in their order, or the batches of them that are named."""
+    for chosen in stopping.between(inference_rows(split) if rows is None else rows):
+        yield split.images(chosen)
 
 
 def split_order(order: Rows, batch_size: int) -> list[Rows]:

@@ -76,6 +76,12 @@ def fine_tune(
     return Trained(adapted, progress, facts)
 
 
+def assist(make: Callable[[], Adapted], job: Fitting, reporter: Reporter) -> None:
+    """Take part in what another process's ``fine_tune`` trains; arguments as there."""
+    for place in range(job.settings.soup):
+        fit(make(), _member(job, place), reporter, lambda _: None)
+
+
 def _member(job: Fitting, place: int) -> Fitting:
     """Return one of several fine-tunings: the same start, the images in another order."""
     if place == 0:

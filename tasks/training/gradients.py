@@ -1,6 +1,6 @@
 """The loss of a batch and its gradients, in pieces where the whole batch doesn't fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -10,17 +10,21 @@ from tasks.params import StrategyParams
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Batch, Split, weights_of
 from tasks.training.device import Hardware
+from tasks.training.distributed import ALONE, Share, Team
 
 
 class Gradients:
     """Adds the gradients of a batch to the network's parameters.
 
     The pieces of a batch (``micro_batch``) add up to the gradient of the whole, so that only the memory they take
-    depends on their size; BatchNorm that updates its statistics sees a piece at a time.
+    depends on their size; BatchNorm that updates its statistics sees a piece at a time. A piece is divided over the
+    processes that train together.
     """
 
-    def __init__(self, adapted: Adapted, settings: StrategyParams, hardware: Hardware, train: Split) -> None:
-        self._micro_batch, self._hardware = settings.micro_batch, hardware
+    def __init__(
+        self, adapted: Adapted, settings: StrategyParams, hardware: Hardware, train: Split, team: Team = ALONE
+    ) -> None:
+        self._micro_batch, self._hardware, self._team = settings.micro_batch, hardware, team
         self._auxiliary_weight = adapted.auxiliary_weight
         self._loss = TrainingLoss(settings, train, adapted.classes, hardware.device)
 
@@ -29,21 +33,23 @@ class Gradients:
 
         Args:
             network: answers logits of shape (batch, classes), or several such with those of auxiliary classifiers.
-            inputs: what it is given, on the training device.
+            inputs: what it is given, on the training device; of the rows that this process runs (``Team.rows``).
             targets: classes as integers, shape (batch,).
             weights: of the images in the loss, shape (batch,); None: all count alike.
         """
-        device = self._hardware.device
+        device, team = self._hardware.device, self._team
         batch = Batch(inputs, targets.to(device), None if weights is None else weights.to(device))
         total = self._loss.total_weight(batch.targets, batch.weights) or 1.0  # without any weight, every sum is 0
         value = 0.0
-        for piece in _pieces(batch, self._micro_batch or len(targets)):
-            with self._hardware.autocast():
-                answer = network(piece.inputs)
-            loss = self._summed(answer, piece) / total
-            loss.backward()  # type: ignore[no-untyped-call]
+        shares = team.shares(len(targets), self._micro_batch)
+        for share, piece in zip(shares, _pieces(batch, shares), strict=True):
+            with team.running(network, share, last=share is shares[-1]):
+                with self._hardware.autocast():
+                    answer = network(piece.inputs)
+                loss = self._summed(answer, piece) / total * share.counts
+                (loss * team.size).backward()  # type: ignore[no-untyped-call]  # what is left is the processes' mean
             value += loss.item()
-        return value
+        return team.agreed(value)
 
     def _summed(self, answer: Tensor | tuple[Tensor, ...], piece: Batch) -> Tensor:
         """Return the summed loss; auxiliary classifiers' losses count by their weight."""
@@ -121,10 +127,12 @@ def validation_loss(logits: Tensor, targets: Tensor, settings: StrategyParams) -
     return F.cross_entropy(logits, targets, weight=weights).item()
 
 
-def _pieces(batch: Batch, size: int) -> Iterator[Batch]:
-    for start in range(0, len(batch.targets), size):
-        part = slice(start, start + size)
-        yield Batch(batch.inputs[part], batch.targets[part], weights_of(batch.weights, part))
+def _pieces(batch: Batch, shares: Sequence[Share]) -> Iterator[Batch]:
+    taken = 0
+    for share in shares:
+        inputs = batch.inputs[taken : taken + share.rows.stop - share.rows.start]
+        yield Batch(inputs, batch.targets[share.rows], weights_of(batch.weights, share.rows))
+        taken += len(inputs)
 
 
 def _doubt(logits: Tensor, targets: Tensor) -> Tensor:

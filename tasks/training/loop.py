@@ -4,7 +4,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,18 @@ from tasks.strategies.thaw_line import names_that_train
 from tasks.training import checkpoints
 from tasks.training.activations import Cache
 from tasks.training.averaging import MovingAverage, State
-from tasks.training.batches import Batch, Split, generator_for, inference_batches, training_batches
+from tasks.training.batches import (
+    Batch,
+    Split,
+    generator_for,
+    inference_batches,
+    inference_rows,
+    training_batches,
+)
 from tasks.training.checkpoints import Progress
 from tasks.training.depthwise import faster_gradients
 from tasks.training.device import Hardware, PeakMemory, watch_memory
+from tasks.training.distributed import ALONE, Team
 from tasks.training.features import features_of_head
 from tasks.training.flips import AS_THEY_ARE, Flips, mean_logits
 from tasks.training.folding import folded
@@ -38,6 +47,7 @@ from tasks.training.resolution import resized, side_of_epoch
 from tasks.training.shortcuts import Shortcut, find
 from tasks.training.solving import solve
 from tasks.training.starting_point import StartingPoint
+from tasks.training.synchronised import synchronised
 from tasks.training.views import Views
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
@@ -63,6 +73,7 @@ class Fitting:
         checkpoint: where the state is kept between steps.
         cache: keeps what frozen layers answer; None: they are computed in every epoch.
         until: epochs after which training pauses at the latest; None: after the plan's last.
+        team: the processes that train together; the first alone writes.
     """
 
     settings: StrategyParams
@@ -74,6 +85,7 @@ class Fitting:
     checkpoint: Path
     cache: Cache | None = None
     until: int | None = None
+    team: Team = ALONE
 
     @property
     def epochs(self) -> int:
@@ -99,6 +111,7 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
     """
     model = adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with watch_memory(job.hardware.device) as peak, reporter.epochs(), ExitStack() as forwards:
+        forwards.enter_context(synchronised(model, job.team))
         forwards.enter_context(folded(model))
         forwards.enter_context(faster_gradients(model, job.hardware))
         if job.settings.activation_checkpointing:
@@ -153,16 +166,19 @@ def predict(adapted: Adapted, split: Split, hardware: Hardware, flips: Flips = A
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval().requires_grad_(False)
     with folded(model):
-        return _logits(adapted, split, hardware, flips)
+        return torch.cat(_answers_to(adapted, inference_batches(split), hardware, flips))
 
 
-def _logits(adapted: Adapted, split: Split, hardware: Hardware, flips: Flips = AS_THEY_ARE) -> Tensor:
+def _answers_to(
+    adapted: Adapted, batches: Iterable[Tensor], hardware: Hardware, flips: Flips = AS_THEY_ARE
+) -> list[Tensor]:
+    """Return the logits of batches of images in float32, on the CPU."""
     answers = []
-    for images in inference_batches(split):
+    for images in batches:
         with torch.inference_mode(), hardware.autocast():
             normalised = adapted.normalisation(images.to(hardware.device))
             answers.append(mean_logits(adapted.model, normalised, flips).float().cpu())
-    return torch.cat(answers)
+    return answers
 
 
 class _Training:
@@ -174,7 +190,9 @@ class _Training:
         self._names = names_that_change(model, job.plan, settings)
         self._shortcut: Shortcut | None = None
         self._asked: tuple[frozenset[str], int] | None = None
-        self._gradients = Gradients(adapted, settings, job.hardware, job.train)
+        self._trained: nn.Module | None = None
+        self._team = job.team
+        self._gradients = Gradients(adapted, settings, job.hardware, job.train, job.team)
         pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._start = StartingPoint(model, pretrained, settings.l2_sp)
         self._optimizer = build(model, job.plan, settings, without_decay=pretrained)
@@ -182,6 +200,8 @@ class _Training:
         is_past = behind is not None and behind.epoch > job.epochs  # left by a training that was allowed more
         found = None if is_past else checkpoints.load(job.checkpoint, model, self._optimizer)
         self.progress, copies = found or (Progress(), {})
+        place = [self.progress.epoch, self.progress.step, self.progress.taken, self.progress.averaged]
+        self._team.check_same([float(number) for number in place], f"do not see the same {job.checkpoint}")
         self.best = copies.get("best", {})
         self._average = MovingAverage(model, self._names, settings.ema) if settings.ema else None
         if self._average:
@@ -245,6 +265,8 @@ class _Training:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        if self._team.rank:
+            return
         started = time.monotonic()
         self.progress.peak_memory_mib = max(self.progress.peak_memory_mib, self._peak.mib)
         copies = {"best": self.best} | ({"average": self._average.values} if self._average else {})
@@ -257,12 +279,14 @@ class _Training:
         progress, job = self.progress, self._job
         if progress.step == 0 and progress.epoch == job.plan.cycle(progress.epoch)[0]:
             progress.taken = 0
-            if job.settings.wise_ft and progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]:
+            is_last = progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]
+            if job.settings.wise_ft and is_last and self._team.rank == 0:
                 weights.save(state_of(self._model, self._names), before_last_phase(job))
         freezing.apply(job.plan, self._model, progress.epoch, update_statistics=job.settings.updates_statistics)
         asked = names_that_train(job.plan, progress.epoch), self._views()
         if asked != self._asked:
             self._asked, self._shortcut = asked, self._find_shortcut(asked[0])
+            self._trained = None
 
     def _find_shortcut(self, trains: frozenset[str]) -> Shortcut | None:
         job, pixels = self._job, self._job.train.store
@@ -286,13 +310,14 @@ class _Training:
     def _batches(self) -> Iterable[Batch]:
         job, progress, sampling = self._job, self.progress, self._job.settings.sampling
         size, place = job.settings.batch_size, (job.settings.seed, progress.epoch, progress.step)
+        own = partial(self._team.rows, micro_batch=job.settings.micro_batch)
         if self._shortcut:
-            return self._shortcut.training_batches(size, *place, sampling)
+            return self._shortcut.training_batches(size, *place, sampling, own)
         full = job.train.store.shape[1]
         side = side_of_epoch(job.settings.start_size, full, progress.epoch, job.plan.epochs)
         return (
             batch._replace(inputs=to_device(self._adapted, resized(batch.inputs, side), job.hardware))
-            for batch in training_batches(job.train, size, job.augment, *place, sampling)
+            for batch in training_batches(job.train, size, job.augment, *place, sampling, own)
         )
 
     def _steps(self) -> int:
@@ -303,8 +328,9 @@ class _Training:
         """Take a step and return its loss, or not a number if it was skipped because something wasn't finite."""
         settings, progress = self._job.settings, self.progress
         set_rates(self._optimizer, self._job.plan, progress.epoch, progress.taken, self._steps(), settings.warmup)
+        network = self._over_processes(batch.inputs)
         torch.manual_seed(generator_for(settings.seed, progress.epoch, progress.step).initial_seed())
-        loss = self._gradients(self._network(), *batch)
+        loss = self._gradients(network, *batch)
         self._start.pull()
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         finite = math.isfinite(loss) and all_finite(trained)
@@ -318,6 +344,13 @@ class _Training:
                 progress.averaged += 1
         self._optimizer.zero_grad()
         return loss if finite else math.nan
+
+    def _over_processes(self, inputs: Tensor) -> nn.Module:
+        """Return what trains; its gradients are exchanged where several processes train."""
+        if self._trained is None:
+            with self._job.hardware.autocast():
+                self._trained = self._team.wrap(self._network(), inputs)
+        return self._trained
 
     def _validate(self) -> tuple[float, float]:
         """Return validation loss and accuracy; keep the weights if they are the best so far."""
@@ -337,14 +370,19 @@ class _Training:
         return loss, float((logits.argmax(1) == job.val.targets).float().mean())
 
     def _answers(self, split: Split) -> Tensor:
-        """Return the logits of a split in float32, on the CPU."""
+        """Return the logits of a split in float32, on the CPU; the processes share the work."""
+        return self._team.gathered(self._own_answers(split))
+
+    def _own_answers(self, split: Split) -> list[Tensor]:
+        """Return the logits of every batch of a split that is this process's."""
+        rows = self._team.own(inference_rows(split))
         if self._shortcut is None or self._average_differs_below():
-            return _logits(self._adapted, split, self._job.hardware)
+            return _answers_to(self._adapted, inference_batches(split, rows), self._job.hardware)
         answers = []
-        for activations in self._shortcut.plain_batches(split):
+        for activations in self._shortcut.plain_batches(split, rows):
             with torch.inference_mode(), self._job.hardware.autocast():
                 answers.append(self._shortcut.network(activations).float().cpu())
-        return torch.cat(answers)
+        return answers
 
     def _average_differs_below(self) -> bool:
         """Return whether the moving average has other frozen layers than those that answered: they trained before."""
@@ -355,17 +393,21 @@ class _Training:
         """Put the head in its best place and return the training loss there."""
         job, self.progress.losses = self._job, []
         self._model.eval()
-        with features_of_head(self._adapted) as seen:
-            for split in (job.train, job.val):
-                self._answers(split)
-            found, count = torch.cat(seen), len(job.train)
-        solved = solve(found[:count], job.train, found[count:], job.val, self._adapted.classes, job.settings)
+        found = [self._features(split) for split in (job.train, job.val)]
+        solved = solve(found[0], job.train, found[1], job.val, self._adapted.classes, job.settings)
+        solved = self._team.told(replace(solved, weight=solved.weight.cpu(), bias=solved.bias.cpu()))
         self._reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
         best = {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias}
         fill(self._model, best)
         if self._average:
             self._average.restore(best)
         return solved.train_loss
+
+    def _features(self, split: Split) -> Tensor:
+        """Return what reaches the head for every image of a split."""
+        with features_of_head(self._adapted) as seen:
+            self._own_answers(split)
+        return self._team.gathered(seen).to(self._job.hardware.device)
 
 
 def to_device(adapted: Adapted, images: Tensor, hardware: Hardware) -> Tensor:

@@ -1,7 +1,7 @@
 """The way around frozen layers: where a network's beginning is frozen, epochs start at its thaw line."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import Halves, divide
 from tasks.training.activations import VERSION, Cache, DamagedError, Form, NoSpaceError, Store
-from tasks.training.batches import INFERENCE_BATCH, Batch, Rows, Split, epoch_order, weights_of
+from tasks.training.batches import INFERENCE_BATCH, Batch, Own, Rows, Split, epoch_order, inference_rows, weights_of
 from tasks.training.device import Hardware
 from tasks.training.progress import Reporter
 from tasks.training.views import PLAIN, Views, by_view
@@ -154,17 +154,24 @@ class Shortcut:
         return self._frozen.halves.rest
 
     def training_batches(
-        self, batch_size: int, seed: int, epoch: int, start: int = 0, sampling: Sampling = "natural"
+        self,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        start: int = 0,
+        sampling: Sampling = "natural",
+        own: Own = np.arange,
     ) -> Iterator[Batch]:
         """Yield the batches of one epoch, in a drawn order from step ``start`` on."""
         split, views = self._train.split, self._train.of_epoch(seed, epoch)
         order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
         for chosen in stopping.between(order[start:]):
-            inputs = self._activations(self._train, chosen, views[chosen])
+            rows = chosen[own(len(chosen))]
+            inputs = self._activations(self._train, rows, views[rows])
             yield Batch(inputs, split.targets[chosen], weights_of(split.weights, chosen))
 
-    def plain_batches(self, split: Split) -> Iterator[Tensor]:
-        """Yield the activations of the images of either split as they are, in their order.
+    def plain_batches(self, split: Split, rows: Sequence[Rows] | None = None) -> Iterator[Tensor]:
+        """Yield the activations of the images of either split as they are, in their order, or of the batches named.
 
         Raises:
             ValueError: of the training images other versions are kept.
@@ -172,8 +179,7 @@ class Shortcut:
         whole = self._val if split is self._val.split else self._train
         if whole.count:
             raise ValueError("the training images are kept in other versions than as they are")
-        for start in stopping.between(range(0, len(split), INFERENCE_BATCH)):
-            chosen = np.arange(start, min(start + INFERENCE_BATCH, len(split)))
+        for chosen in stopping.between(inference_rows(split) if rows is None else rows):
             yield self._activations(whole, chosen, np.full(len(chosen), PLAIN))
 
     def _activations(self, of: Views, chosen: Rows, views: npt.NDArray[np.int64]) -> Tensor:
