@@ -109,12 +109,12 @@ def team_for(assignment: Assignment) -> Iterator[Any]:
 @contextmanager
 def _with_helpers(assignment: Assignment) -> Iterator[Any]:
     import torch
-    import torch.distributed as dist
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from tasks.training import distributed
 
     size, threads = assignment.processes, torch.get_num_threads()
-    store = dist.TCPStore(LOOPBACK, 0, size, is_master=True, wait_for_workers=False)
+    store = TCPStore(LOOPBACK, 0, size, is_master=True, wait_for_workers=False)
     command = [sys.executable, "-m", "tasks", "finetune", "--strategy", assignment.strategy]
     shared = os.environ | {"OMP_NUM_THREADS": str(max(1, threads // size))}
     helpers = [
@@ -169,7 +169,7 @@ def assist() -> None:
 
 
 def _assist_first() -> None:
-    import torch.distributed as dist
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from tasks.training import distributed
 
@@ -180,7 +180,7 @@ def _assist_first() -> None:
 
     threading.Thread(target=_end_with_the_first, name="end-with-the-first", daemon=True).start()
     port, rank, size = (int(number) for number in os.environ[HELPS].split())
-    store = dist.TCPStore(LOOPBACK, port, size, is_master=False)
+    store = TCPStore(LOOPBACK, port, size, is_master=False)
     store.set(_ready(rank), "")
     with distributed.team(rank, size, rank, store) as team:
         _assist(team)

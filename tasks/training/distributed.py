@@ -195,14 +195,14 @@ def of_this_process() -> Team:
 
 
 @contextmanager
-def team(rank: int, size: int, local_rank: int, store: dist.Store | None = None) -> Iterator[Team]:
+def team(rank: int, size: int, local_rank: int, store: Any = None) -> Iterator[Team]:
     """Join the other processes for as long as the block runs.
 
     Args:
         rank: this process's number, from 0.
         size: number of processes.
         local_rank: its number on this machine, which is that of its GPU.
-        store: where the processes find each other; None: where the environment says (torchrun).
+        store: of torch.distributed, in which the processes find each other; None: the environment says where.
 
     Raises:
         EndedError: another process ended in the meantime.
@@ -211,10 +211,7 @@ def team(rank: int, size: int, local_rank: int, store: dist.Store | None = None)
     if torch.cuda.is_available() and local_rank < torch.cuda.device_count():
         torch.cuda.set_device(local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(
-        backend, rank=rank, world_size=size, timeout=LONGEST_SILENCE,
-        store=None if store is None else dist.PrefixStore("thawline", store),
-    )  # fmt: skip
+    dist.init_process_group(backend, rank=rank, world_size=size, timeout=LONGEST_SILENCE, store=store)
     try:
         yield Team(rank, size)
     except RuntimeError as error:

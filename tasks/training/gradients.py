@@ -47,7 +47,7 @@ class Gradients:
                 with self._hardware.autocast():
                     answer = network(piece.inputs)
                 loss = self._summed(answer, piece) / total * share.counts
-                (loss * team.size).backward()  # what is left is the processes' mean
+                (loss * team.size).backward()  # type: ignore[no-untyped-call]  # what is left is the processes' mean
             value += loss.item()
         return team.agreed(value)
 

@@ -40,7 +40,7 @@ def synchronised(model: nn.Module, team: Team) -> Iterator[None]:
 def _install(module: nn.Module, team: Team) -> bool:
     plain: Forward = module.forward
     if isinstance(module, NORMS_WITH_STATISTICS):
-        module.forward = _normalising(module, plain, team)  # type: ignore[method-assign]
+        module.forward = _normalising(module, plain, team)  # type: ignore[method-assign, assignment]
     elif isinstance(module, (*DROPS_VALUES, *DROPS_CHANNELS)) or type(module).__name__ in DROPS_IMAGES:
         module.forward = _dropping(module, plain, team)
     else:
@@ -65,7 +65,7 @@ def _normalising(norm: _BatchNorm, plain: Forward, team: Team) -> Forward:
 def _after_normalisation(norm: _BatchNorm, plain: Forward, values: Tensor) -> Tensor:
     """Return what a layer's own forward pass makes of values that are normalised, such as scale them and activate."""
     kept = norm.running_mean, norm.running_var
-    norm.running_mean = torch.zeros(values.shape[1], device=values.device)
+    norm.running_mean = torch.zeros(values.shape[1], device=values.device, dtype=_wide(values[:0]).dtype)
     norm.running_var = torch.full_like(norm.running_mean, 1 - norm.eps)
     norm.training = False
     try:
@@ -98,14 +98,16 @@ class _Normalisation(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         others = [0, *range(2, values.dim())]
         own = values.numel() // values.shape[1] if team.share and team.share.counts else 0
-        variance, mean = (moment.double() for moment in torch.var_mean(values.float(), others, correction=0))
+        wide = _wide(values)
+        variance, mean = (moment.double() for moment in torch.var_mean(wide, others, correction=0))
         sums = torch.cat([own * mean, own * (variance + mean.square()), mean.new_full((1,), own)])
         channels, count = values.shape[1], team.sum(sums)[-1]
         mean = sums[:channels] / count
         variance = (sums[channels:-1] / count - mean.square()).clamp(min=0)
-        ctx.save_for_backward(values, weight, mean.float(), (variance + eps).rsqrt().float(), count)
+        scale = (variance + eps).rsqrt()
+        ctx.save_for_backward(values, weight, *(moment.to(wide.dtype) for moment in (mean, scale, count)))
         ctx.team, ctx.counts = team, own > 0
-        answer = F.batch_norm(values, mean.float(), variance.float(), weight, bias, eps=eps)
+        answer = F.batch_norm(values, mean.to(wide.dtype), variance.to(wide.dtype), weight, bias, eps=eps)
         ctx.mark_non_differentiable(mean, variance, count)
         return answer, mean, variance, count
 
@@ -113,18 +115,23 @@ class _Normalisation(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         values, weight, mean, scale, count = ctx.saved_tensors
         shape, others = [1, -1, *[1] * (values.dim() - 2)], [0, *range(2, values.dim())]
-        slope = slope.float()
-        normalised = (values.float() - mean.view(shape)) * scale.view(shape)
+        slope = _wide(slope)
+        normalised = (_wide(values) - mean.view(shape)) * scale.view(shape)
         of_bias, of_weight = slope.sum(others), (slope * normalised).sum(others)
         of_values = None
         if ctx.needs_input_grad[0]:
-            sums = ctx.team.sum(torch.stack([of_bias, of_weight])) / count.float()
+            sums = ctx.team.sum(torch.stack([of_bias, of_weight])) / count
             if ctx.counts:
                 slope = slope - sums[0].view(shape) - normalised * sums[1].view(shape)
-            factor = scale if weight is None else scale * weight.float()
+            factor = scale if weight is None else scale * weight
             of_values = (slope * factor.view(shape)).to(values.dtype)
         _, needs_weight, needs_bias, *_ = ctx.needs_input_grad
         return of_values, of_weight if needs_weight else None, of_bias if needs_bias else None, None, None
+
+
+def _wide(values: Tensor) -> Tensor:
+    """Return values in float32 at least."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _dropping(module: nn.Module, plain: Forward, team: Team) -> Forward:
