@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
+from torch import nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from tasks.data.augmentation import Augmentation
@@ -89,6 +90,7 @@ def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
         chosen, count = strategy(**settings), len(images)
         adapted, plan = network(network_name, chosen)
         model = adapted.model.double()
+        model.register_parameter("unused", nn.Parameter(torch.zeros(1)))
         freezing.apply(plan, model, 0, update_statistics=True)
         rows = torch.from_numpy(team.rows(count, chosen.micro_batch))
         inputs = torch.randn(count, 1, 64, 64, generator=torch.Generator().manual_seed(0)).double()[rows]
