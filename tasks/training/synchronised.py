@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tasks.strategies.freezing import NORMS_WITH_STATISTICS
 from tasks.training.distributed import Team
@@ -48,8 +47,8 @@ def _install(module: nn.Module, team: Team) -> bool:
     return True
 
 
-def _normalising(norm: _BatchNorm, plain: Forward, team: Team) -> Forward:
-    has_own_forward = type(norm).forward is not _BatchNorm.forward
+def _normalising(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, team: Team) -> Forward:
+    has_own_forward = type(norm).forward is not nn.BatchNorm2d.forward
 
     def normalise(values: Tensor) -> Tensor:
         if not norm.training or team.share is None:
@@ -62,7 +61,7 @@ def _normalising(norm: _BatchNorm, plain: Forward, team: Team) -> Forward:
     return normalise
 
 
-def _after_normalisation(norm: _BatchNorm, plain: Forward, values: Tensor) -> Tensor:
+def _after_normalisation(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, values: Tensor) -> Tensor:
     """Return what a layer's own forward pass makes of values that are normalised, such as scale them and activate."""
     kept = norm.running_mean, norm.running_var
     norm.running_mean = torch.zeros(values.shape[1], device=values.device, dtype=_wide(values[:0]).dtype)
@@ -76,7 +75,7 @@ def _after_normalisation(norm: _BatchNorm, plain: Forward, values: Tensor) -> Te
 
 
 @torch.no_grad()
-def _track(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+def _track(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
     """Update the running statistics as BatchNorm does, by the unbiased variance."""
     if norm.running_mean is None or norm.running_var is None:
         return

@@ -65,13 +65,23 @@ def _one(rank: int, count: int, port: int, run: Callable[..., None], arguments: 
     sys.stdout.flush()
 
 
-def train(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
-    """Train a network of every kind; leave the start, the last weights in a checkpoint, and each process's best."""
+def train(team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0) -> None:
+    """Train a network of every kind; leave the start, the last weights in a checkpoint, and each process's best.
+
+    Args:
+        team: the processes.
+        folder: a folder a kind is made in it.
+        kinds: by name.
+        jitter: share by which every weight is off at the start.
+    """
     for name, (network_name, settings, images, val) in kinds.items():
         place = folder / name
         place.mkdir(exist_ok=True)
         chosen = strategy(**settings)
         adapted, plan = network(network_name, chosen)
+        for parameter in adapted.model.parameters():
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+            parameter.data.mul_(1 + jitter * noise)
         if team.rank == 0:
             save_file(dict(adapted.model.state_dict()), place / "start")
         cache = Cache(folder / "activations", 2**30, name)
