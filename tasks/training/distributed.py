@@ -133,6 +133,15 @@ class Team:
         found: T = told[0]
         return found
 
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """Let the first process run the block before the others do."""
+        if self.rank:
+            self.told(None)
+        yield
+        if self.rank == 0:
+            self.told(None)
+
     def check_same(self, values: list[float], what: str) -> None:
         """Check that all processes have the same numbers.
 

@@ -295,7 +295,8 @@ class _Training:
             return None
         views, first = Views(job.train, job.augment, self._views()), self.progress.epoch
         epochs = (epoch for epoch in range(first, job.plan.epochs) if names_that_train(job.plan, epoch) == trains)
-        return Shortcut(frozen, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
+        with self._team.first_alone():  # which keeps what the frozen layers answer
+            return Shortcut(frozen, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
 
     def _views(self) -> int:
         plan, views = self._job.plan, self._job.settings.views

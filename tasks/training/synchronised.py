@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from tasks.strategies.freezing import NORMS_WITH_STATISTICS
 from tasks.training.distributed import Team
 
-BatchNorm = nn.modules.batchnorm._BatchNorm
-
 Forward = Callable[[Tensor], Tensor]
 DROPS_VALUES = (nn.Dropout,)
 DROPS_CHANNELS = (nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -49,8 +47,8 @@ def _install(module: nn.Module, team: Team) -> bool:
     return True
 
 
-def _normalising(norm: BatchNorm, plain: Forward, team: Team) -> Forward:
-    has_own_forward = type(norm).forward is not BatchNorm.forward
+def _normalising(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, team: Team) -> Forward:
+    has_own_forward = type(norm).forward is not nn.BatchNorm2d.forward
 
     def normalise(values: Tensor) -> Tensor:
         if not norm.training or team.share is None:
@@ -63,7 +61,7 @@ def _normalising(norm: BatchNorm, plain: Forward, team: Team) -> Forward:
     return normalise
 
 
-def _after_normalisation(norm: BatchNorm, plain: Forward, values: Tensor) -> Tensor:
+def _after_normalisation(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, values: Tensor) -> Tensor:
     """Return what a layer's own forward pass makes of values that are normalised, such as scale them and activate."""
     kept = norm.running_mean, norm.running_var
     norm.running_mean = torch.zeros(values.shape[1], device=values.device, dtype=_wide(values[:0]).dtype)
@@ -77,7 +75,7 @@ def _after_normalisation(norm: BatchNorm, plain: Forward, values: Tensor) -> Ten
 
 
 @torch.no_grad()
-def _track(norm: BatchNorm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+def _track(norm: nn.modules.batchnorm._BatchNorm, mean: Tensor, variance: Tensor, count: Tensor) -> None:
     """Update the running statistics as BatchNorm does, by the unbiased variance."""
     if norm.running_mean is None or norm.running_var is None:
         return

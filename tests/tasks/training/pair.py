@@ -1,44 +1,41 @@
-"""Fine-tunings by one process or by two: the kinds of training that are compared, and what runs them."""
+"""Fine-tunings by one process or by several: what runs them, and what they leave to be compared."""
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-import torch.distributed as dist
 from rich.console import Console
 from safetensors.torch import save_file
+from torch import nn
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from tasks.data.augmentation import Augmentation
-from tasks.params import AugmentParams, StrategyParams
+from tasks.params import AugmentParams
+from tasks.strategies import freezing
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
-from tasks.training.checkpoints import Progress
 from tasks.training.device import Hardware
-from tasks.training.distributed import ALONE, Team, team
+from tasks.training.distributed import Team, team
+from tasks.training.gradients import Gradients
 from tasks.training.loop import Fitting, fit
 from tasks.training.progress import Reporter
+from tasks.training.synchronised import synchronised
 from tests.tasks.networks import network, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)
-QUIET = Reporter("test", Console(quiet=True))
-Train = Callable[[Path, Split, Split, Team], None]
+LOOPBACK = "127.0.0.1"
 
 
-def train(
-    folder: Path, settings: dict[str, Any], train: Split, val: Split, team: Team = ALONE
-) -> tuple[Progress, dict[str, torch.Tensor]]:
-    """Fine-tune a small network whose activations and checkpoint lie in a folder; return progress and weights."""
-    own = dict(settings)
-    name = own.pop("network", "mobilenet_v3_small")
-    chosen: StrategyParams = strategy(**own)
-    adapted, plan = network(name, chosen)
-    cache = Cache(folder / "activations", 2**30, "the test's")
-    augment = Augmentation(AugmentParams(crop=0.8), upright=False)
-    job = Fitting(chosen, plan, train, val, augment, CPU, folder / "checkpoint", cache, team=team)
-    progress = fit(adapted, job, QUIET, lambda _: None)
-    return progress, dict(adapted.model.state_dict())
+class Kind(NamedTuple):
+    """A kind of training: the network, the strategy's settings, and the images."""
+
+    network: str
+    settings: dict[str, Any]
+    train: Split
+    val: Split
 
 
 def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
@@ -48,7 +45,7 @@ def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
         RuntimeError: one of them failed; its traceback is on standard error.
     """
     context = multiprocessing.get_context("spawn")
-    store = dist.TCPStore("127.0.0.1", 0, count, is_master=True, wait_for_workers=False)
+    store = TCPStore(LOOPBACK, 0, count, is_master=True, wait_for_workers=False)
     started = [
         context.Process(target=_one, args=(rank, count, store.port, run, arguments), daemon=True)
         for rank in range(count)
@@ -63,15 +60,53 @@ def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
 
 def _one(rank: int, count: int, port: int, run: Callable[..., None], arguments: Sequence[Any]) -> None:
     torch.set_num_threads(1)
-    with team(rank, count, rank, dist.TCPStore("127.0.0.1", port, count, is_master=False)) as together:
+    with team(rank, count, rank, TCPStore(LOOPBACK, port, count, is_master=False)) as together:
         run(together, *arguments)
+    sys.stdout.flush()
 
 
-def train_all(team: Team, folder: Path, kinds: dict[str, tuple[dict[str, Any], Split, Split]]) -> None:
-    """Train one network a kind, and write what each process has at the end."""
-    for name, (settings, images, val) in kinds.items():
+def train(team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0) -> None:
+    """Train a network of every kind; leave the start, the last weights in a checkpoint, and each process's best.
+
+    Args:
+        team: the processes.
+        folder: a folder a kind is made in it.
+        kinds: by name.
+        jitter: share by which every weight is off at the start.
+    """
+    for name, (network_name, settings, images, val) in kinds.items():
         place = folder / name
         place.mkdir(exist_ok=True)
-        progress, state = train(place, settings, images, val, team)
-        losses = torch.tensor([[row["train_loss"], row["val_loss"]] for row in progress.history], dtype=torch.float64)
-        save_file(state | {"losses": losses}, place / f"{team.rank}.safetensors")
+        chosen = strategy(**settings)
+        adapted, plan = network(network_name, chosen)
+        for parameter in adapted.model.parameters():
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
+            parameter.data.mul_(1 + jitter * noise)
+        if team.rank == 0:
+            save_file(dict(adapted.model.state_dict()), place / "start")
+        cache = Cache(folder / "activations", 2**30, name)
+        augment = Augmentation(AugmentParams(crop=0.8), upright=False)
+        job = Fitting(chosen, plan, images, val, augment, CPU, place / "checkpoint", cache, team=team)
+        progress = fit(adapted, job, Reporter("test", Console(quiet=True)), lambda _: None)
+        losses = torch.tensor([[row["train_loss"], row["val_loss"]] for row in progress.history])
+        seconds = torch.tensor([progress.seconds])
+        state = {f"best.{key}": tensor for key, tensor in adapted.model.state_dict().items()}
+        save_file({**state, "losses": losses, "seconds": seconds}, place / f"process-{team.rank}")
+
+
+def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
+    """Leave the gradients of one batch, in float64, and the BatchNorm statistics behind it."""
+    for name, (network_name, settings, images, _) in kinds.items():
+        chosen, count = strategy(**settings), len(images)
+        adapted, plan = network(network_name, chosen)
+        model = adapted.model.double()
+        model.register_parameter("unused", nn.Parameter(torch.zeros(1)))
+        freezing.apply(plan, model, 0, update_statistics=True)
+        rows = torch.from_numpy(team.rows(count, chosen.micro_batch))
+        inputs = torch.randn(count, 1, 64, 64, generator=torch.Generator().manual_seed(0)).double()[rows]
+        with synchronised(model, team):
+            wrapped = team.wrap(model, inputs)
+            torch.manual_seed(0)
+            Gradients(adapted, chosen, CPU, images, team)(wrapped, inputs, images.targets, images.weights)
+        gradients = {key: p.grad.contiguous() for key, p in model.named_parameters() if p.grad is not None}
+        save_file(gradients | dict(model.named_buffers()), folder / f"{name}-{team.rank}")
