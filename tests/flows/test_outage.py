@@ -28,25 +28,27 @@ fetch.fetch(), data.prepare(), backbone.backbone()
 """
 STOPS_AFTER_TWO_EPOCHS = """
 import sys, time
+from contextlib import contextmanager
 from pathlib import Path
+from tasks import tracking
 from tasks.__main__ import main
-from tasks.steps import finetune
 
-train = finetune.trained_network
+history = tracking.history
 
-def stopping(*arguments):
-    *others, on_epoch, until = arguments
+@contextmanager
+def stopping(run_id):
+    with history(run_id) as log:
 
-    def log(row):
-        on_epoch(row)
-        if row["epoch"] == 1:
-            Path("stopped").touch()
-            while Path("stopped").exists():
-                time.sleep(0.05)
+        def log_and_stop(row):
+            log(row)
+            if row["epoch"] == 1:
+                Path("stopped").touch()
+                while Path("stopped").exists():
+                    time.sleep(0.05)
 
-    return train(*others, log, until)
+        yield log_and_stop
 
-finetune.trained_network = stopping
+tracking.history = stopping
 sys.argv = ["tasks", "finetune", "--strategy", "scratch"]
 main()
 """
@@ -90,6 +92,7 @@ class Team:
         )  # fmt: skip
         stopped, experiment = self.project.root / "stopped", environment["MLFLOW_EXPERIMENT_NAME"]
         wait_for(lambda: stopped.exists() or started.poll() is not None, 200)
+        assert started.poll() is None, Path(output.name).read_text()
         wait_for(lambda: self.shown(self.runs(experiment)[0], "val_loss"), 60)
         self.server.kill()
         stopped.unlink()
