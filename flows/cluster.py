@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -38,18 +38,23 @@ class Cluster:
     Attributes:
         root: folder of the repository, on every node.
         threads: of torch, as in this process.
-        on_gpu: strategies that take a GPU; the others take a CPU a thread.
+        processes: that train a strategy together, each on a GPU or on its part of the threads.
+        on_gpu: strategies that take GPUs; the others take a CPU a thread.
         environment: settings that the work needs.
     """
 
     root: str
     threads: int
+    processes: Mapping[str, int]
     on_gpu: frozenset[str]
     environment: dict[str, str] = field(repr=False)
 
     def takes(self, strategy: str) -> dict[str, int]:
         """Return what a strategy takes of a node."""
-        return {"CPU": 0, "GPU": 1} if strategy in self.on_gpu else {"CPU": self.threads, "GPU": 0}
+        processes = self.processes[strategy]
+        if strategy in self.on_gpu:
+            return {"CPU": 0, "GPU": processes}
+        return {"CPU": max(self.threads, processes), "GPU": 0}
 
     def fine_tune(self, strategy: str) -> None:
         """Fine-tune by a strategy on a node that is free, and wait for it.
@@ -191,8 +196,9 @@ def _looked_at(params: Params, say: Say) -> Cluster:
     alive = {f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})": node for node in ray.nodes() if node["Alive"]}
     has_gpus = any(_fits({"GPU": 1}, node) for node in alive.values())
     on_gpu = frozenset(name for name, own in params.strategies.items() if has_gpus and own.device != "cpu")
-    cluster = Cluster(str(Path.cwd()), torch.get_num_threads(), on_gpu, nodes.settings())
-    usable = _usable(cluster, list(params.strategies), alive)
+    processes = {name: own.processes for name, own in params.strategies.items()}
+    cluster = Cluster(str(Path.cwd()), torch.get_num_threads(), processes, on_gpu, nodes.settings())
+    usable = large_enough(cluster, alive)
     say(f"the strategies are spread over Ray's {listed(list(usable))}")
     with_gpu = {name for name, node in usable.items() if on_gpu and _fits({"GPU": 1}, node)}
     asked = {
@@ -217,20 +223,38 @@ def _looked_at(params: Params, say: Say) -> Cluster:
     return cluster
 
 
-def _usable(cluster: Cluster, strategies: Sequence[str], alive: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nodes that are large enough for some strategy, by name."""
+def large_enough(cluster: Cluster, alive: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes that are large enough for some strategy, by name.
+
+    Args:
+        cluster: what its strategies take.
+        alive: Ray's description of each node, by name.
+
+    Raises:
+        UserError: a strategy fits on none.
+    """
     found: dict[str, Any] = {}
-    for strategy in strategies:
+    for strategy, processes in cluster.processes.items():
         takes = cluster.takes(strategy)
         fitting = {name: node for name, node in alive.items() if _fits(takes, node)}
-        if not fitting:
-            most = max((node["Resources"].get("CPU", 0) for node in alive.values()), default=0)
+        if not fitting and strategy in cluster.on_gpu:
             raise UserError(
-                f"a strategy is trained with {cluster.threads} threads, as in this process, but no node of the Ray "
-                f"cluster has more than {most:.0f} CPUs: set OMP_NUM_THREADS to {max(1, most):.0f} or less"
+                f"{strategy} is trained by {processes} processes, each on a GPU of one node, but no node of the Ray "
+                f"cluster has more than {_most('GPU', alive)} GPUs: set its 'processes' to that or less"
+            )
+        if not fitting:
+            most = _most("CPU", alive)
+            raise UserError(
+                f"{strategy} is trained with {takes['CPU']} threads, as in this process, but no node of the Ray "
+                f"cluster has more than {most} CPUs: set OMP_NUM_THREADS, and its 'processes', to "
+                f"{max(1, most)} or less"
             )
         found |= fitting
     return found
+
+
+def _most(what: str, alive: Mapping[str, Any]) -> int:
+    return int(max((node["Resources"].get(what, 0) for node in alive.values()), default=0))
 
 
 def _fits(takes: Mapping[str, int], node: Mapping[str, Any]) -> bool:

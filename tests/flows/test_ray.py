@@ -208,6 +208,34 @@ def test_a_node_that_would_give_other_results_is_named(differs: dict[str, Any], 
         cluster.remarks({"a": HERE, "b": HERE | differs}, HERE)
 
 
+def node(**resources: float) -> dict[str, Any]:
+    """Return what is read of Ray's description of a node."""
+    return {"Resources": resources}
+
+
+def test_processes_of_one_training_get_a_node_that_has_room_for_all() -> None:
+    """A GPU for each of them, or a CPU where there are more of them than threads."""
+    nodes_ = {"small": node(CPU=4.0, GPU=1.0), "large": node(CPU=8.0, GPU=4.0), "bare": node(CPU=2.0)}
+    on_gpus = cluster.Cluster("", 1, {"full": 3}, frozenset({"full"}), {})
+    assert list(cluster.large_enough(on_gpus, nodes_)) == ["large"]
+    on_cpus = cluster.Cluster("", 1, {"full": 3}, frozenset(), {})
+    assert list(cluster.large_enough(on_cpus, nodes_)) == ["small", "large"]
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "sentence"),
+    [
+        (frozenset({"full"}), "full is trained by 9 processes, .* no node .* more than 4 GPUs"),
+        (frozenset(), "full is trained with 9 threads, .* no node .* more than 8 CPUs: set OMP_NUM_THREADS"),
+    ],
+)
+def test_a_training_that_fits_on_no_node_is_named(on_gpu: frozenset[str], sentence: str) -> None:
+    """With what the largest node has."""
+    asked = cluster.Cluster("", 1, {"full": 9}, on_gpu, {})
+    with pytest.raises(UserError, match=sentence):
+        cluster.large_enough(asked, {"large": node(CPU=8.0, GPU=4.0)})
+
+
 def test_another_processor_is_remarked_on() -> None:
     """It may round otherwise, which nobody can mend."""
     assert cluster.remarks({"a": HERE}, HERE) == []
