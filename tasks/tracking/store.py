@@ -10,10 +10,13 @@ from typing import ParamSpec, TypeVar
 
 import mlflow
 import requests
+from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import UserError
+from tasks.files import naming_what_the_disk_refuses, replacing
 from tasks.tracking.credentials import hidden, separated, without_user
 from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
 
@@ -146,6 +149,21 @@ def _server() -> str:
 
 def client() -> mlflow.MlflowClient:
     """Return a client of the store that the environment names."""
+    if is_file():
+        _make_whole(make_url(_uri()).database)
     if mlflow.get_tracking_uri() != _uri():
         mlflow.set_tracking_uri(_uri())
     return mlflow.MlflowClient()
+
+
+def _make_whole(database: str | None) -> None:
+    """Make a database file that isn't there yet, so that it is never there half made.
+
+    MLflow makes its tables in dozens of steps, and can't go on behind one in which a process died.
+    """
+    if not database or database == ":memory:" or (path := Path(database)).exists():
+        return
+    with naming_what_the_disk_refuses(path), FileLock(f"{path}.lock"):
+        if not path.exists():
+            with replacing(path) as made:
+                mlflow.MlflowClient(f"sqlite:///{made.absolute()}").search_experiments(max_results=1)

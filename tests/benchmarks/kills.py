@@ -204,12 +204,13 @@ class Copy:
             started = Started(self._project, door)
             self._tally.restarts += kills > 0
             moment = self._draw.uniform(0, SOMETIMES_COMPLETE * _rest(self._seconds[door], reached))
-            if started.ends_within(LONGEST if self._tally.is_done else moment):
+            is_last = self._tally.is_done
+            if started.ends_within(LONGEST if is_last else moment):
                 if any(CUT_SHORT in line for line in started.lines) and self._is_mended():
                     continue
                 break
             stage, survivors = started.stage, started.kill()
-            if self._tally.is_done:
+            if is_last:
                 self._lose(f"{door} did not end within {LONGEST:.0f} seconds", started)
                 return
             kills += 1

@@ -2,10 +2,13 @@
 
 import base64
 import re
+import sqlite3
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,26 @@ def test_a_registered_model_may_be_called_so(name: str, monkeypatch: pytest.Monk
     """Whatever the experiment is called, the name of its model is one that MLflow takes, in an address, too."""
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", name)
     assert re.fullmatch(r"models:/[^/:]+@champion", champion_uri())
+
+
+def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that makes it, killed as soon as the file is there, leaves all tables; another one goes on with it."""
+    path = tmp_path / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    command = [sys.executable, "-c", "from tasks import tracking; tracking.experiment_id()"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as making:
+        while not path.exists() and making.poll() is None:
+            time.sleep(0.001)
+        making.kill()
+    found = tables(path)
+    assert tracking.experiment_id()
+    assert tables(path) == found != set()
+
+
+def tables(database: Path) -> set[str]:
+    """Return the names of a database's tables."""
+    with closing(sqlite3.connect(database)) as opened:
+        return {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
 
 def test_rows_before_an_error_are_kept(run_id: str) -> None:
