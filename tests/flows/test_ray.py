@@ -69,8 +69,8 @@ def two_nodes() -> Iterator[str]:
     """Keep a cluster of two nodes of a CPU each running; yield its address."""
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # short: sockets lie in it
         nodes = subprocess.Popen(
-            [sys.executable, "-c", NODES, folder], env=os.environ | ON_LOOPBACK, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", NODES, f"{folder}/ray"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=os.environ | ON_LOOPBACK | {"RAY_TMPDIR": folder},  # where its address is written, too
         )  # fmt: skip
         assert nodes.stdin is not None
         assert nodes.stdout is not None
