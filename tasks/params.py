@@ -321,6 +321,8 @@ class TrainParams(_Section):
         micro_batch: images that are in the network at once; the gradients of a batch's parts are accumulated.
         processes: that train together, each on its part of every batch: one a GPU, or a part of the processor's cores
             each. torchrun's ``--nproc-per-node`` says otherwise.
+        sharded: whether these processes divide weights, gradients and optimizer state, too, for networks that don't fit
+            (FSDP). All layers then run in every epoch; validation and the finished network fit as they are.
         activation_checkpointing: keep the activations between stages only, and compute the others again.
         frozen_precision: what the weights of frozen convolutions and linear layers are kept in.
         lr: peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, ``find``
@@ -355,6 +357,7 @@ class TrainParams(_Section):
     batch_size: int = Field(16, ge=1, le=4096)
     micro_batch: int | None = Field(None, ge=1)
     processes: int = Field(1, ge=1, le=1024)
+    sharded: bool = False
     activation_checkpointing: bool = False
     frozen_precision: Literal["float32", "bfloat16"] = "float32"
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from tasks.training.sharding import like
+
 State = dict[str, Tensor]
 LossOf = Callable[[State], float]
 
@@ -25,7 +27,7 @@ class MovingAverage:
     def restore(self, values: Mapping[str, Tensor]) -> None:
         """Take over an average from a checkpoint."""
         for name, value in values.items():
-            self.values[name].copy_(value)
+            self.values[name].copy_(like(self.values[name], value))
 
     @torch.no_grad()
     def update(self, updates: int) -> None:

@@ -9,8 +9,10 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn, optim
+from torch.distributed.tensor import DTensor
 
 from tasks.files import write_bytes
+from tasks.training.sharding import like, whole
 
 MODEL, OPTIMIZER = "model", "optimizer"
 
@@ -43,26 +45,18 @@ class Progress:
     averaged: int = 0
 
 
-def save(
-    target: Path,
-    progress: Progress,
-    model: nn.Module,
-    names: list[str],
-    optimizer: optim.Optimizer,
-    copies: dict[str, dict[str, Tensor]],
-) -> None:
-    """Write the named tensors of a model, its optimizer's state and copies of the weights, whole or not at all.
+def content(
+    model: nn.Module, names: list[str], optimizer: optim.Optimizer, copies: dict[str, dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Return what a checkpoint has: named tensors of a model, its optimizer's state and copies of the weights.
+
+    All processes that a network is divided over have to ask for it.
 
     Args:
-        target: the file.
-        progress: what the training has behind it.
         model: the network.
         names: what of it changes.
         optimizer: of the network's parameters.
         copies: the best weights so far, a moving average: named tensors under a name without dots.
-
-    Raises:
-        UserError: the disk is full; the checkpoint before this one is kept.
     """
     state = model.state_dict()
     tensors = {f"{MODEL}.{name}": state[name] for name in names}
@@ -71,8 +65,16 @@ def save(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{OPTIMIZER}.{key}.{name}"] = value
-    content = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-    write_bytes(target, safetensors.torch.save(content, metadata={"progress": json.dumps(asdict(progress))}))
+    return {key: whole(tensor.detach()).cpu().contiguous() for key, tensor in tensors.items()}
+
+
+def save(target: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
+    """Write what a training has behind it, and ``content``, whole or not at all.
+
+    Raises:
+        UserError: the disk is full; the checkpoint before this one is kept.
+    """
+    write_bytes(target, safetensors.torch.save(tensors, metadata={"progress": json.dumps(asdict(progress))}))
 
 
 def progress_of(source: Path) -> Progress | None:
@@ -108,7 +110,7 @@ def load(
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == MODEL:
-            state[rest].data.copy_(tensor)
+            state[rest].data.copy_(like(state[rest].data, tensor))
         elif kind == OPTIMIZER:
             entry, _, name = rest.partition(".")
             states.setdefault(name, {})[entry] = tensor
@@ -117,11 +119,15 @@ def load(
     for name, entries in states.items():
         parameter = parameters[name]
         optimizer.state[parameter] = {
-            entry: tensor if tensor.dim() == 0 else tensor.to(parameter.device).clone(memory_format=_format(parameter))
+            entry: tensor if tensor.dim() == 0 and entry == "step" else _state_of(parameter, tensor)
             for entry, tensor in entries.items()
         }
     return progress, copies
 
 
-def _format(parameter: nn.Parameter) -> Any:
-    return torch.preserve_format if parameter.dim() != 4 else torch.channels_last
+def _state_of(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
+    """Return an optimizer's tensor as it keeps it for a parameter."""
+    if isinstance(parameter, DTensor):
+        return like(parameter, tensor)
+    is_kernel = parameter.dim() == 4
+    return tensor.to(parameter.device).clone(memory_format=torch.channels_last if is_kernel else torch.preserve_format)

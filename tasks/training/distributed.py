@@ -115,6 +115,11 @@ class Team:
         """Return this process's share of batches that ``gathered`` puts together again: they take turns."""
         return items[self.rank :: self.size]
 
+    def as_many(self, items: Sequence[T]) -> Sequence[T]:
+        """Return ``own``, filled up with any of the batches, so that all processes have the same number of them."""
+        own = [*self.own(items)]
+        return own + [items[0]] * (-(-len(items) // self.size) - len(own))
+
     def gathered(self, own: list[Tensor]) -> Tensor:
         """Return what all processes have of batches that took turns, in their order, in one tensor on the CPU."""
         if self.size == 1:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
+from tasks import stopping
 from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.params import StrategyParams
@@ -44,11 +46,12 @@ from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
 from tasks.training.recompute import recomputed
 from tasks.training.resolution import resized, side_of_epoch
+from tasks.training.sharding import average_numbers, like, sharded, whole
 from tasks.training.shortcuts import Shortcut, find
 from tasks.training.solving import solve
 from tasks.training.starting_point import StartingPoint
 from tasks.training.synchronised import synchronised
-from tasks.training.views import Views
+from tasks.training.views import Views, batches_of_views
 
 SECONDS_BETWEEN_CHECKPOINTS = 15.0
 CHECKPOINT_PAUSE = 20.0  # times what writing one takes
@@ -92,6 +95,11 @@ class Fitting:
         """Number of epochs that are trained at most."""
         return self.plan.epochs if self.until is None else min(self.until, self.plan.epochs)
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the processes divide the network among them, too."""
+        return self.settings.sharded and self.team.size > 1
+
 
 def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[dict[str, float]], None]) -> Progress:
     """Fine-tune a network by a plan and leave it with the weights of its best epoch.
@@ -109,14 +117,16 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
         DivergedError: training became non-finite and did not recover.
         StoppedError: it was asked to stop; the checkpoint has every step.
     """
-    model = adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with watch_memory(job.hardware.device) as peak, reporter.epochs(), ExitStack() as forwards:
+        trained = _on_device(adapted, job)
+        model = trained.model
         forwards.enter_context(synchronised(model, job.team))
-        forwards.enter_context(folded(model))
+        if not job.is_sharded:  # folding reaches from one block into another
+            forwards.enter_context(folded(model))
         forwards.enter_context(faster_gradients(model, job.hardware))
         if job.settings.activation_checkpointing:
             forwards.enter_context(recomputed(model, [prefix for part in adapted.parts for prefix in part.prefixes]))
-        training = _Training(adapted, model, job, reporter, peak)
+        training = _Training(trained, adapted, job, reporter, peak)
         progress = training.progress
         while progress.epoch < job.epochs and not _stops_early(progress, job):
             with training.kept_if_stopped():
@@ -129,9 +139,20 @@ def fit(adapted: Adapted, job: Fitting, reporter: Reporter, on_epoch: Callable[[
         f"kept epoch {progress.best_epoch + 1} of {progress.epoch}, validation loss {progress.best_loss:.4f}, "
         f"{progress.seconds:.1f} s"
     )
-    fill(model, training.best)
-    model.to("cpu").eval()
+    if job.is_sharded:
+        fill(adapted.model, state_of(model, adapted.model.state_dict()))
+    fill(adapted.model, training.best)
+    adapted.model.to("cpu").eval()
     return progress
+
+
+def _on_device(adapted: Adapted, job: Fitting) -> Adapted:
+    """Return the network that trains: itself, or slices of a copy."""
+    if not job.is_sharded:
+        adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return adapted
+    images = adapted.normalisation(job.val.images(np.zeros(2, dtype=np.int64)))
+    return sharded(adapted, images, job.hardware.device)
 
 
 def before_last_phase(job: Fitting) -> Path:
@@ -143,7 +164,7 @@ def fill(model: nn.Module, values: State) -> None:
     """Give a network's tensors other values, by name."""
     state = model.state_dict()
     for name, value in values.items():
-        state[name].copy_(value)
+        state[name].copy_(like(state[name], value))
 
 
 def names_that_change(model: nn.Module, plan: FreezePlan, settings: StrategyParams) -> list[str]:
@@ -155,7 +176,7 @@ def names_that_change(model: nn.Module, plan: FreezePlan, settings: StrategyPara
 def state_of(model: nn.Module, names: Iterable[str]) -> State:
     """Return copies of a network's tensors on the CPU, by name."""
     state = model.state_dict()
-    return {name: state[name].detach().cpu().clone() for name in names}
+    return {name: whole(state[name].detach()).cpu().clone() for name in names}
 
 
 def predict(adapted: Adapted, split: Split, hardware: Hardware, flips: Flips = AS_THEY_ARE) -> Tensor:
@@ -175,20 +196,27 @@ def _answers_to(
     """Return the logits of batches of images in float32, on the CPU."""
     answers = []
     for images in batches:
-        with torch.inference_mode(), hardware.autocast():
+        # What fully_shard gathers in inference mode, training can't use.
+        with torch.no_grad(), torch.inference_mode(not isinstance(adapted.model, FSDPModule)), hardware.autocast():
             normalised = adapted.normalisation(images.to(hardware.device))
             answers.append(mean_logits(adapted.model, normalised, flips).float().cpu())
     return answers
 
 
 class _Training:
-    """One epoch after the other, from the thaw line on where a network's beginning is frozen."""
+    """One epoch after the other, from the thaw line on where a network's beginning is frozen.
 
-    def __init__(self, adapted: Adapted, model: nn.Module, job: Fitting, reporter: Reporter, peak: PeakMemory) -> None:
-        settings = job.settings
-        self._adapted, self._model, self._job, self._reporter, self._peak = adapted, model, job, reporter, peak
+    A network that is divided runs all of its layers together with the other processes; ``entire`` is
+    the same in whole.
+    """
+
+    def __init__(self, adapted: Adapted, entire: Adapted, job: Fitting, reporter: Reporter, peak: PeakMemory) -> None:
+        settings, model = job.settings, adapted.model
+        self._adapted, self._entire, self._model = adapted, entire, model
+        self._job, self._reporter, self._peak = job, reporter, peak
         self._names = names_that_change(model, job.plan, settings)
         self._shortcut: Shortcut | None = None
+        self._shown: Views | None = None  # what a divided network is shown where a whole one takes a shortcut
         self._asked: tuple[frozenset[str], int] | None = None
         self._trained: nn.Module | None = None
         self._team = job.team
@@ -250,27 +278,36 @@ class _Training:
 
     @contextmanager
     def kept_if_stopped(self) -> Iterator[None]:
-        """Write a checkpoint where the block is stopped, which is between two steps."""
+        """Write a checkpoint where the block is stopped, which is between two steps.
+
+        Of a network that is divided no process can write one by itself: all do so behind the step in which it is asked.
+        """
         try:
             yield
         except StoppedError:
-            self.save()
+            if not self._job.is_sharded:
+                self.save()
             raise
 
     def save_if_due(self) -> None:
         """Write a checkpoint, if the last one is some time ago; the more it takes, the longer."""
         pause = max(SECONDS_BETWEEN_CHECKPOINTS, CHECKPOINT_PAUSE * self._seconds_to_save)
-        if time.monotonic() - self._saved > pause:
+        is_due = time.monotonic() - self._saved > pause
+        if self._job.is_sharded:
+            is_due = self._team.told(is_due or stopping.is_asked())
+        if is_due:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint."""
-        if self._team.rank:
+        """Write a checkpoint; all processes of a network that is divided take part."""
+        if self._team.rank and not self._job.is_sharded:
             return
         started = time.monotonic()
         self.progress.peak_memory_mib = max(self.progress.peak_memory_mib, self._peak.mib)
         copies = {"best": self.best} | ({"average": self._average.values} if self._average else {})
-        checkpoints.save(self._job.checkpoint, self.progress, self._model, self._names, self._optimizer, copies)
+        content = checkpoints.content(self._model, self._names, self._optimizer, copies)
+        if self._team.rank == 0:
+            checkpoints.save(self._job.checkpoint, self.progress, content)
         self._saved = time.monotonic()
         self._seconds_to_save = self._saved - started
 
@@ -280,8 +317,10 @@ class _Training:
         if progress.step == 0 and progress.epoch == job.plan.cycle(progress.epoch)[0]:
             progress.taken = 0
             is_last = progress.epoch == job.plan.cycle(job.plan.epochs - 1)[0]
-            if job.settings.wise_ft and is_last and self._team.rank == 0:
-                weights.save(state_of(self._model, self._names), before_last_phase(job))
+            if job.settings.wise_ft and is_last:
+                before = state_of(self._model, self._names)
+                if self._team.rank == 0:
+                    weights.save(before, before_last_phase(job))
         freezing.apply(job.plan, self._model, progress.epoch, update_statistics=job.settings.updates_statistics)
         asked = names_that_train(job.plan, progress.epoch), self._views()
         if asked != self._asked:
@@ -290,13 +329,26 @@ class _Training:
 
     def _find_shortcut(self, trains: frozenset[str]) -> Shortcut | None:
         job, pixels = self._job, self._job.train.store
+        views, first = Views(job.train, job.augment, self._views()), self.progress.epoch
+        if job.is_sharded:
+            self._shown = views if self._team.told(self._has_shortcut(trains)) else None
+            return None
         frozen = find(self._adapted, trains, pixels.shape[1], pixels.shape[3], job.hardware)
         if frozen is None:
             return None
-        views, first = Views(job.train, job.augment, self._views()), self.progress.epoch
         epochs = (epoch for epoch in range(first, job.plan.epochs) if names_that_train(job.plan, epoch) == trains)
         with self._team.first_alone():  # which keeps what the frozen layers answer
             return Shortcut(frozen, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
+
+    def _has_shortcut(self, trains: frozenset[str]) -> bool:
+        """Return whether a network that is divided would take a shortcut, were it whole; for the first process."""
+        if self._team.rank:
+            return False
+        job, entire, (_, size, _, channels) = self._job, self._entire, self._job.train.store.shape
+        updates = job.settings.updates_statistics
+        freezing.apply(job.plan, entire.model, self.progress.epoch, update_statistics=updates)
+        on_processor = replace(job.hardware, device=torch.device("cpu"))
+        return find(entire, trains, size, channels, on_processor) is not None
 
     def _views(self) -> int:
         plan, views = self._job.plan, self._job.settings.views
@@ -314,6 +366,9 @@ class _Training:
         own = partial(self._team.rows, micro_batch=job.settings.micro_batch)
         if self._shortcut:
             return self._shortcut.training_batches(size, *place, sampling, own)
+        if self._shown:
+            shown = batches_of_views(self._shown, self._shown.images, size, *place, sampling, own)
+            return (batch._replace(inputs=to_device(self._adapted, batch.inputs, job.hardware)) for batch in shown)
         full = job.train.store.shape[1]
         side = side_of_epoch(job.settings.start_size, full, progress.epoch, job.plan.epochs)
         return (
@@ -332,6 +387,8 @@ class _Training:
         network = self._over_processes(batch.inputs)
         torch.manual_seed(generator_for(settings.seed, progress.epoch, progress.step).initial_seed())
         loss = self._gradients(network, *batch)
+        if self._job.is_sharded:
+            average_numbers(self._model)
         self._start.pull()
         trained = [p for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None]
         finite = math.isfinite(loss) and all_finite(trained)
@@ -348,6 +405,8 @@ class _Training:
 
     def _over_processes(self, inputs: Tensor) -> nn.Module:
         """Return what trains; its gradients are exchanged where several processes train."""
+        if self._job.is_sharded:
+            return self._model
         if self._trained is None:
             with self._job.hardware.autocast():
                 self._trained = self._team.wrap(self._network(), inputs)
@@ -377,6 +436,9 @@ class _Training:
     def _own_answers(self, split: Split) -> list[Tensor]:
         """Return the logits of every batch of a split that is this process's."""
         rows = self._team.own(inference_rows(split))
+        if self._job.is_sharded:
+            together = self._team.as_many(inference_rows(split))
+            return _answers_to(self._adapted, inference_batches(split, together), self._job.hardware)[: len(rows)]
         if self._shortcut is None or self._average_differs_below():
             return _answers_to(self._adapted, inference_batches(split, rows), self._job.hardware)
         answers = []
@@ -407,8 +469,8 @@ class _Training:
     def _features(self, split: Split) -> Tensor:
         """Return what reaches the head for every image of a split."""
         with features_of_head(self._adapted) as seen:
-            self._own_answers(split)
-        return self._team.gathered(seen).to(self._job.hardware.device)
+            count = len(self._own_answers(split))
+        return self._team.gathered(seen[:count]).to(self._job.hardware.device)
 
 
 def to_device(adapted: Adapted, images: Tensor, hardware: Hardware) -> Tensor:

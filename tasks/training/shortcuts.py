@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -17,10 +17,10 @@ from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import Halves, divide
 from tasks.training.activations import VERSION, Cache, DamagedError, Form, NoSpaceError, Store
-from tasks.training.batches import INFERENCE_BATCH, Batch, Own, Rows, Split, epoch_order, inference_rows, weights_of
+from tasks.training.batches import INFERENCE_BATCH, Batch, Own, Rows, Split, inference_rows
 from tasks.training.device import Hardware
 from tasks.training.progress import Reporter
-from tasks.training.views import PLAIN, Views, by_view
+from tasks.training.views import PLAIN, Views, batches_of_views, in_order
 
 WORTH_KEEPING = 100.0  # operations for each byte that is read instead
 TOLERANCE = 1e-3
@@ -162,13 +162,9 @@ class Shortcut:
         sampling: Sampling = "natural",
         own: Own = np.arange,
     ) -> Iterator[Batch]:
-        """Yield the batches of one epoch, in a drawn order from step ``start`` on."""
-        split, views = self._train.split, self._train.of_epoch(seed, epoch)
-        order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
-        for chosen in stopping.between(order[start:]):
-            rows = chosen[own(len(chosen))]
-            inputs = self._activations(self._train, rows, views[rows])
-            yield Batch(inputs, split.targets[chosen], weights_of(split.weights, chosen))
+        """Return the batches of one epoch, in a drawn order from step ``start`` on."""
+        of = partial(self._activations, self._train)
+        return batches_of_views(self._train, of, batch_size, seed, epoch, start, sampling, own)
 
     def plain_batches(self, split: Split, rows: Sequence[Rows] | None = None) -> Iterator[Tensor]:
         """Yield the activations of the images of either split as they are, in their order, or of the batches named.
@@ -180,18 +176,10 @@ class Shortcut:
         if whole.count:
             raise ValueError("the training images are kept in other versions than as they are")
         for chosen in stopping.between(inference_rows(split) if rows is None else rows):
-            yield self._activations(whole, chosen, np.full(len(chosen), PLAIN))
+            yield in_order(np.full(len(chosen), PLAIN), chosen, partial(self._activations, whole))
 
-    def _activations(self, of: Views, chosen: Rows, views: npt.NDArray[np.int64]) -> Tensor:
-        pieces, places = [], []
-        for view, at in by_view(views):
-            places.append(at)
-            if view in self._stores:
-                pieces.append(self._stored(of, chosen[at], view))
-            else:
-                pieces.append(self._computed(of, chosen[at], view))
-        whole = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
-        return whole.contiguous(memory_format=torch.channels_last) if whole.dim() == 4 else whole
+    def _activations(self, of: Views, chosen: Rows, view: int) -> Tensor:
+        return self._stored(of, chosen, view) if view in self._stores else self._computed(of, chosen, view)
 
     def _stored(self, of: Views, chosen: Rows, view: int) -> Tensor:
         """Return what is kept, on the training device; what was damaged since it was looked at is computed."""

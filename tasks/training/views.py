@@ -4,7 +4,7 @@ Which version of an image an epoch shows depends on the seed; what a version is 
 share them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from tasks import stopping
 from tasks.data.augmentation import Augmentation, Changes
-from tasks.training.batches import Rows, Split, generator_for
+from tasks.params import Sampling
+from tasks.training.batches import Batch, Own, Rows, Split, epoch_order, generator_for, weights_of
 
 PLAIN = -1  # the version of an image that is the image
 SEED_OF_VIEWS = 0x71E75
@@ -57,6 +59,40 @@ class Views:
             generator = generator_for(SEED_OF_VIEWS, view)
             self._drawn[view] = self.augment.draw(len(self.split.store), generator)
         return self.augment.change(images, self._drawn[view].of(torch.from_numpy(self.split.rows[chosen])))
+
+
+def batches_of_views(
+    views: Views,
+    of: Callable[[Rows, int], Tensor],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    start: int = 0,
+    sampling: Sampling = "natural",
+    own: Own = np.arange,
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch, each image in the version that it shows, in a drawn order from step ``start`` on.
+
+    Args:
+        views: the versions of the training split's images.
+        of: what the batches are given for some images in a version.
+        batch_size, seed, epoch, start, sampling, own: as of ``training_batches``.
+    """
+    split, shown = views.split, views.of_epoch(seed, epoch)
+    order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
+    for chosen in stopping.between(order[start:]):
+        rows = chosen[own(len(chosen))]
+        yield Batch(in_order(shown[rows], rows, of), split.targets[chosen], weights_of(split.weights, chosen))
+
+
+def in_order(views: npt.NDArray[np.int64], rows: Rows, of: Callable[[Rows, int], Tensor]) -> Tensor:
+    """Return what ``of`` answers for images of several versions, version by version, in the order of the images."""
+    pieces, places = [], []
+    for view, at in by_view(views):
+        places.append(at)
+        pieces.append(of(rows[at], view))
+    together = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
+    return together.contiguous(memory_format=torch.channels_last) if together.dim() == 4 else together
 
 
 def by_view(views: npt.NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:

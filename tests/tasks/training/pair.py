@@ -2,9 +2,10 @@
 
 import multiprocessing
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from rich.console import Console
@@ -12,11 +13,14 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from tasks import stopping
 from tasks.data.augmentation import Augmentation
 from tasks.params import AugmentParams
+from tasks.stopping import StoppedError
 from tasks.strategies import freezing
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
+from tasks.training.checkpoints import progress_of
 from tasks.training.device import Hardware
 from tasks.training.distributed import Team, team
 from tasks.training.gradients import Gradients
@@ -27,6 +31,7 @@ from tests.tasks.networks import network, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)
 LOOPBACK = "127.0.0.1"
+Item = TypeVar("Item")
 
 
 class Kind(NamedTuple):
@@ -65,7 +70,30 @@ def _one(rank: int, count: int, port: int, run: Callable[..., None], arguments: 
     sys.stdout.flush()
 
 
-def train(team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0) -> None:
+class StopsItself(Reporter):
+    """Asks the process to stop in the second step of every epoch."""
+
+    def steps(self, batches: Iterable[Item], count: int, epoch: int, epochs: int) -> Iterator[Item]:
+        """Yield ``batches``."""
+        for place, batch in enumerate(super().steps(batches, count, epoch, epochs)):
+            if place == 1:
+                stopping.ask()
+            yield batch
+
+
+def train_and_stop(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
+    """Train until the first process stops behind its second step; leave how many a checkpoint has."""
+    quiet = Console(quiet=True)
+    with suppress(StoppedError):
+        train(team, folder, kinds, reporter=Reporter("test", quiet) if team.rank else StopsItself("test", quiet))
+    for name in kinds:
+        progress = progress_of(folder / name / "checkpoint")
+        (folder / name / "steps").write_text(str(progress and progress.step))
+
+
+def train(
+    team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0, reporter: Reporter | None = None
+) -> None:
     """Train a network of every kind; leave the start, the last weights in a checkpoint, and each process's best.
 
     Args:
@@ -73,7 +101,9 @@ def train(team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0)
         folder: a folder a kind is made in it.
         kinds: by name.
         jitter: share by which every weight is off at the start.
+        reporter: shows progress; None: nothing does.
     """
+    reporter = reporter or Reporter("test", Console(quiet=True))
     for name, (network_name, settings, images, val) in kinds.items():
         place = folder / name
         place.mkdir(exist_ok=True)
@@ -87,11 +117,11 @@ def train(team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0)
         cache = Cache(folder / "activations", 2**30, name)
         augment = Augmentation(AugmentParams(crop=0.8), upright=False)
         job = Fitting(chosen, plan, images, val, augment, CPU, place / "checkpoint", cache, team=team)
-        progress = fit(adapted, job, Reporter("test", Console(quiet=True)), lambda _: None)
+        progress = fit(adapted, job, reporter, lambda _: None)
         losses = torch.tensor([[row["train_loss"], row["val_loss"]] for row in progress.history])
-        seconds = torch.tensor([progress.seconds])
+        measured = {"seconds": torch.tensor([progress.seconds]), "mib": torch.tensor([progress.peak_memory_mib])}
         state = {f"best.{key}": tensor for key, tensor in adapted.model.state_dict().items()}
-        save_file({**state, "losses": losses, "seconds": seconds}, place / f"process-{team.rank}")
+        save_file({**state, "losses": losses, **measured}, place / f"process-{team.rank}")
 
 
 def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:

@@ -65,7 +65,8 @@ def copy(model: nn.Module) -> dict[str, Tensor]:
 
 def save(target: Path, model: nn.Module, optimizer: optim.Optimizer, progress: Progress | None = None) -> None:
     """Write a checkpoint of all tensors."""
-    checkpoints.save(target, progress or Progress(), model, list(model.state_dict()), optimizer, {"best": copy(model)})
+    content = checkpoints.content(model, list(model.state_dict()), optimizer, {"best": copy(model)})
+    checkpoints.save(target, progress or Progress(), content)
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
@@ -114,7 +115,8 @@ def test_tensors_are_matched_by_name(tmp_path: Path, kind: str) -> None:
 def test_only_named_tensors_are_kept(tmp_path: Path) -> None:
     """What is frozen is neither written nor overwritten."""
     model = Forwards()
-    checkpoints.save(tmp_path / "checkpoint", Progress(), model, ["second.weight"], optimizer_of(model, "sgd"), {})
+    content = checkpoints.content(model, ["second.weight"], optimizer_of(model, "sgd"), {})
+    checkpoints.save(tmp_path / "checkpoint", Progress(), content)
     other = Forwards(seed=9)
     before = copy(other)
     checkpoints.load(tmp_path / "checkpoint", other, optimizer_of(other, "sgd"))

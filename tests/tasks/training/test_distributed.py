@@ -14,8 +14,9 @@ from torch import Tensor
 from tasks.training.batches import Split
 from tasks.training.distributed import ALONE, Team
 from tests.tasks.training.conftest import Splits
-from tests.tasks.training.pair import Kind, add_gradients, in_processes, train
+from tests.tasks.training.pair import Kind, add_gradients, in_processes, train, train_and_stop
 
+MEASURED = ("seconds", "mib")
 CLOSE = 2e-3  # of how far the training went
 EVERYTHING: dict[str, Any] = {"train": "all", "batchnorm": "train", "batch_size": 16, "optimizer": "sgd", "lr": 0.003}
 TRAININGS = {
@@ -31,6 +32,13 @@ TRAININGS = {
     | {"epochs": 2, "micro_batch": 6, "class_weights": True, "clip_norm": 1.0, "ema": 0.5, "l2_sp": 0.1}
     | {"activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
 }
+SHARDED = {
+    "thawing in mid-run": {"phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 1}]},
+    "from a thaw line on": {"optimizer": "adamw", "lr": 0.0003},
+    "all at once": {"head": {"kind": "cosine", "dropout": 0.5}, "wise_ft": [0.5]},
+}
+TRAININGS |= {f"{name}, sharded": TRAININGS[name] | own | {"sharded": True} for name, own in SHARDED.items()}
+STOPPED = ["all at once, sharded"]
 GRADIENTS = {
     "BatchNorm": ("shufflenet_v2_x0_5", {}),
     "norms that activate": ("timm/regnetz_005", {"micro_batch": 6}),
@@ -62,6 +70,10 @@ def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         for name, (network, own) in GRADIENTS.items()
     }
     in_processes(2, both, two, trainings, gradients)
+    stopped = {f"{name}, stopped": trainings[name] for name in STOPPED}
+    with pytest.raises(RuntimeError):  # the first process stops, the other then fails
+        in_processes(2, train_and_stop, two, stopped)
+    in_processes(2, train, two, stopped)
     both(ALONE, one, trainings, gradients)
     return one, two
 
@@ -100,7 +112,16 @@ def test_two_processes_end_where_one_does(trained: tuple[Path, Path], kind: str)
 def test_all_processes_keep_the_same_epoch(trained: tuple[Path, Path], kind: str) -> None:
     """The best weights of both are the same to the bit; only the first writes a checkpoint."""
     first, second = (load_file(trained[1] / kind / f"process-{rank}") for rank in (0, 1))
-    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items() if key != "seconds")
+    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items() if key not in MEASURED)
+
+
+@pytest.mark.parametrize("kind", STOPPED)
+def test_what_was_stopped_ends_as_what_was_not(trained: tuple[Path, Path], kind: str) -> None:
+    """Stopped within an epoch, a network that is divided has every step in its checkpoint, and ends the same."""
+    folder = trained[1] / f"{kind}, stopped"
+    assert (folder / "steps").read_text() == "2"
+    expected, found = (load_file(place / "process-0") for place in (trained[1] / kind, folder))
+    assert all(torch.equal(tensor, found[key]) for key, tensor in expected.items() if key not in MEASURED)
 
 
 @pytest.mark.parametrize("kind", GRADIENTS)
