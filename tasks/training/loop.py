@@ -152,7 +152,7 @@ def _on_device(adapted: Adapted, job: Fitting) -> Adapted:
         adapted.model.to(job.hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return adapted
     images = adapted.normalisation(job.val.images(np.zeros(2, dtype=np.int64)))
-    return sharded(adapted, images, job.hardware.device)
+    return sharded(adapted, images, job.hardware)
 
 
 def before_last_phase(job: Fitting) -> Path:
@@ -197,7 +197,7 @@ def _answers_to(
     answers = []
     for images in batches:
         # What fully_shard gathers in inference mode, training can't use.
-        with torch.no_grad(), torch.inference_mode(not isinstance(adapted.model, FSDPModule)), hardware.autocast():
+        with torch.inference_mode(not isinstance(adapted.model, FSDPModule)), torch.no_grad(), hardware.autocast():
             normalised = adapted.normalisation(images.to(hardware.device))
             answers.append(mean_logits(adapted.model, normalised, flips).float().cpu())
     return answers

@@ -18,11 +18,12 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from tasks.backbones.tracing import evaluating
 from tasks.strategies.surgery import Adapted
+from tasks.training.device import Hardware
 
 SMALLEST_BLOCK = 0.01  # of all weights; smaller ones are gathered with what is around them
 
 
-def sharded(adapted: Adapted, images: Tensor, device: torch.device) -> Adapted:
+def sharded(adapted: Adapted, images: Tensor, hardware: Hardware) -> Adapted:
     """Return a copy of a network of which this process keeps its slices alone, on a device.
 
     Numbers (tensors without a dimension) are whole in every process.
@@ -30,14 +31,16 @@ def sharded(adapted: Adapted, images: Tensor, device: torch.device) -> Adapted:
     Args:
         adapted: the network, on the CPU.
         images: two normalised images of the working size, to find out which modules run.
-        device: that trains.
+        hardware: the device that trains, and its precision.
     """
-    model = copy.deepcopy(adapted.model)
+    model, device = copy.deepcopy(adapted.model), hardware.device
     numbers = {parameter for parameter in model.parameters() if parameter.dim() == 0}
     for parameter in model.parameters():
         parameter.data = parameter.data.to(device) if parameter in numbers else parameter.data.contiguous()
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-    for module in [*_blocks(model, [prefix for part in adapted.parts for prefix in part.prefixes], images), model]:
+    with torch.autocast("cpu", torch.bfloat16, enabled=hardware.bfloat16):
+        blocks = _blocks(model, [prefix for part in adapted.parts for prefix in part.prefixes], images)
+    for module in [*blocks, model]:
         fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=numbers)
     return replace(adapted, model=model)
 

@@ -3,9 +3,6 @@
 Each process has one thread; all train the same real images from the same random weights, in float32 on the processor.
 The difference is that of the last weights and statistics, as a share of how far one process's training moved them.
 Beside it stands that of one process whose weights were off by rounding at the start: what it makes of the same noise.
-
-Then two processes train all of a larger network by AdamW, whole in each of them and divided over both: the largest
-memory of a process, which on a processor includes the network that the slices are taken from.
 """
 
 import importlib.util
@@ -40,16 +37,14 @@ KINDS = {
     "pieces of 6, class weights": {"micro_batch": 6, "class_weights": True},
     "every weight, sharded": {"sharded": True},
 }
-LARGE: dict[str, Any] = {"train": "all", "batch_size": 16, "lr": 1e-5, "epochs": 1}
 
 
 def main(
     network: Annotated[str, typer.Option(help="A torchvision classification model.")] = "mobilenet_v3_small",
     images: Annotated[int, typer.Option(min=32, help="That are trained on.")] = 96,
     size: Annotated[int, typer.Option(min=32, help="Their height and width in pixels.")] = 128,
-    large: Annotated[str, typer.Option(help="The network whose memory is measured.")] = "vit_b_16",
 ) -> None:
-    """Train every kind by one process, then by two; print a table, the larger network's memory, and lines of JSON."""
+    """Train every kind by one process, then by two; print a table and a line of JSON."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -66,10 +61,6 @@ def main(
             largest, share = _differences(one, two)
             differs = {"largest": largest, "share": share, "share_by_rounding": _differences(one, off)[1]}
             rows.append({"kind": kind, **differs, "one": rates[0], "two": rates[1]})
-        kinds = {name: Kind(large, LARGE | {"sharded": name == "sharded"}, split, val) for name in ("whole", "sharded")}
-        for name, kind in kinds.items():
-            in_processes(2, train, folder, {name: kind})
-        mib = {name: round(float(load_file(folder / name / "process-0")["mib"])) for name in kinds}
     shown = Table("kind", "max difference", "share of the way", "by 1e-7 at the start", "images/s: one", "two", "ratio")
     for row in rows:
         shares = [f"{row[key]:.1e}" for key in ("largest", "share", "share_by_rounding")]
@@ -77,7 +68,6 @@ def main(
         shown.add_row(row["kind"], *shares, *rates, f"{row['two'] / row['one']:.2f}")
     Console(width=140).print(shown)
     typer.echo(json.dumps(rows))
-    typer.echo(f"{large}, largest memory of one of two processes: {json.dumps(mib)} MiB")
 
 
 def _differences(one: Path, two: Path) -> tuple[float, float]:

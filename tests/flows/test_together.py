@@ -80,3 +80,10 @@ def test_several_processes_by_either_way(tmp_path: Path) -> None:
     assert "goes on after" in succeed(project, sys.executable, *FINETUNE)
     by_params, _ = result(project)
     assert by_params.equals(by_torchrun), "both are two processes of one thread"
+
+    params["train"]["sharded"] = True
+    project.write_params(params)
+    succeed(project, sys.executable, *FINETUNE)
+    by_slices, its_loss = result(project)
+    assert by_slices["val_loss"].tolist() == pytest.approx(history["val_loss"].tolist(), abs=CLOSE)
+    assert its_loss == pytest.approx(loss, abs=CLOSE)

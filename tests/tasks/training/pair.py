@@ -119,9 +119,9 @@ def train(
         job = Fitting(chosen, plan, images, val, augment, CPU, place / "checkpoint", cache, team=team)
         progress = fit(adapted, job, reporter, lambda _: None)
         losses = torch.tensor([[row["train_loss"], row["val_loss"]] for row in progress.history])
-        measured = {"seconds": torch.tensor([progress.seconds]), "mib": torch.tensor([progress.peak_memory_mib])}
-        state = {f"best.{key}": tensor for key, tensor in adapted.model.state_dict().items()}
-        save_file({**state, "losses": losses, **measured}, place / f"process-{team.rank}")
+        seconds = torch.tensor([progress.seconds])
+        state = {f"best.{key}": tensor.contiguous() for key, tensor in adapted.model.state_dict().items()}
+        save_file({**state, "losses": losses, "seconds": seconds}, place / f"process-{team.rank}")
 
 
 def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
