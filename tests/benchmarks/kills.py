@@ -1,10 +1,11 @@
 """Comparisons killed at random moments and started again: ``python -m tests.benchmarks.kills``.
 
 A small project runs undisturbed first. Copies of it are then started by alternating doors, their whole process group is
-killed by SIGKILL at moments drawn uniformly from the time that the rest of the run needs (and a quarter more, so that
-some runs end), and they are started again by the same command. Whenever one gets to its end, all that it left is held
-against the undisturbed run, bit by bit, and a part of it or all is made stale for the next. Exits with status 1 if
-anything was lost.
+killed by SIGKILL, and they are started again by the same command. Which of the stages still ahead is hit is drawn, each
+as likely (and as likely none, so that some runs end); for one that is skipped the next stands in. The moment in it is
+drawn uniformly from the time that it takes undisturbed. Whenever a run gets to its end, all that it left is held against
+the undisturbed run, bit by bit, and a part of it or all is made stale for the next. Exits with status 1 if anything was
+lost.
 """
 
 import os
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -37,7 +39,7 @@ from tests.flows.project import Project, make_project
 
 DOORS = {"dvc repro": ("dvc", "repro"), "flows.compare": (sys.executable, "-m", "flows.compare")}
 STARTS = re.compile(r"Running stage '([^']+)'|\brunning ((?:fetch|prepare|backbone|probe|race|compare|finetune@\w+))$")
-BEFORE = "before a stage"
+BEFORE, END = "before a stage", "end"
 STRATEGIES: dict[str, Any] = {
     "scratch": {"start": "random", "train": "all", "lr": 0.002, "epochs": 6},
     "solved": {"train": "head", "solver": "lbfgs"},
@@ -54,7 +56,6 @@ EXACT = ("data/runs/*/model.safetensors", "data/runs/*/predictions.parquet", "da
          "data/reports/predictions.parquet", "data/manifest.parquet", "data/pixels.npy")  # fmt: skip
 UNSEEN = {".git", ".prefect", "cache", "mlruns", "mlartifacts", "__pycache__"}
 CHECKPOINTS = ("SECONDS_BETWEEN_CHECKPOINTS = 15.0", "CHECKPOINT_PAUSE = 20.0")
-SOMETIMES_COMPLETE = 1.25  # of the time that the rest of a run needs
 CUT_SHORT = "'./dvc.lock' validation failed"
 LONGEST = 600.0  # seconds of a run; longer is hanging
 
@@ -77,6 +78,18 @@ class Started:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def reaches(self, aims: Sequence[str]) -> bool:
+        """Wait until it reaches one of some stages; return whether it does before it ends, or hangs."""
+        while not {BEFORE, *self.stages} & {*aims} and not self.hangs:
+            if self.ends_within(0.02):
+                return False
+        return not self.hangs
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has run for longer than any run needs."""
+        return time.monotonic() - self.began > LONGEST
 
     def ends_within(self, seconds: float) -> bool:
         """Return whether it ends by itself within a time."""
@@ -203,19 +216,19 @@ class Copy:
             self._doors += 1
             started = Started(self._project, door)
             self._tally.restarts += kills > 0
-            moment = self._draw.uniform(0, SOMETIMES_COMPLETE * _rest(self._seconds[door], reached))
-            is_last = self._tally.is_done
-            if started.ends_within(LONGEST if is_last else moment):
+            aims, share = [END] if self._tally.is_done else self._draw_aims(door, reached), self._draw.random()
+            seconds = share * self._seconds_of(door, started.stage) if started.reaches(aims) else 0.0
+            if started.ends_within(seconds):
                 if any(CUT_SHORT in line for line in started.lines) and self._is_mended():
                     continue
                 break
             stage, survivors = started.stage, started.kill()
-            if is_last:
+            if started.hangs:
                 self._lose(f"{door} did not end within {LONGEST:.0f} seconds", started)
                 return
             kills += 1
             reached = stage if stage != BEFORE else reached
-            self._console.print(f"{self._name}: {how}: {door} killed after {moment:.1f} s in '{stage}'")
+            self._console.print(f"{self._name}: {how}: {door} killed after {seconds:.1f} s in '{stage}'")
             with self._tally.lock:
                 self._tally.kills[door, stage] += 1
                 self._tally.resumed += any("goes on after" in line for line in started.lines)
@@ -234,6 +247,18 @@ class Copy:
         )
         if wrong:
             self._lose(f"{how}, {kills} kills, completed by {door}: {'; '.join(wrong)}", started)
+
+    def _draw_aims(self, door: str, reached: str) -> list[str]:
+        """Draw where a run is killed that goes on with a stage: the first of these that it gets to."""
+        names = list(self._seconds[door])
+        ahead = [BEFORE, *(names if reached == BEFORE else names[names.index(reached) :])]
+        return ahead[self._draw.randrange(len(ahead)) :]
+
+    def _seconds_of(self, door: str, stage: str) -> float:
+        """Return how long a run is in a stage, undisturbed."""
+        starts = [0.0, *self._seconds[door].values()]
+        place = [BEFORE, *self._seconds[door]].index(stage)
+        return starts[place + 1] - starts[place]
 
     def _is_mended(self) -> bool:
         """Return whether a ``dvc.lock`` that DVC was killed over, and which it refuses from then on, was put back."""
@@ -314,7 +339,7 @@ def _undisturbed(work: Path, images: Path, console: Console) -> tuple[dict[int, 
                 console.print("\n".join(started.lines[-30:]))
                 raise typer.Exit(1)
             if seed == SEEDS[0]:
-                seconds[door] = started.stages | {"end": time.monotonic() - started.began}
+                seconds[door] = started.stages | {END: time.monotonic() - started.began}
             left[seed].append(Left.by(project))
         words = ", ".join(f"{stage} at {at:.0f}" for stage, at in seconds[door].items())
         console.print(f"{door}, undisturbed, seconds: {words}")
@@ -341,12 +366,6 @@ def _set_seed(project: Project, seed: int) -> None:
     params = project.params()
     params["train"]["seed"] = seed
     project.write_params(params)
-
-
-def _rest(reached_at: dict[str, float], stage: str) -> float:
-    """Return how many seconds a run needs that has to start with a stage."""
-    first = next(iter(reached_at.values()))
-    return first + reached_at["end"] - reached_at.get(stage, first)
 
 
 def _files(root: Path) -> set[str]:
@@ -384,7 +403,7 @@ def _show(tally: Tally, seconds: dict[str, dict[str, float]], console: Console) 
     shown = Table("killed in", *DOORS)
     stages = list(dict.fromkeys([BEFORE, *next(iter(seconds.values())), *(stage for _, stage in tally.kills)]))
     for stage in stages:
-        if stage != "end":
+        if stage != END:
             shown.add_row(stage, *(str(tally.kills[door, stage]) for door in DOORS))
     shown.add_row("all", *(str(sum(n for (by, _), n in tally.kills.items() if by == door)) for door in DOORS))
     console.print(shown)

@@ -32,7 +32,7 @@ TRAININGS = {
     | {"activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
 }
 SHARDED = {
-    "thawing in mid-run": {"phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 1}]},
+    "thawing in mid-run": {"lr": 3e-5, "phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 2}]},
     "from a thaw line on": {"optimizer": "adamw", "lr": 0.0003},
     "all at once": {"head": {"kind": "cosine", "dropout": 0.5}, "wise_ft": [0.5]},
 }
