@@ -1,11 +1,11 @@
 """Comparisons killed at random moments and started again: ``python -m tests.benchmarks.kills``.
 
-A small project runs undisturbed first. Copies of it are then started by alternating doors, their whole process group is
-killed by SIGKILL, and they are started again by the same command. Which of the stages still ahead is hit is drawn, each
-as likely (and as likely none, so that some runs end); for one that is skipped the next stands in. The moment in it is
-drawn uniformly from the time that it takes undisturbed. Whenever a run gets to its end, all that it left is held against
-the undisturbed run, bit by bit, and a part of it or all is made stale for the next. Exits with status 1 if anything was
-lost.
+A small project runs undisturbed first. Copies of it are then started by alternating doors, their whole process group
+is killed by SIGKILL, and they are started again by the same command. Which of the stages still ahead is hit is drawn,
+each as likely (and as likely none, so that some runs end); for one that is skipped the next stands in. The moment in
+it is drawn uniformly from the time that it takes undisturbed. Whenever a run gets to its end, all that it left is held
+against the undisturbed run, bit by bit, and a part of it or all is made stale for the next. Exits with status 1 if
+anything was lost.
 """
 
 import os

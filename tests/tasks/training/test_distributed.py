@@ -32,8 +32,14 @@ TRAININGS = {
     | {"activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
 }
 SHARDED = {
-    "thawing in mid-run": {"lr": 3e-5, "phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 2}]},
+    "thawing in mid-run": {},
     "from a thaw line on": {"optimizer": "adamw", "lr": 0.0003},
+    "a solved head": {
+        "train": None,
+        "solver": "steps",
+        "lr": 1e-12,  # a random network's solved head is too large for more
+        "phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 1}],
+    },
     "all at once": {"head": {"kind": "cosine", "dropout": 0.5}, "wise_ft": [0.5]},
 }
 TRAININGS |= {f"{name}, sharded": TRAININGS[name] | own | {"sharded": True} for name, own in SHARDED.items()}
