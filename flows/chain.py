@@ -4,6 +4,7 @@ Only names, paths and small frozen dataclasses pass between tasks. A user's mist
 sentence, without a traceback.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
@@ -27,6 +28,16 @@ from tasks.versioning import Stages
 
 P = ParamSpec("P")
 OUTSIDE = "Unavailable"
+
+
+def _without_empty_traceback(record: logging.LogRecord) -> bool:
+    """Take the traceback from what a task that fails without an exception logs, which would say 'NoneType: None'."""
+    if record.exc_info and record.exc_info[0] is None:
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
 
 
 def link(

@@ -46,6 +46,7 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
     """Return the error's sentence, after checking that it is all that a user sees of the failure."""
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
+    assert "NoneType" not in done.stdout + done.stderr
     sentences = re.findall(r"^thawline: (.+)$", done.stderr, re.M)
     assert len(sentences) == 1, done.stderr
     return str(sentences[0])
