@@ -322,7 +322,7 @@ class TrainParams(_Section):
         processes: that train together, each on its part of every batch: one a GPU, or a part of the processor's cores
             each. torchrun's ``--nproc-per-node`` says otherwise.
         sharded: whether these processes divide weights, gradients and optimizer state, too, for networks that don't fit
-            (FSDP). All layers then run in every epoch; validation and the finished network fit as they are.
+            (FSDP). Frozen layers then run in every epoch; outside of training the network is whole.
         activation_checkpointing: keep the activations between stages only, and compute the others again.
         frozen_precision: what the weights of frozen convolutions and linear layers are kept in.
         lr: peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, ``find``

@@ -206,8 +206,7 @@ def _answers_to(
 class _Training:
     """One epoch after the other, from the thaw line on where a network's beginning is frozen.
 
-    A network that is divided runs all of its layers together with the other processes; ``entire`` is
-    the same in whole.
+    A network that is divided runs all of its layers together with the other processes; ``entire`` is the same in whole.
     """
 
     def __init__(self, adapted: Adapted, entire: Adapted, job: Fitting, reporter: Reporter, peak: PeakMemory) -> None:
@@ -280,7 +279,8 @@ class _Training:
     def kept_if_stopped(self) -> Iterator[None]:
         """Write a checkpoint where the block is stopped, which is between two steps.
 
-        Of a network that is divided no process can write one by itself: all do so behind the step in which it is asked.
+        Of a network that is divided no process can write one by itself: all do so behind the step or the validation in
+        which the first is asked to stop.
         """
         try:
             yield
@@ -437,8 +437,8 @@ class _Training:
         """Return the logits of every batch of a split that is this process's."""
         rows = self._team.own(inference_rows(split))
         if self._job.is_sharded:
-            together = self._team.as_many(inference_rows(split))
-            return _answers_to(self._adapted, inference_batches(split, together), self._job.hardware)[: len(rows)]
+            together = (split.images(chosen) for chosen in self._team.as_many(inference_rows(split)))
+            return _answers_to(self._adapted, together, self._job.hardware)[: len(rows)]
         if self._shortcut is None or self._average_differs_below():
             return _answers_to(self._adapted, inference_batches(split, rows), self._job.hardware)
         answers = []
