@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,19 @@ class Server:
     project: Project
 
     def ask(self, path: str, **content: Any) -> Any:
-        """Return the server's answer to a question of its REST API."""
+        """Return the server's answer to a question of its REST API, which it repeats while its database is busy."""
         request = urllib.request.Request(  # noqa: S310
             f"{self.api}/{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            return json.load(answer)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
 
     def run(self, *command: str) -> str:
         """Run a command in the project against this server and return its output; it must succeed."""
