@@ -1,44 +1,52 @@
-"""Small real data for every test: a slice of the packaged solar-cell images, sorted into a folder a class."""
+"""Small real data for every test, the tiers that tests are in, and what is said at the end."""
 
-import importlib.util
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
+from tests.support import once
+from tests.support.cells import write_cells
+
+TIERS = {"system": "servers, clusters, kills and outages", "slow": "several processes that train, and exports"}
 # Tests run side by side: one thread each, here and in the processes they start.
 os.environ["OMP_NUM_THREADS"] = "1"
 # A shell's background job ignores Ctrl-C, and so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ROOT = Path(__file__).parent.parent
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make what this run's processes share, before the first of them starts."""
+    once.folder()
 
 
-def packaged_cells() -> Path:
-    """Return the folder that the package elpv-dataset keeps its images in."""
-    spec = importlib.util.find_spec("elpv_dataset")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "data"
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together in one process, and those of a named group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
-def write_cells(target: Path, count: int) -> Path:
-    """Write ``count`` intact and ``count`` broken solar cells as a folder a class; return the folder."""
-    source = packaged_cells()
-    table = pd.read_csv(source / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
-    for label, probability in (("intact", 0.0), ("broken", 1.0)):
-        (target / label).mkdir(parents=True)
-        for path in table[table["probability"] == probability]["path"][:count]:
-            shutil.copy(source / path, target / label)
-    return target
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the matrix of families and strategies, and what was not run."""
+    _print_matrix(terminalreporter)
+    _print_tiers(terminalreporter, config)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def _print_tiers(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say which tiers were run, and by which command those that were not can be."""
+    asked = config.getoption("markexpr")
+    left = [tier for tier in TIERS if f"not {tier}" in asked]
+    if left:
+        terminalreporter.section("not run")
+    for tier in left:
+        terminalreporter.write_line(f"{TIERS[tier]}: pytest -m {tier}")
+
+
+def _print_matrix(terminalreporter: Any) -> None:
     """Print the matrix of families and strategies as a table: a dot passed, a dash was skipped, a cross failed."""
     marks = {"passed": "·", "skipped": "-", "failed": "X", "error": "X"}
     cells: dict[tuple[str, str], str] = {}

@@ -104,7 +104,7 @@ def _job(
     job = Fitting(
         settings, first.plan, data.split("train"), data.split("val"),
         Augmentation(params.augment, params.data.is_upright), hardware, checkpoint,
-        data.cache(settings), until, team,
+        data.cache(settings), until, team, params.run.checkpoint_seconds,
     )  # fmt: skip
     device.keep_freed_memory()
     networks = itertools.chain([first.adapted], (made().adapted for _ in itertools.count()))

@@ -8,8 +8,14 @@ Quantization and Training of Neural Networks (CVPR 2018, section 3.2), fold in t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
+
+Pairs = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
+Structure = list[tuple[str, nn.Module | None, bool]]
+
+_known: WeakKeyDictionary[nn.Module, tuple[Structure, Pairs]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -18,7 +24,7 @@ def folded(model: nn.Module) -> Iterator[None]:
 
     A BatchNorm in training mode works as ever. Networks whose graph can't be traced are left as they are.
     """
-    pairs = _pairs(model)
+    pairs = _pairs_of(model)
     for convolution, norm in pairs:
         _install(convolution, norm)
     try:
@@ -56,7 +62,18 @@ def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tenso
     return convolution.weight * scale.view(-1, 1, 1, 1), norm.bias + shifted * scale
 
 
-def _pairs(model: nn.Module) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+def _pairs_of(model: nn.Module) -> Pairs:
+    """Return what belongs together in a network, which is traced anew only where its modules have changed."""
+    modules = model.named_modules()
+    structure = [(name, None if module is model else module, module.training) for name, module in modules]
+    before, pairs = _known.get(model, (None, []))
+    if structure != before:
+        pairs = _pairs(model)
+        _known[model] = structure, pairs
+    return pairs
+
+
+def _pairs(model: nn.Module) -> Pairs:
     try:
         graph = fx.Tracer().trace(model)
     except Exception:

@@ -16,7 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from tasks import stopping
 from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
-from tasks.params import StrategyParams
+from tasks.params import RunParams, StrategyParams
 from tasks.stopping import StoppedError
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan
@@ -53,7 +53,6 @@ from tasks.training.starting_point import StartingPoint
 from tasks.training.synchronised import synchronised
 from tasks.training.views import Views, batches_of_views
 
-SECONDS_BETWEEN_CHECKPOINTS = 15.0
 CHECKPOINT_PAUSE = 20.0  # times what writing one takes
 SKIPPED_STEPS_ALLOWED = 10
 DEFAULT_VIEWS = 2
@@ -77,6 +76,7 @@ class Fitting:
         cache: keeps what frozen layers answer; None: they are computed in every epoch.
         until: epochs after which training pauses at the latest; None: after the plan's last.
         team: the processes that train together; the first alone writes.
+        checkpoint_seconds: between two checkpoints, at least; 0: one is written behind every step.
     """
 
     settings: StrategyParams
@@ -89,6 +89,7 @@ class Fitting:
     cache: Cache | None = None
     until: int | None = None
     team: Team = ALONE
+    checkpoint_seconds: float = RunParams().checkpoint_seconds
 
     @property
     def epochs(self) -> int:
@@ -291,8 +292,9 @@ class _Training:
 
     def save_if_due(self) -> None:
         """Write a checkpoint, if the last one is some time ago; the more it takes, the longer."""
-        pause = max(SECONDS_BETWEEN_CHECKPOINTS, CHECKPOINT_PAUSE * self._seconds_to_save)
-        is_due = time.monotonic() - self._saved > pause
+        seconds = self._job.checkpoint_seconds
+        pause = max(seconds, CHECKPOINT_PAUSE * self._seconds_to_save) if seconds else 0.0
+        is_due = time.monotonic() - self._saved >= pause
         if self._job.is_sharded:
             is_due = self._team.told(is_due or stopping.is_asked())
         if is_due:

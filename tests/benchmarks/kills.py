@@ -34,8 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from ruamel.yaml import YAML
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
 
 DOORS = {"dvc repro": ("dvc", "repro"), "flows.compare": (sys.executable, "-m", "flows.compare")}
 STARTS = re.compile(r"Running stage '([^']+)'|\brunning ((?:fetch|prepare|backbone|probe|race|compare|finetune@\w+))$")
@@ -55,7 +55,6 @@ MEASURED = re.compile(r"data/runs(/\w+/(run|metrics)\.json)?|data/reports/compar
 EXACT = ("data/runs/*/model.safetensors", "data/runs/*/predictions.parquet", "data/runs/*/history.csv",
          "data/reports/predictions.parquet", "data/manifest.parquet", "data/pixels.npy")  # fmt: skip
 UNSEEN = {".git", ".prefect", "cache", "mlruns", "mlartifacts", "__pycache__"}
-CHECKPOINTS = ("SECONDS_BETWEEN_CHECKPOINTS = 15.0", "CHECKPOINT_PAUSE = 20.0")
 CUT_SHORT = "'./dvc.lock' validation failed"
 LONGEST = 600.0  # seconds of a run; longer is hanging
 
@@ -352,13 +351,7 @@ def _undisturbed(work: Path, images: Path, console: Console) -> tuple[dict[int, 
 def _project(root: Path, images: Path) -> Project:
     """Return a project with strategies of all kinds, which writes a checkpoint after every step."""
     project = make_project(root, images)
-    project.write_params(project.params() | {"strategies": STRATEGIES})
-    loop = root / "tasks/training/loop.py"
-    source = loop.read_text()
-    for line in CHECKPOINTS:
-        assert line in source
-        source = source.replace(line, f"{line.split('=')[0]}= 0.0")
-    loop.write_text(source)
+    project.write_params(project.params() | {"run": {"checkpoint_seconds": 0}, "strategies": STRATEGIES})
     return project
 
 

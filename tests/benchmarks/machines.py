@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import typer
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
-from tests.flows.test_doors import read_comparison
-from tests.flows.test_ray import two_nodes
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
+from tests.support.ray_nodes import two_nodes
+from tests.support.results import read_comparison
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 METRICS = ("auroc", "accuracy", "log_loss", "ece")

@@ -22,12 +22,15 @@ from typing import Annotated, Any
 import typer
 from ruamel.yaml import YAML
 
-from tests.conftest import write_cells
-from tests.flows import servers
-from tests.flows.project import Project, make_project
-from tests.flows.test_retrain import aliases, put, put_negatives
-from tests.flows.test_served import Server, process, wait_for
-from tests.flows.webhooks import Webhook, listening
+from tests.support import servers
+from tests.support.batches import put, put_negatives
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
+from tests.support.results import aliases
+from tests.support.running import process
+from tests.support.servers import Team
+from tests.support.waiting import wait_for
+from tests.support.webhooks import Webhook, listening
 
 SKIPPED_WITHIN = 30  # seconds of a run that finds nothing new
 LEFT = 15  # seconds that are left before the next run begins, for images to be brought
@@ -64,7 +67,7 @@ class Findings:
 class Nights:
     """A server with the scheduled retraining, and what watches it."""
 
-    server: Server
+    server: Team
     schedule: Schedule
     webhook: Webhook
     found: Findings
@@ -170,7 +173,7 @@ def deployed(project: Project, every: int, found: Findings) -> Iterator[Nights]:
         prefect.start()
         stack.callback(prefect.kill)
         prefect.wait()
-        server = Server(f"{prefect.address}/api", project)
+        server = Team(f"{prefect.address}/api", project, "thawline")
         server.run("prefect", "work-pool", "create", "thawline", "--type", "process")
         told = project.run(
             sys.executable, "-m", "flows.automations", "--webhook-from", "THAWLINE_WEBHOOK",

@@ -17,8 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
 
 METRICS = "data/runs/head_only/metrics.json"
 

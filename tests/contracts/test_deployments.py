@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from flows.automations import read
 from tasks.steps.retrain import Outcome
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 FILES = ("prefect.yaml", "deploy/prefect.containers.yaml")
 COLLECTIONS = Path(prefect.__file__).parent / "server/api/collections_data/views/aggregate-worker-metadata.json"

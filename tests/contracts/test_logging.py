@@ -6,7 +6,7 @@ import sys
 import prefect.logging.configuration
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 LOGS = """
 import logging, flows.compare

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from tasks import layout
 from tasks.__main__ import app
 from tasks.params import Params, load_params
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def read_yaml(name: str) -> Any:

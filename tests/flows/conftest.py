@@ -1,20 +1,30 @@
-"""The project that both doors are tried on."""
-
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
+"""The projects on which both doors are looked at."""
 
 import pytest
 
-from tests.flows.project import Project, make_project
+from tests.support.golden import golden, light
+from tests.support.project import Project
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Project]:
-    """A project after its first ``dvc repro``; tests take it from one consistent state to the next."""
-    project = make_project(tmp_path_factory.mktemp("doors") / "clone", cells, {"seeds": 2, "shares": [0.5]})
-    done = project.run("dvc", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "wins: validation AUROC" in done.stdout
-    yield project
-    shutil.rmtree(project.root)
+def by_dvc() -> Project:
+    """The golden project after its first ``dvc repro``; tests must not change it."""
+    return golden("dvc")[0]
+
+
+@pytest.fixture(scope="session")
+def by_flow() -> Project:
+    """The golden project after its first ``python -m flows.compare``; tests must not change it."""
+    return golden("flow")[0]
+
+
+@pytest.fixture(scope="module")
+def own(by_dvc: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the golden project that the tests of a module take from one consistent state to the next."""
+    return by_dvc.copy(tmp_path_factory.mktemp("own") / "clone")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project of two strategies, run and recorded, that the tests of a module take from state to state."""
+    return light().copy(tmp_path_factory.mktemp("small") / "clone")

@@ -1,11 +1,8 @@
 """Automations and container deployments on a real Prefect server, on loopback."""
 
 import json
-import shutil
 import sys
-import urllib.error
 from collections.abc import Iterator
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,13 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.automations import read
-from tests.conftest import ROOT
-from tests.flows import servers
-from tests.flows.project import make_project
-from tests.flows.test_served import Server, wait_for
-from tests.flows.webhooks import Webhook, listening
+from tests.support.paths import ROOT
+from tests.support.project import make_project
+from tests.support.servers import Team, shared_prefect
+from tests.support.waiting import wait_for
+from tests.support.webhooks import Webhook, listening
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("deployments")]
 
 NO_BLOCK = {"block_document_id": "00000000-0000-0000-0000-000000000000"}
 ADDRESS = "http://team:swordfish@mlflow:5000"
@@ -47,48 +46,41 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Server]:
-    """A Prefect server with a project, in which nothing has run, and the deployments of both files."""
-    project = make_project(tmp_path_factory.mktemp("automations") / "clone", cells)
-    started = servers.prefect_server(project, PREFECT_HOME=str(tmp_path_factory.mktemp("server")))
-    started.start()
-    try:
-        started.wait()
-        yield Server(f"{started.address}/api", project)
-    finally:
-        started.kill()
-        shutil.rmtree(project.root)
+def server(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Team]:
+    """A project, in which nothing has run, with the deployments of both files."""
+    team = Team(shared_prefect(), make_project(tmp_path_factory.mktemp("automations") / "clone", cells), "automations")
+    yield team
+    team.run("prefect", "--no-prompt", "automation", "delete", "--all")
 
 
 @pytest.fixture(scope="module")
-def webhook(server: Server) -> Iterator[Webhook]:
+def webhook(server: Team) -> Iterator[Webhook]:
     """What the automations tell."""
     with listening() as heard:
         yield heard
 
 
 @pytest.fixture(scope="module")
-def created(server: Server, webhook: Webhook) -> str:
+def created(server: Team, webhook: Webhook) -> str:
     """What the command prints the first time."""
     return automations(server, webhook)
 
 
 @pytest.fixture(scope="module")
-def deployed(server: Server) -> dict[str, Any]:
+def deployed(server: Team) -> dict[str, Any]:
     """The deployments of both files, by their names."""
     for kind in ("docker", "kubernetes"):
         template = f"deploy/{kind}.json"
         server.run(
             "prefect", "work-pool", "create", f"thawline-{kind}", "--type", kind, "--base-job-template", template
         )
-    server.run("prefect", "work-pool", "create", "thawline", "--type", "process")
     server.run(sys.executable, "-c", ADDRESS_KEPT.format(ADDRESS))
-    server.run("prefect", "--no-prompt", "deploy", "--all")
+    server.deploy()
     server.run("prefect", "--no-prompt", "deploy", "--all", "--prefect-file", "deploy/prefect.containers.yaml")
     return {deployment["name"]: deployment for deployment in server.ask("deployments/filter")}
 
 
-def automations(server: Server, webhook: Webhook) -> str:
+def automations(server: Team, webhook: Webhook) -> str:
     """Run the command that creates them."""
     done = server.project.run(
         sys.executable, "-m", "flows.automations", "--webhook-from", "THAWLINE_WEBHOOK", PREFECT_API_URL=server.api,
@@ -98,38 +90,24 @@ def automations(server: Server, webhook: Webhook) -> str:
     return done.stdout
 
 
-def run_of(server: Server, deployment: dict[str, Any], kind: str, message: str = "") -> dict[str, Any]:
+def run_of(server: Team, deployment: dict[str, Any], kind: str, message: str = "") -> dict[str, Any]:
     """Make a run of a deployment and give it a state; return the run."""
-    run: dict[str, Any] = patiently(server, f"deployments/{deployment['id']}/create_flow_run")
+    run: dict[str, Any] = server.ask(f"deployments/{deployment['id']}/create_flow_run")
     set_state(server, run, type=kind, message=message)
     return run
 
 
-def set_state(server: Server, run: dict[str, Any], **state: str) -> None:
+def set_state(server: Team, run: dict[str, Any], **state: str) -> None:
     """Give a run a state, whatever it is in."""
-    assert patiently(server, f"flow_runs/{run['id']}/set_state", state=state, force=True)["status"] == "ACCEPT"
+    assert server.ask(f"flow_runs/{run['id']}/set_state", state=state, force=True)["status"] == "ACCEPT"
 
 
-def patiently(server: Server, path: str, **content: Any) -> Any:
-    """Ask again while the server says that its database is busy, as Prefect's client does."""
-
-    def asked() -> Any:
-        try:
-            return server.ask(path, **content)
-        except urllib.error.HTTPError as error:
-            if error.code == HTTPStatus.SERVICE_UNAVAILABLE:
-                return None
-            raise
-
-    return wait_for(asked, 60)
-
-
-def names_of(server: Server) -> list[str]:
+def names_of(server: Team) -> list[str]:
     """Return the automations that the server has."""
     return sorted(automation["name"] for automation in server.ask("automations/filter"))
 
 
-def test_they_are_created_once(server: Server, webhook: Webhook, created: str) -> None:
+def test_they_are_created_once(server: Team, webhook: Webhook, created: str) -> None:
     """A second call brings them up to date; what was switched off stays off; the address stays secret."""
     names = [name for name in names_of(server) if "export" not in name]
     wanted = [a.name for file in ("automations", "webhook") for a in read(ROOT / f"deploy/{file}.yaml", **NO_BLOCK)]
@@ -147,7 +125,7 @@ def test_they_are_created_once(server: Server, webhook: Webhook, created: str) -
 
 
 @pytest.mark.parametrize("decision", ["promoted", "refused"])
-def test_the_webhook_hears_of_the_champion(server: Server, webhook: Webhook, created: str, decision: str) -> None:
+def test_the_webhook_hears_of_the_champion(server: Team, webhook: Webhook, created: str, decision: str) -> None:
     """Of what was decided, and why, whatever characters the reason has."""
     reason = f'"{decision}" \\ because\nof «this»'
     server.run(sys.executable, "-c", ANNOUNCED.format(decision, reason))
@@ -156,7 +134,7 @@ def test_the_webhook_hears_of_the_champion(server: Server, webhook: Webhook, cre
 
 
 def test_a_failure_is_told_and_the_third_pauses_the_deployment(
-    server: Server, webhook: Webhook, created: str, deployed: dict[str, Any]
+    server: Team, webhook: Webhook, created: str, deployed: dict[str, Any]
 ) -> None:  # fmt: skip
     """Two failures don't; and another deployment goes on."""
     failing, other = deployed["retrain"], deployed["nightly"]
@@ -171,7 +149,7 @@ def test_a_failure_is_told_and_the_third_pauses_the_deployment(
     assert not server.ask("deployments/filter", deployments={"name": {"any_": ["nightly"]}})[0]["paused"]
 
 
-def test_what_runs_too_long_is_cancelled(server: Server, deployed: dict[str, Any]) -> None:
+def test_what_runs_too_long_is_cancelled(server: Team, deployed: dict[str, Any]) -> None:
     """And what has ended in time stays as it ended; tried with 10 seconds instead of hours."""
     content = YAML(typ="safe").load(ROOT / "deploy/automations.yaml")
     short = next(a for a in content["automations"] if a["actions"] == [{"type": "cancel-flow-run"}])
@@ -188,7 +166,7 @@ def test_what_runs_too_long_is_cancelled(server: Server, deployed: dict[str, Any
     assert states()[quick["id"]] == "Skipped"
 
 
-def test_containers_get_the_secret_only_as_they_start(server: Server, deployed: dict[str, Any]) -> None:
+def test_containers_get_the_secret_only_as_they_start(server: Team, deployed: dict[str, Any]) -> None:
     """The server shows no password with the deployments; the worker's job has it, or the name of the secret."""
     assert {"retrain-docker", "retrain-kubernetes"} <= set(deployed)
     assert "swordfish" not in json.dumps(deployed)
@@ -207,7 +185,7 @@ def test_containers_get_the_secret_only_as_they_start(server: Server, deployed: 
     assert claims == {"repository": "thawline-repository", "dvc-cache": "thawline-dvc-cache"}
 
 
-def test_what_is_missing_is_one_sentence(server: Server) -> None:
+def test_what_is_missing_is_one_sentence(server: Team) -> None:
     """Neither a server nor an address, or a server that doesn't answer."""
     command = (sys.executable, "-m", "flows.automations", "--webhook-from", "NOWHERE")
     cases = {

@@ -1,6 +1,5 @@
 """A user's mistake: one clear sentence, a non-zero exit, no traceback, nothing half-written."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -8,26 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.project import Project, make_project
-
-# The operating system refuses files over some size while the network trains, as it would on a full disk.
-FULL_DISK = """
-import resource, sys
-from tasks import __main__
-from tasks.steps import finetune
-
-train, largest = finetune.train, int(sys.argv.pop())
-
-def on_a_full_disk(attempt):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
-    try:
-        train(attempt)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-finetune.train = on_a_full_disk
-__main__.main()
-"""
+from tests.support.project import PREPARE, Project, make_project
+from tests.support.results import one_sentence
+from tests.support.servers import shared_prefect
 
 
 @pytest.fixture
@@ -42,19 +24,14 @@ def results(project: Project) -> set[str]:
     return {file for file in project.files() if not file.startswith(("data/work/", "data/fetched/"))}
 
 
-def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the error's sentence, after checking that it is all that a user sees of the failure."""
-    assert done.returncode != 0
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "NoneType" not in done.stdout + done.stderr
-    sentences = re.findall(r"^thawline: (.+)$", done.stderr, re.M)
-    assert len(sentences) == 1, done.stderr
-    return str(sentences[0])
-
-
 def step(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a step as a DVC stage does."""
-    return project.run(sys.executable, "-m", "tasks", *arguments)
+    """Run a step as a DVC stage does, in this process."""
+    return project.here("tasks", *arguments)
+
+
+def flow(project: Project, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a flow in this process."""
+    return project.here(f"flows.{name}", *arguments, PREFECT_API_URL=shared_prefect())
 
 
 def test_missing_data_folder(project: Project, tmp_path: Path) -> None:
@@ -141,8 +118,7 @@ MISTAKES: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
 
 def test_strategies_that_do_not_fit_the_network(project: Project) -> None:
     """Each is one sentence that names what is wrong and what to choose from; no run is left behind."""
-    for name in ("fetch", "prepare", "backbone"):
-        assert step(project, name).returncode == 0
+    project.steps(*PREPARE)
     before, params = project.files(), project.params()
     params["strategies"] = {f"wrong{i}": settings for i, (settings, _) in enumerate(MISTAKES.values())}
     project.write_params(params)
@@ -173,8 +149,7 @@ def test_values_that_mean_nothing(project: Project, section: str, key: str, valu
 def test_unknown_strategy_by_both_doors(project: Project) -> None:
     """The sentence names the nearest strategy."""
     assert "did you mean 'head_only'" in one_sentence(step(project, "finetune", "--strategy", "head_onyl"))
-    by_flow = project.run(sys.executable, "-m", "flows.finetune", "head_onyl")
-    assert "did you mean 'head_only'" in one_sentence(by_flow)
+    assert "did you mean 'head_only'" in one_sentence(flow(project, "finetune", "head_onyl"))
 
 
 def test_weights_that_no_source_has(project: Project, tmp_path: Path) -> None:
@@ -183,7 +158,8 @@ def test_weights_that_no_source_has(project: Project, tmp_path: Path) -> None:
     params["backbone"] = {"name": "resnet18", "weights": "IMAGENET1K_V1"}
     project.write_params(params)
     unreachable = {"TORCH_HOME": str(tmp_path), "THAWLINE_CACHE": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
-    done = project.run(sys.executable, "-m", "flows.compare", **unreachable)
+    server = {"PREFECT_API_URL": shared_prefect()}
+    done = project.run(sys.executable, "-m", "flows.compare", **server, **unreachable)
     assert "tried the local cache" in one_sentence(done)
     assert "Retry 2/2" in done.stdout + done.stderr
     assert not any("backbone" in file or "runs" in file for file in project.files())
@@ -194,7 +170,7 @@ def test_a_training_that_explodes(project: Project) -> None:
     params = project.params()
     params["strategies"] = {"scratch": {"start": "random", "train": "all", "optimizer": "sgd", "lr": 100, "epochs": 3}}
     project.write_params(params)
-    sentence = one_sentence(project.run(sys.executable, "-m", "flows.finetune", "scratch"))
+    sentence = one_sentence(flow(project, "finetune", "scratch"))
     assert "non-finite" in sentence
     assert "lower strategies.scratch.lr" in sentence
 
@@ -210,14 +186,6 @@ def test_weights_file_with_another_digest(project: Project) -> None:
     assert results(project) == set()
 
 
-def test_full_disk_while_training(project: Project) -> None:
-    """Whether MLflow's store or a checkpoint hits it: one sentence, nothing half-written; the next try succeeds."""
-    for name in ("fetch", "prepare", "backbone"):
-        assert step(project, name).returncode == 0
-    before = project.files()
-    for largest, sentence in ((1 << 16, "disk space"), (1 << 22, "no space left")):
-        limited = project.run(sys.executable, "-c", FULL_DISK, "finetune", "--strategy", "scratch", str(largest))
-        assert sentence in one_sentence(limited)
-        assert not any("checkpoint" in file or "runs/" in file for file in project.files() - before)
-    again = step(project, "finetune", "--strategy", "scratch")
-    assert again.returncode == 0, again.stderr
+def test_serving_without_a_server_says_what_is_missing(project: Project) -> None:
+    """A schedule needs a Prefect server."""
+    assert "needs a Prefect server" in one_sentence(project.here("flows.deployments"))

@@ -1,60 +1,21 @@
 """One run at a time on one working copy: who comes second waits or is refused, and a run that is stopped goes on."""
 
-import os
-import signal
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
-from tests.flows.test_served import wait_for
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
+from tests.support.results import is_up_to_date, must, statuses
+from tests.support.running import Running
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.system
 
 EPOCHS = 300  # of a training that takes long enough to be stopped
 COMPARE = (sys.executable, "-m", "flows.compare")
-SECONDS = 200
-
-
-class Running:
-    """A command at work, in a process group of its own as in a terminal, and what it printed so far."""
-
-    def __init__(self, project: Project, *command: str, name: str, **environment: str) -> None:
-        self._printed = project.root / f"{name}.txt"
-        with self._printed.open("w") as output:
-            self.process = subprocess.Popen(
-                command, cwd=project.root, env=project.environment(**environment), stdout=output, stderr=output,
-                stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-
-    @property
-    def printed(self) -> str:
-        """Everything so far."""
-        return self._printed.read_text()
-
-    def wait_for(self, words: str) -> None:
-        """Wait until it says something."""
-        wait_for(lambda: words in self.printed or self.process.poll() is not None, SECONDS)
-        assert words in self.printed, self.printed
-
-    def ends(self, seconds: float = SECONDS) -> int:
-        """Wait for its end; return its exit status."""
-        return self.process.wait(seconds)
-
-    def kill(self) -> None:
-        """Kill it with every process that it started."""
-        with suppress(psutil.NoSuchProcess):
-            for process in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
-                process.kill()
-        self.process.wait()
-
-    def press_ctrl_c(self) -> None:
-        """Interrupt all processes of the terminal's foreground group, as a terminal does."""
-        os.killpg(self.process.pid, signal.SIGINT)
 
 
 @pytest.fixture(scope="module")
@@ -105,27 +66,20 @@ def test_ctrl_c_stops_a_training_and_leaves_all_in_order(project: Project, stopp
     assert stopped.ends(10) == 130, stopped.printed
     assert "thawline: stopped; the same command goes on" in stopped.printed
     assert "Traceback" not in stopped.printed
-    assert _statuses(project) == ["FINISHED", "FINISHED", "KILLED"]
+    assert statuses(project) == ["FINISHED", "FINISHED", "KILLED"]
     assert project.run("dvc", "status").returncode == 0
 
 
 def test_what_was_stopped_goes_on(project: Project, stopped: Running) -> None:
     """By the other door, too: not from its beginning."""
-    done = project.run("dvc", "repro")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "goes on after epoch" in done.stdout + done.stderr
-    assert "RUNNING" not in _statuses(project)
+    assert "goes on after epoch" in must(project.run("dvc", "repro"))
+    assert "RUNNING" not in statuses(project)
 
 
 def _set_epochs(project: Project, epochs: int) -> None:
     params = project.params()
     params["strategies"] = {"scratch": params["strategies"].pop("scratch") | {"epochs": epochs}}
     project.write_params(params)
-
-
-def _statuses(project: Project) -> list[str]:
-    with closing(sqlite3.connect(project.root / "mlflow.db")) as database:
-        return [status for (status,) in database.execute("SELECT status FROM runs ORDER BY start_time")]
 
 
 def test_a_lock_file_that_was_cut_short_is_mended(project: Project, stopped: Running) -> None:
@@ -136,11 +90,10 @@ def test_a_lock_file_that_was_cut_short_is_mended(project: Project, stopped: Run
     assert "put back" in mended.stdout, mended.stdout + mended.stderr
     assert "finetune@scratch" in lock.read_text()
     lock.write_text("")
-    done = project.run(*COMPARE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "put back" in done.stdout + done.stderr
-    assert "running prepare" not in done.stdout + done.stderr
-    assert "up to date" in project.run("dvc", "status").stdout
+    printed = must(project.run(*COMPARE))
+    assert "put back" in printed
+    assert "running prepare" not in printed
+    assert is_up_to_date(project)
 
 
 def test_a_second_run_that_may_not_wait_says_who_is_at_work(project: Project, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tests.conftest import write_cells
-from tests.flows.project import make_project
+from tests.support.cells import write_cells
+from tests.support.project import PREPARE, make_project
 
 EPOCHS = 4
 DIES = """
@@ -14,7 +14,6 @@ import os
 from tasks.steps import finetune
 from tasks.training import loop
 
-loop.SECONDS_BETWEEN_CHECKPOINTS = loop.CHECKPOINT_PAUSE = 0
 save = loop.checkpoints.save
 
 def save_then_die(file, progress, *rest):
@@ -31,13 +30,12 @@ def test_a_run_that_died_is_marked_and_its_successor_shows_every_epoch(tmp_path:
     """The first run is FAILED; the second has the epochs of both, those of the first not trained again."""
     project = make_project(tmp_path / "clone", write_cells(tmp_path / "photos", 12))
     params = project.params()
+    params["run"] = {"checkpoint_seconds": 0}
     params["strategies"] = {"scratch": params["strategies"]["scratch"] | {"epochs": EPOCHS}}
     project.write_params(params)
-    assert project.run("dvc", "repro", "prepare", "backbone").returncode == 0
+    project.steps(*PREPARE)
     assert project.run(sys.executable, "-c", DIES).returncode == 9
-    done = project.run(sys.executable, "-m", "tasks", "finetune", "--strategy", "scratch")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"goes on after epoch 2 of {EPOCHS}" in done.stdout + done.stderr
+    assert f"goes on after epoch 2 of {EPOCHS}" in project.steps("finetune@scratch")
 
     with sqlite3.connect(project.root / "mlflow.db") as database:
         runs = database.execute("SELECT run_uuid, status FROM runs ORDER BY start_time").fetchall()

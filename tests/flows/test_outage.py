@@ -13,19 +13,16 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
-from tests.flows.servers import Server, mlflow_server
-from tests.flows.test_served import wait_for
+from tests.support.cells import write_cells
+from tests.support.project import PREPARE, Project, make_project
+from tests.support.servers import Server, mlflow_server
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.system
 
 EPOCHS = 4
 PASSWORD = "pass-word-of-a-team"  # noqa: S105
 COMMAND = (sys.executable, "-m", "tasks", "finetune", "--strategy", "scratch")
-PREPARE = """
-from tasks.steps import backbone, data, fetch
-
-fetch.fetch(), data.prepare(), backbone.backbone()
-"""
 STOPS_AFTER_TWO_EPOCHS = """
 import sys, time
 from contextlib import contextmanager
@@ -110,8 +107,7 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
     server = mlflow_server(project, "--backend-store-uri", "sqlite:///tracked.db")
     server.start()
     try:
-        done = project.run(sys.executable, "-c", PREPARE)
-        assert done.returncode == 0, done.stdout + done.stderr
+        project.steps(*PREPARE)
         server.wait()
         yield Team(project, server)
     finally:

@@ -4,7 +4,6 @@ Three handwritten digits lie on top of each other, a colour each. The backbone h
 """
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from torch.nn import functional
 
 from tasks.backbones.own import MEAN, STD
 from tasks.comparison.schema import Comparison, StrategyResult
-from tests.flows.project import Project, make_project
+from tests.support.project import Project, make_project
+from tests.support.results import read_comparison
 
 NET = """
 from torch import nn
@@ -38,17 +38,6 @@ def net():
     )
 """
 PARTS = {"stem": "0", "stages": [["1"], ["2"], ["3"]], "head": "6"}
-STEPS = """
-import sys
-from tasks.params import load_params
-from tasks.steps import backbone, compare, data, fetch, finetune, probe
-if not sys.argv[1:]:
-    for step in (fetch.fetch, data.prepare, backbone.backbone, probe.probe):
-        step()
-for name in sys.argv[1:] or load_params().strategies:
-    finetune.finetune(name)
-compare.compare()
-"""
 SIDE = 32
 PRETRAINING, OURS = slice(900), slice(900, None)  # of the digits
 HELD_OUT = {"val": 400, "test": 300}
@@ -116,9 +105,11 @@ def planted(root: Path, model: nn.Module, images: Pixels, labels: Digits, strate
 
 def compared(project: Project, *strategies: str) -> Comparison:
     """Return what a comparison finds, after all steps, or after those that the strategies named need."""
-    done = project.run(sys.executable, "-c", STEPS, *strategies)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Comparison.model_validate_json((project.root / "data/reports/comparison.json").read_text())
+    if strategies:
+        project.steps(*(f"finetune@{name}" for name in strategies), "compare")
+    else:
+        project.compare()
+    return read_comparison(project)
 
 
 def familiar(root: Path, model: nn.Module, seed: int) -> Project:

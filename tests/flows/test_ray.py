@@ -1,16 +1,12 @@
 """A comparison spread over a real Ray cluster of two nodes is, bit by bit, the one that a single process makes."""
 
 import json
-import os
-import re
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,24 +17,15 @@ from ruamel.yaml import YAML
 
 from flows import cluster, nodes
 from tasks.errors import UserError
-from tests.flows.project import STRATEGIES, Project, free_port, make_project
-from tests.flows.test_doors import read_comparison
-from tests.flows.test_served import wait_for
+from tests.support.ports import free_port
+from tests.support.project import STRATEGIES, Project, make_project
+from tests.support.ray_nodes import two_nodes
+from tests.support.results import is_up_to_date, read_comparison
+from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.system
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 
-# Two nodes of a CPU each, on loopback, until the standard input ends.
-NODES = """
-import sys
-from ray.cluster_utils import Cluster
-one = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": 80 * 2**20, "temp_dir": sys.argv[1]}
-cluster = Cluster(initialize_head=True, head_node_args={**one, "include_dashboard": False})
-cluster.add_node(**one)
-print(cluster.address, flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 # The worker of a strategy dies once behind its second epoch, where a file says so.
 DIES_ONCE = """
 
@@ -64,23 +51,6 @@ for strategy in load_params().strategies:
 """
 
 
-@contextmanager
-def two_nodes() -> Iterator[str]:
-    """Keep a cluster of two nodes of a CPU each running; yield its address."""
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # short: sockets lie in it
-        nodes = subprocess.Popen(
-            [sys.executable, "-c", NODES, f"{folder}/ray"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | ON_LOOPBACK | {"RAY_TMPDIR": folder},  # where its address is written, too
-        )  # fmt: skip
-        assert nodes.stdin is not None
-        assert nodes.stdout is not None
-        try:
-            yield nodes.stdout.readline().strip()
-        finally:
-            nodes.stdin.close()
-            nodes.wait(60)
-
-
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two nodes."""
@@ -94,10 +64,9 @@ def small(root: Path, cells: Path) -> Project:
     params = project.params()
     params["strategies"] = STRATEGIES | {"scratch": STRATEGIES["scratch"] | {"epochs": 4}}
     params["compare"]["robustness_images"] = 0
+    params["run"] = {"checkpoint_seconds": 0}
     project.write_params(params)
-    loop, checkpoints = (root / "tasks/training" / name for name in ("loop.py", "checkpoints.py"))
-    often = re.sub(r"(?m)^(SECONDS_BETWEEN_CHECKPOINTS|CHECKPOINT_PAUSE) = [\d.]+", r"\1 = 0.0", loop.read_text())
-    loop.write_text(often)
+    checkpoints = root / "tasks/training/checkpoints.py"
     checkpoints.write_text(checkpoints.read_text() + DIES_ONCE)
     return project
 
@@ -106,7 +75,7 @@ def small(root: Path, cells: Path) -> Project:
 def both(tmp_path_factory: pytest.TempPathFactory, cells: Path, address: str) -> tuple[Project, Project]:
     """A comparison by one process, and on two nodes, a worker killed in the middle of its training."""
     one, spread = (small(tmp_path_factory.mktemp(name) / "clone", cells) for name in ("one", "spread"))
-    spread.write_params(spread.params() | {"run": {"ray": address}})
+    spread.write_params(spread.params() | {"run": {"ray": address, "checkpoint_seconds": 0}})
     (spread.root / "dies_once").touch()
     with subprocess.Popen([sys.executable, "-c", ONE_PROCESS], cwd=one.root, env=one.environment()) as other:
         done = spread.run(sys.executable, "-m", "flows.compare")
@@ -156,18 +125,18 @@ def test_both_nodes_worked_and_the_dead_run_is_failed(spread: Project) -> None:
 
 def test_dvc_has_it_all_in_the_order_of_the_params(spread: Project) -> None:
     """Nothing is stale, nor without the cluster, and the lock file lists strategies as they are asked for."""
-    assert "up to date" in spread.run("dvc", "status").stdout
+    assert is_up_to_date(spread)
     recorded = list(YAML(typ="safe").load(spread.root / "dvc.lock")["stages"])
     strategies = [stage.removeprefix("finetune@") for stage in recorded if stage.startswith("finetune@")]
     assert strategies == list(spread.params()["strategies"])
     spread.write_params({key: own for key, own in spread.params().items() if key != "run"})
-    assert "up to date" in spread.run("dvc", "status").stdout
+    assert is_up_to_date(spread)
 
 
 def test_a_cancelled_flow_stops_the_work_on_nodes(spread: Project, address: str) -> None:
     """Within ten seconds of Ctrl-C no fine-tuning is RUNNING, and the command says so with status 130."""
     long = {"scratch": STRATEGIES["scratch"] | {"epochs": 2000, "patience": 2000}}
-    spread.write_params(spread.params() | {"run": {"ray": address}, "strategies": long})
+    spread.write_params(spread.params() | {"run": {"ray": address, "checkpoint_seconds": 0}, "strategies": long})
     flow = subprocess.Popen(
         [sys.executable, "-m", "flows.finetune", "scratch"], cwd=spread.root, env=spread.environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

@@ -1,24 +1,23 @@
 """The scheduled retraining: skipped, promoted, refused, rolled back, on the same small project."""
 
 import json
-import resource
 import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image, ImageOps
 
 from tasks.params import load_params
 from tasks.steps.challenge import Contender, contest
 from tasks.steps.prepared import PreparedData
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
-from tests.flows.test_champion import ASK
+from tests.support.batches import put, put_negatives
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
+from tests.support.results import aliases, must, tracked_runs
+from tests.support.servers import shared_prefect
 
 # Retrains after each of some batches of images was put into the folder, in one process, and says how each time ended.
 # One of them is for the champion's strategy alone, while the params have another one, too.
@@ -48,20 +47,6 @@ CONFIDENCE = 0.9
 PERSON = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 
-def put(cells: list[Path], target: Path) -> None:
-    """Copy images into a folder."""
-    target.mkdir(parents=True)
-    for cell in cells:
-        shutil.copy(cell, target)
-
-
-def put_negatives(cells: list[Path], target: Path) -> None:
-    """Write images into a folder as negatives."""
-    target.mkdir(parents=True)
-    for cell in cells:
-        ImageOps.invert(Image.open(cell)).save(target / cell.name)
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A project in which nothing has run, over an empty folder."""
@@ -89,23 +74,11 @@ def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     put(intact[40:], folder / "swapped/broken")
     put(broken[40:], folder / "swapped/intact")
     batches = [str(folder / name) for name in ("first", "of_a_new_class", "swapped")]
-    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches, **PERSON)
-    assert done.returncode == 0, done.stdout + done.stderr
+    server = {"PREFECT_API_URL": shared_prefect()}
+    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches, **PERSON, **server)
+    must(done)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def spent() -> float:
-    """Return the processor time of the processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def aliases(project: Project) -> dict[str, str]:
-    """Return the versions that the registry has names for."""
-    done = project.run(sys.executable, "-c", ASK)
-    assert done.returncode == 0, done.stderr
-    return {alias: str(version) for alias, version in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 def test_the_first_winner_becomes_champion(driven: dict[str, Any]) -> None:
@@ -192,20 +165,16 @@ def test_every_retraining_is_committed(project: Project, driven: dict[str, Any])
 
 
 def test_where_nothing_is_new_nothing_is_done(project: Project, driven: dict[str, Any]) -> None:
-    """A folder that stayed as it was costs seconds, also after a refusal."""
+    """A folder that stayed as it was leaves no trace, also after a refusal."""
     record = (project.root / "data/reports/retrain.json").read_bytes()
-    before = spent()
-    done = project.run(sys.executable, "-m", "flows.retrain")
-    assert spent() - before < 30, "seconds of the processor, which a busy machine gives later"
-    assert done.returncode == 0, done.stderr
-    assert "no new data" in done.stdout
-    assert "Finished in state Skipped('no new data" in done.stdout + done.stderr
+    runs = tracked_runs(project)
+    assert "no new data" in must(project.here("flows.retrain", PREFECT_API_URL=shared_prefect()))
+    assert tracked_runs(project) == runs
     assert (project.root / "data/reports/retrain.json").read_bytes() == record
 
 
 def test_rolling_back_is_one_command(project: Project, driven: dict[str, Any]) -> None:
     """Champion and previous swap, and swap again."""
-    done = project.run(sys.executable, "-m", "flows.retrain", "--rollback")
-    assert done.returncode == 0, done.stderr
-    assert "version 1 is champion again" in done.stdout
+    done = project.here("flows.retrain", "--rollback")
+    assert "version 1 is champion again" in must(done)
     assert aliases(project) == {"champion": "1", "previous": "2", "challenger": "3"}

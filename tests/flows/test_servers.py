@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from tasks import tracking
-from tests.flows.buckets import bucket
-from tests.flows.postgresql import MISSING, PASSWORD, Cluster, cluster, programs
-from tests.flows.project import Project, make_project
-from tests.flows.servers import Server, mlflow_server, prefect_server
+from tests.support.buckets import bucket
+from tests.support.postgresql import MISSING, PASSWORD, Cluster, cluster, programs
+from tests.support.project import Project, make_project
+from tests.support.servers import Server, mlflow_server, prefect_server
 
-pytestmark = pytest.mark.skipif(programs() is None, reason=MISSING)
+pytestmark = [pytest.mark.system, pytest.mark.skipif(programs() is None, reason=MISSING)]
 
 WRITERS, ROWS = 8, 500  # of two points each
 USERS_PASSWORD = "word-of-a-user"  # noqa: S105

@@ -1,21 +1,16 @@
 """Images that come from elsewhere: DVC remotes and addresses, in a folder and on an S3 server."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.flows.buckets import NOBODY, bucket
-from tests.flows.project import Project, make_project
+from tests.support.buckets import NOBODY, bucket
+from tests.support.project import Project, make_project
+from tests.support.results import must, one_sentence
 
-
-def must(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a command printed; it must have succeeded."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+pytestmark = pytest.mark.system
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -67,18 +62,17 @@ def test_an_older_revision_is_fetched_from_a_remote(project: Project, tmp_path: 
     params = project.params()
     params["data"]["rev"] = "HEAD"
     project.write_params(params)
-    assert "data.rev 'HEAD' moves with later commits" in project.run(sys.executable, "-m", "tasks", "fetch").stderr
+    assert "data.rev 'HEAD' moves with later commits" in project.here("tasks", "fetch").stderr
     params["data"]["rev"] = commit = must(project.run("git", "rev-parse", "HEAD")).strip()
     project.write_params(params)
     shutil.copytree(project.root / ".dvc/cache", tmp_path / "cache")
     shutil.rmtree(project.root / ".dvc/cache")
-    done = project.run(sys.executable, "-m", "tasks", "fetch")
+    done = project.here("tasks", "fetch")
     assert done.returncode == 2
-    assert f"photos at the revision '{commit}' is neither in DVC's cache nor at a remote" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"photos at the revision '{commit}' is neither in DVC's cache nor at a remote" in one_sentence(done)
     assert project.files() == set()
     must(project.run("dvc", "remote", "add", "-d", "shared", str(tmp_path / "cache")))
-    assert "12 files of photos" in must(project.run(sys.executable, "-m", "tasks", "fetch"))
+    assert "12 files of photos" in project.steps("fetch")
     assert contents(project.root / "data/fetched/photos") == before
 
 
@@ -102,7 +96,6 @@ def test_a_folder_in_a_bucket_is_fetched(project: Project, s3: dict[str, str]) -
     assert "13 files of set" in must(project.run("dvc", "repro", "-f", "fetch", **s3))
     params["data"] |= {"url": "s3://thawline/nothing", "path": "data/fetched/nothing"}
     project.write_params(params)
-    done = project.run(sys.executable, "-m", "tasks", "fetch", **s3)
-    assert done.returncode == 2
-    assert "there is nothing at s3://thawline/nothing: correct data.url" in done.stderr
+    nothing = one_sentence(project.here("tasks", "fetch", **s3))
+    assert "there is nothing at s3://thawline/nothing: correct data.url" in nothing
     assert (project.root / "data/fetched/set/intact/another.png").is_file()

@@ -11,8 +11,10 @@ import pandas as pd
 import psutil
 import pytest
 
-from tests.conftest import write_cells
-from tests.flows.project import Project, make_project
+from tests.support.cells import write_cells
+from tests.support.project import Project, make_project
+
+pytestmark = pytest.mark.slow
 
 FINETUNE = ("-m", "tasks", "finetune", "--strategy", "full")
 TORCHRUN = ("torchrun", "--standalone", "--nproc-per-node", "2")

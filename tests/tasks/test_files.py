@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tasks.errors import UserError
 from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from tasks.errors import UserError
 from tasks.params import Params, SplitParams, StrategyParams, load_params
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 
 def written(folder: Path, **sections: Any) -> Path:

@@ -15,7 +15,7 @@ from tasks.data.duplicates import alike
 from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
 from tasks.params import SplitParams
 from tests.benchmarks.duplicates import random_fields
-from tests.conftest import packaged_cells
+from tests.support.cells import packaged_cells
 
 Grey = npt.NDArray[np.uint8]
 Links = set[tuple[int, int]]

@@ -21,7 +21,7 @@ from tasks.data.ingest import Ingested, ingest, resolve_channels
 from tasks.data.reading import ReadImage
 from tasks.data.store import index_of, move, open_store
 from tasks.params import DataParams
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 SIZE = 16
 

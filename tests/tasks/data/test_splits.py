@@ -18,7 +18,7 @@ from tasks.data.sources import LabelledFile, elpv, find
 from tasks.data.splits import SMALLEST, SPLITS, Assigned, Pairs, assign, check, position
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
-from tests.conftest import packaged_cells
+from tests.support.cells import packaged_cells
 
 Link = tuple[int, int]
 SHARES = st.tuples(st.floats(0.01, 0.98), st.floats(0.01, 0.98)).filter(lambda pair: sum(pair) < 0.99)

@@ -22,7 +22,7 @@ from tasks.data.reading import ReadImage
 from tasks.data.store import Made, Shelf, index_of, move, open_store, writing
 from tasks.errors import UserError
 from tasks.params import DataParams
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 MADE = Made(size=16, channels=3, background="white")
 ROWS = 5

@@ -23,7 +23,7 @@ from tasks.training.device import Hardware
 from tasks.training.loop import DivergedError, Fitting, predict
 from tasks.training.loop import fit as train
 from tasks.training.progress import Reporter
-from tests.conftest import packaged_cells
+from tests.support.cells import packaged_cells
 from tests.tasks.networks import SIZE, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)

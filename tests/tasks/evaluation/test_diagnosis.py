@@ -17,7 +17,7 @@ from tasks.evaluation.curves import Run
 from tasks.evaluation.diagnosis import Finding, configuration, diagnose
 from tasks.evaluation.metrics import Floats
 from tasks.params import load_params
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.tasks.evaluation.fitting import Fit, Fitted, Splits, few, mislabelled
 from tests.tasks.networks import strategy
 

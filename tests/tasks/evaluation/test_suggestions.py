@@ -10,7 +10,7 @@ from tasks.evaluation import suggestions
 from tasks.evaluation.suggestions import Suggestion
 from tasks.params import StrategyParams, TrainParams, load_params
 from tasks.strategies.library import learning_rate
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.tasks.networks import network
 
 SHIPPED = load_params(ROOT / "params.yaml")

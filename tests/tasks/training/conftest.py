@@ -19,6 +19,7 @@ from tasks.training.progress import Reporter
 from tests.tasks.networks import network, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)
+ALWAYS, NEVER = 0.0, 1e9  # seconds between checkpoints
 
 
 class Splits(NamedTuple):
@@ -67,12 +68,15 @@ def job(splits: Splits, tmp_path: Path) -> MakeJob:
         images: Split = splits.train,
         val: Split = splits.val,
         channels: int = 1,
+        checkpoint_seconds: float = NEVER,
         **settings: Any,
     ) -> Job:
         chosen = strategy(**settings)
         adapted, plan = network(network_name, chosen, channels)
         augment = Augmentation(AugmentParams(), upright=False)
-        return Job(adapted, Fitting(chosen, plan, images, val, augment, CPU, tmp_path / place / "checkpoint"))
+        checkpoint = tmp_path / place / "checkpoint"
+        fitting = Fitting(chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds)
+        return Job(adapted, fitting)
 
     return make
 

@@ -8,7 +8,7 @@ import torch
 
 from tasks.errors import UserError
 from tasks.training import device
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 from tests.tasks.networks import strategy
 
 

@@ -119,3 +119,15 @@ def test_what_cannot_be_folded_is_left_alone(branches: bool) -> None:
         quick, its_gradients = answers(model)
     torch.testing.assert_close(quick, plain)
     torch.testing.assert_close(its_gradients, gradients)
+
+
+def test_a_network_that_was_changed_is_looked_at_again() -> None:
+    """What was known of a network isn't taken for one that has another layer in its place."""
+    model = network("resnet18")
+    with folded(model):
+        plain = model(images())
+    model.layer1[0].bn1 = nn.Identity()  # type: ignore[union-attr]
+    changed = model(images())
+    assert not torch.allclose(changed, plain)
+    with folded(model):
+        torch.testing.assert_close(model(images()), changed)

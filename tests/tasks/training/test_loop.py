@@ -17,9 +17,8 @@ from tasks.training import checkpoints, gradients, loop
 from tasks.training.batches import Split
 from tasks.training.loop import DivergedError, predict
 from tasks.training.optim import set_rates
-from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
+from tests.tasks.training.conftest import ALWAYS, CPU, Job, MakeJob, Splits
 
-NEVER, ALWAYS = 1e9, -1.0
 HEAD_THEN_ALL: dict[str, Any] = {
     "phases": [{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[2:]", "head"], "epochs": 2, "lr": 0.003}]
 }
@@ -72,21 +71,16 @@ def interrupt_after(epochs: int) -> Any:
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    job: MakeJob, monkeypatch: pytest.MonkeyPatch, optimizer: str
-) -> None:
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(job: MakeJob, optimizer: str) -> None:
     """Stopped in either phase or between them, resumed weights and history are the same, to the bit."""
     settings = {"network_name": "mobilenet_v3_small", "optimizer": optimizer, "batchnorm": "train", **HEAD_THEN_ALL}
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", NEVER)
     whole = job(place="whole", **settings)
     start = whole.state()
     expected = whole.fit()
     assert moved(start, whole.state())
 
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
-    monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
     for kept in (1, 2, 3):
-        stopped = job(place=f"after-{kept}", **settings)
+        stopped = job(place=f"after-{kept}", checkpoint_seconds=ALWAYS, **settings)
         with pytest.raises(InterruptedByTestError):
             stopped.fit(interrupt_after(kept))
         resumed = job(place=f"after-{kept}", **settings)
@@ -122,8 +116,6 @@ class StopAfter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: float = math.inf) -> None:
         self.taken, self._last, self._plain = 0, steps, checkpoints.save
-        monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
-        monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
         monkeypatch.setattr(loop.checkpoints, "save", self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
@@ -160,10 +152,10 @@ def test_a_training_stopped_at_any_step_ends_as_if_it_had_not_been(
         with monkeypatch.context() as patch:
             stopping = StopAfter(patch, stop)
             with pytest.raises(InterruptedByTestError):
-                job(place=f"after-{stop}", **settings).fit()
+                job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings).fit()
         with monkeypatch.context() as patch:
             counting = StopAfter(patch)
-            resumed = job(place=f"after-{stop}", **settings)
+            resumed = job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings)
             found = resumed.fit()
         assert stopping.taken == stop
         assert counting.taken == 4 * STEPS - stop + 1, "no step is taken again"
@@ -384,10 +376,8 @@ def test_a_single_bad_step_is_skipped(job: MakeJob, monkeypatch: pytest.MonkeyPa
 
 def test_non_finite_losses_end_the_training(job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loss that stays non-finite is an error; the last checkpoint is finite."""
-    monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", ALWAYS)
-    monkeypatch.setattr(loop, "CHECKPOINT_PAUSE", 0)
     monkeypatch.setattr(gradients.F, "cross_entropy", BrokenLoss(range(6, 1000), math.nan))
-    made = job(train="all", epochs=3)
+    made = job(train="all", epochs=3, checkpoint_seconds=ALWAYS)
     with pytest.raises(DivergedError, match="epoch 2"):
         made.fit()
     assert made.fitting.checkpoint.is_file()

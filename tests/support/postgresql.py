@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 
-from tests.flows.project import free_port
+from tests.support.ports import free_port
 
 OWNER, PASSWORD = "thawline", "word-of-the-database"
 INSTALLED = Path("/usr/lib/postgresql")  # by Debian, outside PATH
