@@ -29,7 +29,7 @@ def crowned(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Project:
     params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs", "tta": True}}
     params["data"]["upright"] = False
     project.write_params(params)
-    project.compare()
+    project.compare(models=True)
     return project
 
 

@@ -98,7 +98,6 @@ def planted(root: Path, model: nn.Module, images: Pixels, labels: Digits, strate
     params["split"]["near_duplicates"] = False
     params["backbone"] = {"name": "nets:net", "weights": str(root / "digits.safetensors"), "parts": PARTS}
     params["augment"]["flips"] = False
-    params["compare"]["robustness_images"] = 0
     project.write_params(params | {"strategies": strategies})
     return project
 

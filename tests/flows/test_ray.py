@@ -63,7 +63,6 @@ def small(root: Path, cells: Path) -> Project:
     project = make_project(root, cells)
     params = project.params()
     params["strategies"] = STRATEGIES | {"scratch": STRATEGIES["scratch"] | {"epochs": 4}}
-    params["compare"]["robustness_images"] = 0
     params["run"] = {"checkpoint_seconds": 0}
     project.write_params(params)
     checkpoints = root / "tasks/training/checkpoints.py"

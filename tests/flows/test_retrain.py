@@ -56,7 +56,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     params["retrain"] = {
         "min_images": 15, "part_images": 8, "confidence": CONFIDENCE, "max_slowdown": 5, "commit": True
     }  # fmt: skip
-    params["compare"]["robustness_images"] = 0
     made.write_params(params)
     yield made
     shutil.rmtree(made.root)

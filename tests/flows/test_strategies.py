@@ -23,8 +23,8 @@ def test_the_comparison_says_what_was_chosen(by_dvc: Project) -> None:
     assert results["mixed"]["chosen"]["wise_ft_share"] in (0.3, 0.6)
     names = {name: [part["name"] for part in result["parts"]] for name, result in results.items()}
     assert any(part.endswith(".adapters") for part in names["lora"])
-    assert names["rebuilt"][-2:] == ["new1", "head"]
-    assert len(names["rebuilt"]) == len(names["mixed"])
+    assert names["mixed"][-2:] == ["new1", "head"]
+    assert len(names["mixed"]) == len(names["head_only"])
     for result in results.values():
         assert all(len(part["rates"]) == len(result["phases"]) for part in result["parts"])
         for part in result["parts"]:
@@ -47,9 +47,9 @@ def test_plans_and_range_tests_are_pictures_in_mlflow(by_dvc: Project) -> None:
 def test_adapters_are_merged_into_what_is_handed_over(by_dvc: Project) -> None:
     """The saved weights have the plain network's names, statistics and head included."""
     tensors = {}
-    for name in ("lora", "mixed"):
+    for name in ("lora", "head_only"):
         with safe_open(by_dvc.root / f"data/runs/{name}/model.safetensors", "pt") as file:
             tensors[name] = set(file.keys())
-    assert tensors["lora"] == tensors["mixed"]
+    assert tensors["lora"] == tensors["head_only"]
     assert any(name.endswith("running_mean") for name in tensors["lora"])
     assert "fc.weight" in tensors["lora"]

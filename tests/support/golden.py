@@ -31,7 +31,7 @@ LONG_FILE = "f" * 220
 EXPOSURES = (0.4, 0.6, 0.8)
 FORMATS = {".png": {}, ".jpg": {"quality": 95}, ".tif": {}, ".bmp": {}, ".webp": {"lossless": True}, ".gif": {}}
 IMAGES = 24  # of each class, without those at other exposures
-SEEDS, SHARE = 2, 0.5
+SEEDS, SHARE, ROBUSTNESS_IMAGES = 2, 0.5, 8
 STRATEGIES: dict[str, dict[str, Any]] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
     "head_only": {"train": "head", "solver": "lbfgs", "tta": True},
@@ -41,8 +41,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
         "soup": 2,
         "wise_ft": [0.3, 0.6],
         "ema": 0.9,
+        "cut": 1,
+        "insert": 1,
     },
-    "rebuilt": {"train": ["stages[-1]", "head"], "cut": 1, "insert": 1, "lr": 0.001, "epochs": 1},
 }
 DOORS = {"dvc": ("dvc", "repro"), "flow": (sys.executable, "-m", "flows.compare")}
 
@@ -82,6 +83,7 @@ def _project(root: Path) -> Project:
     project = make_project(root, photos(), {"seeds": SEEDS, "shares": [SHARE]})
     params = project.params()
     params["data"] |= {"source": "manifest", "path": str(photos() / "table.csv"), "upright": False}
+    params["compare"]["robustness_images"] = ROBUSTNESS_IMAGES
     params["strategies"] = STRATEGIES
     project.write_params(params)
     return project

@@ -24,6 +24,8 @@ from tasks.tracking import registry
 from tests.tasks.networks import split_cells, strategy
 from tests.tasks.strategies.pretrained import SIZE, adapt
 
+pytestmark = pytest.mark.slow
+
 onnxruntime = pytest.importorskip("onnxruntime")
 CLASSES = ["broken", "intact", "poly"]
 

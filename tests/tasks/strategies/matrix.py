@@ -29,6 +29,7 @@ from tests.tasks.strategies import slim
 from tests.tasks.training.conftest import whole_split
 
 CLASSES, IMAGES = 3, 12
+EVERY = 4  # that many cells of the table there are for one that every run of the tests tries
 STRATEGIES: dict[str, dict[str, Any]] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train"},
     "head_only": {"train": "head"},
@@ -175,10 +176,17 @@ def check(family: str, name: str, reader: Reader, tmp_path: Path) -> None:
 
 
 def matrix_of(*families: str) -> Callable[..., None]:
-    """Return the test of some families by every strategy; a file for some families each lets processes share them."""
+    """Return the test of some families by every strategy; a file for some families each lets processes share them.
 
-    @pytest.mark.parametrize("name", STRATEGIES)
-    @pytest.mark.parametrize("family", families)
+    Every fourth cell of the table, along its diagonals, is in the default tier, the others are slow.
+    """
+    cells = [
+        pytest.param(family, name, marks=[] if (row + column) % EVERY == 0 else pytest.mark.slow)
+        for row, family in enumerate(families)
+        for column, name in enumerate(STRATEGIES)
+    ]
+
+    @pytest.mark.parametrize(("family", "name"), cells)
     def test_matrix(
         family: str, name: str, reader: Reader, tmp_path: Path, record_property: Callable[[str, object], None]
     ) -> None:

@@ -3,11 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -15,6 +12,8 @@ from tasks.training.batches import Split
 from tasks.training.distributed import ALONE, Team
 from tests.tasks.training.conftest import Splits
 from tests.tasks.training.pair import Kind, add_gradients, in_processes, train, train_and_stop
+
+pytestmark = pytest.mark.slow
 
 CLOSE = 2e-3  # of how far the training went
 EVERYTHING: dict[str, Any] = {"train": "all", "batchnorm": "train", "batch_size": 16, "optimizer": "sgd", "lr": 0.003}
@@ -138,25 +137,3 @@ def test_gradients_of_a_divided_batch_are_those_of_the_whole(trained: tuple[Path
     for key, tensor in one.items():
         apart = (tensor.double() - two[key].double()).norm()
         assert apart <= 1e-4 * tensor.double().norm() + 1e-9, key
-
-
-@given(st.integers(1, 70), st.integers(1, 9), st.none() | st.integers(1, 20))
-def test_every_image_is_run_once(count: int, size: int, micro_batch: int | None) -> None:
-    """The processes' shares of a piece are its images in their order, each once; they differ by one at most."""
-    shares = [Team(rank, size).shares(count, micro_batch) for rank in range(size)]
-    places = np.arange(count)
-    run = []
-    for pieces in zip(*shares, strict=True):
-        assert len({(share.piece.start, share.piece.stop) for share in pieces}) == 1
-        lengths = [share.rows.stop - share.rows.start if share.counts else 0 for share in pieces]
-        assert max(lengths) - min(lengths) <= 1
-        run += [places[share.rows] for share in pieces if share.counts]
-        assert all(len(places[share.rows]) for share in pieces), "a process without images runs one that doesn't count"
-    assert np.concatenate(run).tolist() == places.tolist()
-
-
-@given(st.integers(0, 40), st.integers(1, 6))
-def test_batches_that_take_turns_are_all_taken(count: int, size: int) -> None:
-    """Each batch of a split is one process's."""
-    taken = [place for rank in range(size) for place in Team(rank, size).own(range(count))]
-    assert sorted(taken) == list(range(count))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tasks.params import StrategyParams
 from tasks.strategies import freezing
+from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.gradients import Gradients, TrainingLoss, validation_loss
 from tasks.training.loop import predict
@@ -211,6 +212,8 @@ def recall(job: MakeJob, place: str, **settings: Any) -> float:
     """
     phases = [{"train": "head", "epochs": 40, "lr": 0.01}, {"train": "head", "epochs": 1, "lr": 1e-6}]
     made = job("resnet18", place=place, images=bright(108, 12, 0), phases=phases, batch_size=40, **settings)
+    cache = Cache(made.fitting.checkpoint.parent / "activations", 2**30, place)
+    made = made._replace(fitting=replace(made.fitting, cache=cache))
     made.fit()
     return float(predict(made.adapted, bright(0, 60, 1), CPU).argmax(1).double().mean())
 

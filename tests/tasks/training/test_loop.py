@@ -127,28 +127,32 @@ class StopAfter:
 
 
 STEPS = 6  # of an epoch: 48 images in batches of 8
+BOUNDARY = 2 * STEPS  # where the phase changes
+STOPS = (1, STEPS, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, BOUNDARY + STEPS + 3)
+WAYS: list[dict[str, Any]] = [
+    {"optimizer": "sgd"},
+    {"optimizer": "adamw", "ema": 0.9},
+    {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
+    {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
+    {"optimizer": "sgd", "sampling": "balanced", "focal_gamma": 2.0},
+]
 
 
 @pytest.mark.parametrize(
-    "own",
+    ("own", "stops"),
     [
-        {"optimizer": "sgd"},
-        {"optimizer": "adamw", "ema": 0.9},
-        {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
-        {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
-        {"optimizer": "sgd", "sampling": "balanced", "focal_gamma": 2.0},
+        *(pytest.param(own, (STOPS[-1],), id="-".join(own)) for own in WAYS),
+        *(pytest.param(own, STOPS[:-1], id="-".join(own) + "-elsewhere", marks=pytest.mark.slow) for own in WAYS),
     ],
-    ids="-".join,
 )
 def test_a_training_stopped_at_any_step_ends_as_if_it_had_not_been(
-    job: MakeJob, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any]
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], stops: tuple[int, ...]
 ) -> None:
     """Within an epoch, a step before the change of phase, at it, and a step after: the same weights, to the bit."""
     settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL, **own}
     whole = job(place="whole", **settings)
     expected = whole.fit()
-    boundary = 2 * STEPS
-    for stop in (1, STEPS, boundary - 1, boundary, boundary + 1, boundary + STEPS + 3):
+    for stop in stops:
         with monkeypatch.context() as patch:
             stopping = StopAfter(patch, stop)
             with pytest.raises(InterruptedByTestError):

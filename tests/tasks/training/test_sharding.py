@@ -16,6 +16,8 @@ from tasks.training.sharding import like, sharded, whole
 from tests.tasks.networks import SIZE, network, strategy
 from tests.tasks.training.pair import CPU, in_processes
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = ["mobilenet_v3_small", "swin_t"]
 
 
