@@ -97,29 +97,26 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
 def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
     from tasks.data.quality import rows
-    from tasks.steps import data
-    from tasks.steps.fetch import fetch
+    from tasks.steps.outputs import read_quality
 
-    ran = [run_if_stale("fetch", fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
-    create_table_artifact(rows(data.read_quality()), key="data-quality", description="What the images are, counted.")
+    ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
+    create_table_artifact(rows(read_quality()), key="data-quality", description="What the images are, counted.")
     return _done(any(ran))
 
 
 @link("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def retrieve_backbone(force: bool) -> State[Any]:
     """Fetch and verify the pretrained weights."""
-    from tasks.steps.backbone import backbone
-
-    return _done(run_if_stale("backbone", backbone, force=force))
+    return _done(run_if_stale("backbone", _backbone, force=force))
 
 
 @link("probe data")
 def probe_data(force: bool) -> State[Any]:
     """Measure what frozen features say of the data, and show which strategies are worth running."""
     from tasks.comparison.recommendation import recommend
-    from tasks.steps.probe import probe, read_probe
+    from tasks.steps.outputs import read_probe
 
-    ran = run_if_stale("probe", probe, force=force)
+    ran = run_if_stale("probe", _probe, force=force)
     advised = recommend(read_probe().facts, load_params().strategies)
     table = [
         {"expected": place, "strategy": advice.name, "why": advice.sentence}
@@ -141,20 +138,20 @@ def race_strategies(force: bool) -> State[Any]:
 @link("adapt (freeze, replace head)", task_run_name=_named("adapt {} (freeze, replace head)"))
 def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
-    from tasks.steps import finetune
-
     if not must_run(f"finetune@{strategy}", force=force):
         return _done(False, data=None)
+    from tasks.steps import finetune
+
     return finetune.adapt(strategy, repeat)
 
 
 @link("fine-tune", task_run_name=_named("fine-tune {}"))
 def fine_tune(strategy: str, repeat: Repeat, attempt: Any) -> Any:
     """Train by the plan."""
-    from tasks.steps import finetune
-
     if attempt is None:
         return _done(False, data=None)
+    from tasks.steps import finetune
+
     finetune.train(attempt)
     return attempt
 
@@ -162,10 +159,10 @@ def fine_tune(strategy: str, repeat: Repeat, attempt: Any) -> Any:
 @link("evaluate", task_run_name=_named("evaluate {}"))
 def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[Any]:
     """Evaluate on the validation split, hand the model over, and record the stage behind its last repeat."""
-    from tasks.steps import finetune
-
     if attempt is None:
         return _done(False)
+    from tasks.steps import finetune
+
     finetune.evaluate(attempt)
     if last:
         finetune.clean_up(strategy)
@@ -256,19 +253,19 @@ def compare_strategies(force: bool, only: str = "", promote: bool = True) -> Sta
     Where only one strategy is looked at, DVC's stage, which compares them all, stays as stale as it was.
     """
     from tasks.comparison.table import show
-    from tasks.steps import compare as comparing
-
-    found = []
+    from tasks.steps.outputs import last_comparison
 
     def step() -> None:
-        found.append(comparing.compare(only=only, promote=promote))
+        from tasks.steps.compare import compare
+
+        compare(only=only, promote=promote)
 
     ran = True
     if only:
         step()
     else:
         ran = run_if_stale("compare", step, force=force)
-    comparison = found[0] if found else comparing.last_comparison()
+    comparison = last_comparison()
     show(comparison)
     publish(comparison)
     return _done(ran)
@@ -315,6 +312,24 @@ def publish(comparison: Any) -> None:
     create_table_artifact(rows(comparison), key="comparison", description=comparison.verdict)
     create_markdown_artifact(page, key="verdict", description=comparison.verdict)
     create_link_artifact(address, key="mlflow-run", link_text="the comparison in MLflow", description=address)
+
+
+def _fetch() -> None:
+    from tasks.steps.fetch import fetch
+
+    fetch()
+
+
+def _backbone() -> None:
+    from tasks.steps.backbone import backbone
+
+    backbone()
+
+
+def _probe() -> None:
+    from tasks.steps.probe import probe
+
+    probe()
 
 
 def _prepare() -> None:

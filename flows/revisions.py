@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from tasks import layout, stopping, versioning
+from tasks.environment import DATA_REV
 from tasks.errors import UserError
 from tasks.params import DataParams, Params, load_params
-from tasks.steps.records import DATA_REV
 
 REVISIONS = layout.WORK / "revisions"
 SECONDS_BETWEEN_LOOKS, SECONDS_TO_STOP = 0.5, 30.0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support import once
 from tests.support.cells import write_cells
@@ -23,11 +24,19 @@ def pytest_configure(config: pytest.Config) -> None:
     once.folder()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together in one process, and those of a named group."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+class FilesTogether(LoadFileScheduling):
+    """Hands out files of tests, and at once those whose deployments have the same names on the one Prefect server."""
+
+    DEPLOYED = ("test_automations.py", "test_served.py", "test_workers.py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "deployed" if file.endswith(self.DEPLOYED) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesTogether:
+    """Keep the tests of a file in one process, in the order of the files."""
+    return FilesTogether(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median, median_low
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import rankdata
 
 from tasks.errors import listed
-from tasks.evaluation.transferability import LINEAR, Gain, Transferability, gain
+from tasks.evaluation.probed import LINEAR, Gain, Transferability, gain
 from tasks.params import StrategyParams
-from tasks.strategies.freezing import AUXILIARY
-from tasks.strategies.library import select
+from tasks.strategies.selectors import AUXILIARY, select
 
 FEW_IMAGES = 50  # a class
 MANY_IMAGES = 5000
@@ -234,7 +233,7 @@ def recommend(facts: Facts, strategies: Mapping[str, StrategyParams]) -> Recomme
     held = [rule for rule in RULES if rule.applies(facts)]
     moved = {kind: sum(rule.points.get(kind, 0) for rule in held) for kind in Kind}
     points = {name: BASE[kind][0] + moved[kind] for name, kind in kinds.items()}
-    ranks = dict(zip(points, rankdata([-value for value in points.values()]).tolist(), strict=True))
+    ranks = dict(zip(points, pd.Series(points).rank(ascending=False), strict=True))
     ordered = sorted(kinds, key=ranks.__getitem__)
     return Recommendation(
         order=tuple(

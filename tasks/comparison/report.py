@@ -20,8 +20,8 @@ from tasks.comparison.figures import Picture, Saliency
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Quality, rows
-from tasks.evaluation.leakage import Pretence
 from tasks.evaluation.predictions import probabilities_of
+from tasks.evaluation.probed import Pretence
 from tasks.evaluation.robustness import Robustness
 from tasks.files import replacing, write_bytes
 

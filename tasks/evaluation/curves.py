@@ -12,8 +12,8 @@ from scipy import special
 from tasks.evaluation import suggestions
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.params import StrategyParams
+from tasks.strategies.selectors import AUXILIARY, HEAD
 
-HEAD, AUXILIARY = "head", "aux"  # names of parts
 SMALLEST = 1e-12  # probability
 LEAST_SPREAD = 0.5  # answers that are all alike, as those of a network that hardly trained, hide how losses spread
 CLEARLY = 2.0  # standard errors

@@ -1,9 +1,6 @@
 """How much better a random split would have made results look, measured on frozen features."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import fmean, variance
 from typing import Any
 
 import numpy as np
@@ -14,6 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+from tasks.evaluation.probed import Pretence
+
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
@@ -22,41 +21,6 @@ PROBES: dict[str, Any] = {
     "nearest neighbour": lambda: make_pipeline(Normalizer(), KNeighborsClassifier(1)),
     "linear probe": lambda: make_pipeline(StandardScaler(), RidgeClassifier(alpha=100.0)),
 }
-
-
-@dataclass(frozen=True)
-class Pretence:
-    """Accuracies of a probe on held-out images, one a draw of the split.
-
-    Attributes:
-        probe: what was trained on the features.
-        grouped: where no group crosses the split.
-        random: where images are drawn one by one, so that groups do.
-    """
-
-    probe: str
-    grouped: list[float]
-    random: list[float]
-
-    @property
-    def mean_grouped(self) -> float:
-        """Mean accuracy where groups stay whole."""
-        return fmean(self.grouped)
-
-    @property
-    def mean_random(self) -> float:
-        """Mean accuracy where they don't."""
-        return fmean(self.random)
-
-    @property
-    def difference(self) -> float:
-        """What a random split pretends, in accuracy."""
-        return self.mean_random - self.mean_grouped
-
-    @property
-    def standard_error(self) -> float:
-        """Of the difference."""
-        return math.sqrt((variance(self.grouped) + variance(self.random)) / len(self.grouped))
 
 
 def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_out: float, seed: int) -> list[Pretence]:

@@ -7,13 +7,12 @@ be chosen from, training or training and validation; the test split is never amo
 import math
 import warnings
 from collections.abc import Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
-from scipy import linalg, special, stats
+from scipy import linalg, special
 from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import RidgeClassifier
@@ -24,65 +23,19 @@ from sklearn.preprocessing import StandardScaler
 
 from tasks import stopping
 from tasks.evaluation import metrics
+from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
 
 Features = npt.NDArray[np.float32]
 Floats = metrics.Floats
 Integers = metrics.Integers
 Division = list[tuple[Integers, Integers]]
 
-NEIGHBOURS, LINEAR = "nearest neighbours", "linear probe"
 MOST_NEIGHBOURS = 20
 FOLDS, REPEATS = 5, 4
 MOST_IMAGES = 10_000  # more are not needed to order strategies, and cost their square
-CONFIDENCE = 0.95
 ITERATIONS, TOLERANCE = 300, 1e-6  # of the fixed point that LogME searches
 RATIOS = (1e-18, 1e18)  # that it stays within, for classes that features say nothing of
 LEAST_NOISE = 1e-12  # variance, for classes that features fit exactly
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Probed(_Record):
-    """What a probe reached on held-out images, one value a fold; empty where nothing could be held out."""
-
-    folds: int = Field(description="that the images were divided into, each time they were")
-    balanced_accuracy: list[float] = Field(description="mean recall of the classes that occur in the fold")
-    auroc: list[float | None] = Field(description="mean over the classes; null in a fold with a single class")
-
-    @property
-    def mean_auroc(self) -> float | None:
-        """Mean over the folds that have one."""
-        defined = [value for value in self.auroc if value is not None]
-        return fmean(defined) if defined else None
-
-
-class Transferability(_Record):
-    """What features say of the classes; for every score more is better.
-
-    LogME and the H-score are for comparing features of the same images, the latter of about the same number, too.
-    """
-
-    images: int
-    features: int
-    neighbours: int = Field(description="k of the nearest neighbours; 0 where nothing could be held out")
-    probes: dict[str, Probed]
-    logme: float = Field(description="log evidence of linear regression on the classes, an image")
-    h_score: float = Field(description="between-class variance that the features hold, from 0 to classes - 1")
-
-
-class Gain(_Record):
-    """The AUROC of a probe on pretrained features less that on random ones, with its interval at 95%."""
-
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def is_beyond_noise(self) -> bool:
-        """Whether the pretrained features are better by more than the noise of the folds."""
-        return self.low > 0
 
 
 def transferability(features: Features, targets: Integers, groups: Sequence[str], seed: int) -> Transferability:
@@ -134,30 +87,6 @@ def divide(targets: Integers, groups: Sequence[str], seed: int) -> tuple[int, Di
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
         pairs = [pair for splitter in splitters for pair in splitter.split(targets, targets, single)]
     return folds, [(train, held_out) for train, held_out in pairs if len(held_out)]
-
-
-def gain(pretrained: Probed, random: Probed) -> Gain | None:
-    """Return how much better a probe is on pretrained features than on those of random weights.
-
-    The folds of both must be the same. They share training images, and so vary less than independent samples would:
-    the variance of the mean difference is corrected for that (Nadeau and Bengio, Inference for the Generalization
-    Error, Machine Learning 52, 2003; Bouckaert and Frank, PAKDD 2004, for repeated divisions).
-
-    Args:
-        pretrained, random: what the probe reached on features of the same architecture.
-
-    Returns:
-        None where fewer than two folds have an AUROC.
-    """
-    pairs = zip(pretrained.auroc, random.auroc, strict=True)
-    differences = [one - other for one, other in pairs if one is not None and other is not None]
-    if len(differences) < 2:
-        return None
-    held_out_by_trained = 1 / (pretrained.folds - 1)
-    error = stdev(differences) * math.sqrt(1 / len(differences) + held_out_by_trained)
-    reach = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1))
-    mean = fmean(differences)
-    return Gain(difference=mean, low=mean - reach, high=mean + reach)
 
 
 def logme(features: Features, targets: Integers) -> float:

@@ -11,7 +11,7 @@ from tasks.files import write_json
 from tasks.params import DataParams, Params
 from tasks.serving.champion import Champion, Facts, answers
 from tasks.serving.origin import Origin
-from tasks.steps.data import read_quality
+from tasks.steps.outputs import read_quality
 from tasks.steps.prepared import PreparedData, with_weights
 
 CARD = "README.md"

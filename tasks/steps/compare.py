@@ -33,9 +33,8 @@ from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
 from tasks.steps.champion import crown
-from tasks.steps.data import read_quality
+from tasks.steps.outputs import read_probe, read_quality
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
-from tasks.steps.probe import read_probe
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
 from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
 from tasks.strategies.surgery import Adapted
@@ -89,11 +88,6 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         raise
     tracking.finish(parent)
     return found
-
-
-def last_comparison() -> Comparison:
-    """Return the comparison that was written last."""
-    return Comparison.model_validate_json(layout.COMPARISON.read_text(encoding="utf-8"))
 
 
 def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant:

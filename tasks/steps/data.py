@@ -4,8 +4,8 @@ from tasks import layout
 from tasks.data import manifest, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
-from tasks.data.quality import Quality, describe
-from tasks.files import read_json, write_json
+from tasks.data.quality import describe
+from tasks.files import write_json
 from tasks.params import load_params
 from tasks.progress import counting
 
@@ -28,8 +28,3 @@ def prepare() -> list[str]:
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()
     return [*curated.notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
-
-
-def read_quality() -> Quality:
-    """Return what ``prepare`` counted."""
-    return Quality.model_validate(read_json(layout.QUALITY))

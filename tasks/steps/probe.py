@@ -1,17 +1,15 @@
 """What frozen features say of the data before anything is trained."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 
 from tasks import layout
 from tasks.comparison.recommendation import Facts
-from tasks.errors import UserError
-from tasks.evaluation.leakage import Pretence, pretences
+from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import Features, transferability
-from tasks.files import read_json, write_json
+from tasks.files import write_json
 from tasks.params import StrategyParams, load_params
+from tasks.steps.outputs import Probe
 from tasks.steps.prepared import PreparedData, network
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
@@ -22,19 +20,6 @@ from tasks.training.progress import Reporter
 
 PROBED_IMAGES = 1000  # on which pretrained and random features are compared
 NO_WEIGHTS = "random"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What is known before training.
-
-    Attributes:
-        pretences: how much better a random split would make results look; nothing if no images are in groups.
-        facts: what strategies are recommended by.
-    """
-
-    pretences: list[Pretence]
-    facts: Facts
 
 
 def probe() -> Probe:
@@ -57,18 +42,6 @@ def probe() -> Probe:
     }
     write_json(layout.PROBE, content)
     return found
-
-
-def read_probe() -> Probe:
-    """Return what ``probe`` found.
-
-    Raises:
-        UserError: it did not run yet.
-    """
-    if not layout.PROBE.is_file():
-        raise UserError(f"{layout.PROBE} does not exist: run 'dvc repro' to make it")
-    content = read_json(layout.PROBE)
-    return Probe([Pretence(**pretence) for pretence in content["pretences"]], Facts.model_validate(content["facts"]))
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:

@@ -11,13 +11,11 @@ import torch
 
 from tasks import layout, tracking, versioning
 from tasks.comparison.schema import MadeWith
+from tasks.environment import DATA_REV, NODE
 from tasks.files import digest_of, digest_of_tree
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData
 
-# Names the revision of the images as the user did, where ``data.rev`` has its commit.
-DATA_REV = "THAWLINE_DATA_REV"
-NODE = "THAWLINE_NODE"  # names the machine of a cluster that this process works on
 LONGEST_NAME = 180
 # Packages that results depend on, by the name that they are imported by where it is another one.
 PACKAGES = {

@@ -14,7 +14,7 @@ from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.steps.challenge import Contender, Contest, contest
-from tasks.steps.compare import last_comparison
+from tasks.steps.outputs import last_comparison
 from tasks.steps.prepared import PreparedData
 from tasks.steps.records import data_identity, shared_params, tags
 

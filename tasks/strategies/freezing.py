@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tasks.strategies.selectors import AUXILIARY
+
 NORMS_WITH_STATISTICS = (nn.modules.batchnorm._BatchNorm,)
-AUXILIARY = "aux"
 REST = "rest"
 
 

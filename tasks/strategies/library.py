@@ -1,6 +1,5 @@
 """Strategies by name become freeze plans: selectors are resolved to groups, relative rates to numbers."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,11 +10,11 @@ from tasks.backbones.discovery import is_norm
 from tasks.errors import UserError
 from tasks.params import FIND, PRETRAINING_RATE, PhaseParams, StrategyParams
 from tasks.strategies import grouping
-from tasks.strategies.freezing import AUXILIARY, REST, FreezePlan, Group, Phase
+from tasks.strategies.freezing import REST, FreezePlan, Group, Phase
+from tasks.strategies.selectors import AUXILIARY, HEAD, select
 from tasks.strategies.surgery import Adapted
 
-SLICE = re.compile(r"stages\[(?P<start>-?\d+)?(?:(?P<colon>:)(?P<stop>-?\d+)?)?\]")
-STEM, HEAD, ADAPTERS = "stem", "head", "adapters"
+STEM, ADAPTERS = "stem", "adapters"
 
 
 @dataclass(frozen=True)
@@ -144,22 +143,6 @@ def trained_parts(settings: StrategyParams, parts: Sequence[Part]) -> tuple[str,
     return select([selector for phase in settings.schedule() for selector in phase.train], names)
 
 
-def select(selectors: Sequence[str], names: Sequence[str], key: str = "train") -> tuple[str, ...]:
-    """Return the names of the groups that selectors stand for, in the network's order.
-
-    A selector is ``all``, ``stem``, ``stages``, ``head``, the name of a group such as ``stage3``, or a slice of the
-    stages in Python's notation, such as ``stages[3:]`` (all but the first three) or ``stages[-1]`` (the last).
-
-    Raises:
-        UserError: a selector that stands for nothing.
-    """
-    stages = [name for name in names if name.startswith("stage")]
-    chosen: set[str] = set()
-    for selector in selectors:
-        chosen.update(_selected(selector, stages, names, key))
-    return tuple(name for name in names if name in chosen)
-
-
 def learning_rate(rate: float | str, pretraining_lr: float | None) -> float:
     """Return a learning rate as a number; ``pretraining/10`` is a tenth of the rate the weights were trained with.
 
@@ -239,25 +222,3 @@ def _can_train(group: Group) -> bool:
 
 def _kind(settings: StrategyParams) -> str:
     return "adapters" if settings.adapters else "weights" if settings.only == "all" else settings.only
-
-
-def _selected(selector: str, stages: list[str], names: Sequence[str], key: str) -> list[str]:
-    if selector == "all":
-        return list(names)
-    if selector == "stages" and stages:
-        return stages
-    if selector in names:
-        return [selector]
-    found = SLICE.fullmatch(selector.replace(" ", ""))
-    if found and (found["start"] or found["colon"]):
-        start, stop = (int(found[key]) if found[key] else None for key in ("start", "stop"))
-        if found["colon"]:
-            chosen = stages[start:stop]
-        else:
-            chosen = stages[start:][:1] if start is not None and -len(stages) <= start < len(stages) else []
-        if chosen:
-            return chosen
-    last = f", or a slice of its {len(stages)} stages such as stages[{len(stages) - 1}:]" if stages else ""
-    raise UserError(
-        f"params.yaml: '{key}: {selector}' selects nothing of this network; choose from all, {', '.join(names)}{last}"
-    )

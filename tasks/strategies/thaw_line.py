@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, fx, nn
 
 from tasks.backbones.architecture import Part
-from tasks.strategies.freezing import AUXILIARY, NORMS_WITH_STATISTICS, FreezePlan
+from tasks.strategies.freezing import NORMS_WITH_STATISTICS, FreezePlan
 from tasks.strategies.graphs import NotDivisibleError, trace
+from tasks.strategies.selectors import AUXILIARY
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import mlflow
@@ -20,7 +20,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
-from torch import nn
 
 from tasks import stopping
 from tasks.errors import UserError
@@ -37,6 +36,9 @@ from tasks.tracking.store import (
     shown_uri,
     stored,
 )
+
+if TYPE_CHECKING:  # whoever logs a model has imported it
+    from torch import nn
 
 PARAM_LENGTH = 500
 PARENT_TAG = "mlflow.parentRunId"
@@ -135,7 +137,7 @@ def log_files(run_id: str, files: Iterable[Path], folder: str | None = None) -> 
 
 
 @stored
-def log_model(run_id: str, model: nn.Module, example: np.ndarray[Any, Any], classes: list[str]) -> str:
+def log_model(run_id: str, model: "nn.Module", example: np.ndarray[Any, Any], classes: list[str]) -> str:
     """Log a classifier as an exported program and return its ``models:/`` URI.
 
     Args:

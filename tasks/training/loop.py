@@ -20,7 +20,7 @@ from tasks.params import RunParams, StrategyParams
 from tasks.stopping import StoppedError
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan
-from tasks.strategies.library import HEAD
+from tasks.strategies.selectors import HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import checkpoints

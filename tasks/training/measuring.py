@@ -14,7 +14,8 @@ from tasks.files import read_json
 from tasks.params import FIND, PhaseParams, StrategyParams
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import FreezePlan, Group
-from tasks.strategies.library import HEAD, Measured
+from tasks.strategies.library import Measured
+from tasks.strategies.selectors import AUXILIARY, HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Batch, Split, training_batches
 from tasks.training.device import Hardware
@@ -117,7 +118,7 @@ def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) ->
             add_gradients(batch)
             for group in plan.groups:
                 pairs = [p for p in map(adapted.model.get_parameter, group.parameters) if p.grad is not None]
-                if pairs and group.part not in {HEAD, freezing.AUXILIARY, *adapted.new}:
+                if pairs and group.part not in {HEAD, AUXILIARY, *adapted.new}:
                     gradient = math.sqrt(sum(float(p.grad.square().sum()) for p in pairs if p.grad is not None))
                     weight = math.sqrt(sum(float(p.detach().square().sum()) for p in pairs))
                     ratios[group.part] = ratios.get(group.part, 0.0) + gradient / max(weight, 1e-12)

@@ -1,6 +1,8 @@
 """Who may import whom, read from the source itself."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -140,3 +142,10 @@ def test_the_contract_can_be_broken(source: str, module: str, complaint: str) ->
 def test_the_contract_lets_through_what_it_should(source: str, module: str) -> None:
     """Nothing is complained of that the rules allow."""
     assert wrongs(source, module) == []
+
+
+def test_flows_start_without_what_trains() -> None:
+    """What is imported before the first stage that has to run is little: nothing to do is said in seconds."""
+    program = "import sys, flows.compare, flows.retrain, flows.predict; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {"torch", "mlflow", "sklearn", "scipy", "matplotlib"}.isdisjoint(done.stdout.split())

@@ -16,7 +16,7 @@ from tests.support.servers import Team, shared_prefect
 from tests.support.waiting import wait_for
 from tests.support.webhooks import Webhook, listening
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("deployments")]
+pytestmark = pytest.mark.system
 
 NO_BLOCK = {"block_document_id": "00000000-0000-0000-0000-000000000000"}
 ADDRESS = "http://team:swordfish@mlflow:5000"

@@ -13,7 +13,7 @@ from tests.support.running import process
 from tests.support.servers import Team, shared_prefect
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("deployments")]
+pytestmark = pytest.mark.system
 
 
 @pytest.fixture(scope="module")

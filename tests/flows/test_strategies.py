@@ -8,6 +8,8 @@ from safetensors import safe_open
 from tests.support.golden import STRATEGIES
 from tests.support.project import Project
 
+LORA = {"lora": {"train": "all", "adapters": {"kind": "lora", "rank": 2}, "lr": 0.003, "epochs": 1}}
+
 
 def read(project: Project, name: str) -> dict[str, Any]:
     """Return a JSON file of the project's data."""
@@ -22,9 +24,8 @@ def test_the_comparison_says_what_was_chosen(by_dvc: Project) -> None:
     assert set(results["mixed"]["chosen"]["soup_members"]) <= {0, 1}
     assert results["mixed"]["chosen"]["wise_ft_share"] in (0.3, 0.6)
     names = {name: [part["name"] for part in result["parts"]] for name, result in results.items()}
-    assert any(part.endswith(".adapters") for part in names["lora"])
-    assert names["mixed"][-2:] == ["new1", "head"]
-    assert len(names["mixed"]) == len(names["head_only"])
+    assert names["scratch"][-2:] == ["new1", "head"]
+    assert len(names["scratch"]) == len(names["head_only"])
     for result in results.values():
         assert all(len(part["rates"]) == len(result["phases"]) for part in result["parts"])
         for part in result["parts"]:
@@ -44,12 +45,15 @@ def test_plans_and_range_tests_are_pictures_in_mlflow(by_dvc: Project) -> None:
     assert all(plan["frozen"] for plan in plans if plan["strategy"] != "scratch"), "the digest of every frozen tensor"
 
 
-def test_adapters_are_merged_into_what_is_handed_over(by_dvc: Project) -> None:
-    """The saved weights have the plain network's names, statistics and head included."""
-    tensors = {}
-    for name in ("lora", "head_only"):
-        with safe_open(by_dvc.root / f"data/runs/{name}/model.safetensors", "pt") as file:
-            tensors[name] = set(file.keys())
-    assert tensors["lora"] == tensors["head_only"]
-    assert any(name.endswith("running_mean") for name in tensors["lora"])
-    assert "fc.weight" in tensors["lora"]
+def test_adapters_are_merged_into_what_is_handed_over(small: Project) -> None:
+    """They are parts of the plan; the saved weights have the plain network's names, statistics and head included."""
+    small.write_params(small.params() | {"strategies": LORA})
+    small.steps("race", "finetune@lora")
+    plan = read(small, "runs/lora/run.json")
+    assert any(part["name"].endswith(".adapters") for part in plan["parts"])
+    with safe_open(small.root / "data/runs/lora/model.safetensors", "pt") as file:
+        merged = set(file.keys())
+    with safe_open(small.root / "data/runs/head_only/model.safetensors", "pt") as file:
+        assert merged == set(file.keys())
+    assert any(name.endswith("running_mean") for name in merged)
+    assert "fc.weight" in merged

@@ -13,7 +13,7 @@ from tests.support.running import Running
 from tests.support.servers import Team, shared_prefect
 from tests.support.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("deployments")]
+pytestmark = pytest.mark.system
 
 EPOCHS = 300  # of a training that takes long enough to be disturbed
 WITHIN = "within: 180"  # seconds, after which a run without heartbeats is dead

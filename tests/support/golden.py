@@ -33,16 +33,21 @@ FORMATS = {".png": {}, ".jpg": {"quality": 95}, ".tif": {}, ".bmp": {}, ".webp":
 IMAGES = 24  # of each class, without those at other exposures
 SEEDS, SHARE, ROBUSTNESS_IMAGES = 2, 0.5, 8
 STRATEGIES: dict[str, dict[str, Any]] = {
-    "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
+    "scratch": {
+        "start": "random",
+        "train": "all",
+        "batchnorm": "train",
+        "cut": 1,
+        "insert": 1,
+        "lr": 0.002,
+        "epochs": 1,
+    },
     "head_only": {"train": "head", "solver": "lbfgs", "tta": True},
-    "lora": {"train": "all", "adapters": {"kind": "lora", "rank": 2}, "lr": 0.003, "epochs": 1},
     "mixed": {
         "phases": [{"train": "head", "epochs": 2, "lr": "find"}, {"train": "stages[-1]", "epochs": 1, "lr": 0.001}],
         "soup": 2,
         "wise_ft": [0.3, 0.6],
         "ema": 0.9,
-        "cut": 1,
-        "insert": 1,
     },
 }
 DOORS = {"dvc": ("dvc", "repro"), "flow": (sys.executable, "-m", "flows.compare")}

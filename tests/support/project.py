@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
+from warnings import catch_warnings, simplefilter
 
 from ruamel.yaml import YAML
 
@@ -45,7 +46,8 @@ class Project:
     def here(self, module: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``python -m MODULE`` at the root in this process, which has imported everything already."""
         printed, complaints = io.StringIO(), io.StringIO()
-        with self.entered(**environment), redirect_stdout(printed), redirect_stderr(complaints):
+        with self.entered(**environment), redirect_stdout(printed), redirect_stderr(complaints), catch_warnings():
+            simplefilter("ignore", RuntimeWarning)  # of runpy, that the module was imported before
             argv, sys.argv = sys.argv, [module, *arguments]
             try:
                 runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -81,6 +83,7 @@ class Project:
     def entered(self, **environment: str) -> Iterator[None]:
         """Let this process be at the root, with the environment of the project's commands."""
         before, folder, timer = dict(os.environ), Path.cwd(), signal.setitimer(signal.ITIMER_REAL, 0)
+        path = list(sys.path)
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}"}  # MLflow keeps stores by their address
         _set(self.environment(**store | environment))
         os.chdir(self.root)
@@ -90,6 +93,8 @@ class Project:
         finally:
             os.chdir(folder)
             _set(before)
+            sys.path[:] = path
+            _forget_modules_below(self.root)
             signal.setitimer(signal.ITIMER_REAL, *timer)  # a command that can be stopped uses it, and so does the test
 
     def environment(self, **own: str) -> dict[str, str]:
@@ -161,6 +166,14 @@ def _move_store(database: Path, before: str, after: str) -> None:
                 f'WHERE typeof("{column}") = \'text\' AND "{column}" LIKE ?',
                 (before, after, f"%{before}%"),
             )
+
+
+def _forget_modules_below(root: Path) -> None:
+    """Let the next project import its own code where it has the same name."""
+    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    for name, file in files.items():
+        if file and Path(file).is_relative_to(root):
+            del sys.modules[name]
 
 
 def _set(environment: dict[str, str]) -> None:

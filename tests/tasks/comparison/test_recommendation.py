@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.comparison.recommendation import Advice, Facts, Kind, Recommendation, kind_of, recommend, regret
 from tasks.errors import UserError
-from tasks.evaluation.transferability import LINEAR, NEIGHBOURS, Probed, Transferability
+from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
 from tasks.params import StrategyParams
 
 PARTS = ("stem", "stage1", "stage2", "stage3", "stage4", "head")

@@ -22,7 +22,7 @@ from tasks.comparison.compare import Entrant, Repeated
 from tasks.comparison.schema import Comparison, OnShare
 from tasks.data.quality import describe
 from tasks.data.reading import Pixels
-from tasks.evaluation.leakage import Pretence
+from tasks.evaluation.probed import Pretence
 from tasks.evaluation.saliency import Map
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
 

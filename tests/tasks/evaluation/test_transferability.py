@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.datasets import load_digits
 
-from tasks.evaluation.transferability import (
-    LINEAR,
-    NEIGHBOURS,
-    REPEATS,
-    Probed,
-    Transferability,
-    divide,
-    gain,
-    h_score,
-    logme,
-    transferability,
-)
+from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability, gain
+from tasks.evaluation.transferability import REPEATS, divide, h_score, logme, transferability
 
 CLASSES = 3
 

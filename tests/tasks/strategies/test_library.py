@@ -11,6 +11,7 @@ from tasks.errors import UserError
 from tasks.strategies import freezing, library
 from tasks.strategies.freezing import REST, Group
 from tasks.strategies.library import Measured
+from tasks.strategies.selectors import select
 from tests.tasks.networks import network, strategy
 
 
@@ -36,12 +37,12 @@ def names_of(stages: int) -> list[str]:
 )
 def test_selectors(selectors: list[str], chosen: list[str]) -> None:
     """Every kind of selector stands for the groups that the documentation says."""
-    assert list(library.select(selectors, names_of(4))) == chosen
+    assert list(select(selectors, names_of(4))) == chosen
 
 
 def test_the_order_is_the_networks() -> None:
     """Neither the order of selectors nor naming a group twice matters."""
-    assert library.select(["head", "stage2", "stem", "stages[1]"], names_of(3)) == ("stem", "stage2", "head")
+    assert select(["head", "stage2", "stem", "stages[1]"], names_of(3)) == ("stem", "stage2", "head")
 
 
 BOUND = st.none() | st.integers(-12, 12)
@@ -54,10 +55,10 @@ def test_slices_are_pythons(stages: int, start: int | None, stop: int | None) ->
     expected = names[1:-1][start:stop]
     selector = f"stages[{'' if start is None else start}:{'' if stop is None else stop}]"
     if expected:
-        assert list(library.select([selector], names)) == expected
+        assert list(select([selector], names)) == expected
     else:
         with pytest.raises(UserError):
-            library.select([selector], names)
+            select([selector], names)
 
 
 @given(stages=st.integers(1, 9), index=st.integers(-12, 12))
@@ -65,10 +66,10 @@ def test_indices_are_pythons(stages: int, index: int) -> None:
     """``stages[i]`` is Python's index; one out of range is refused."""
     names = names_of(stages)
     if -stages <= index < stages:
-        assert list(library.select([f"stages[{index}]"], names)) == [names[1:-1][index]]
+        assert list(select([f"stages[{index}]"], names)) == [names[1:-1][index]]
     else:
         with pytest.raises(UserError):
-            library.select([f"stages[{index}]"], names)
+            select([f"stages[{index}]"], names)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_indices_are_pythons(stages: int, index: int) -> None:
 def test_an_unknown_selector_lists_the_choices(selector: str) -> None:
     """A selector that means nothing names itself and what may be written instead."""
     with pytest.raises(UserError) as error:
-        library.select(["head", selector], names_of(3))
+        select(["head", selector], names_of(3))
     message = str(error.value)
     assert f"train: {selector}'" in message
     for choice in ("all", *names_of(3), "stages[2:]"):
