@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.support import once
-from tests.support.cells import write_cells
+pytest.register_assert_rewrite("tests.support")
+
+from tests.support import once  # noqa: E402 - whose assertions are then explained
+from tests.support.cells import write_cells  # noqa: E402
 
 TIERS = {"system": "servers, clusters, kills and outages", "slow": "several processes that train, and exports"}
 # Tests run side by side: one thread each, here and in the processes they start.

@@ -3,46 +3,25 @@
 import json
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
+from flows.retrain import retrain
 from tasks.params import load_params
 from tasks.steps.challenge import Contender, contest
 from tasks.steps.prepared import PreparedData
+from tasks.tracking import registry
 from tests.support.batches import put, put_negatives
 from tests.support.cells import write_cells
 from tests.support.project import Project, make_project
 from tests.support.results import aliases, must, tracked_runs
 from tests.support.servers import shared_prefect
 
-# Retrains after each of some batches of images was put into the folder, in one process, and says how each time ended.
-# One of them is for the champion's strategy alone, while the params have another one, too.
-DRIVER = """
-import json, shutil, sys
-from pathlib import Path
-import flows.retrain
-from flows.retrain import retrain
-from tasks.tracking import registry
-
-events = []
-flows.retrain.emit_event = lambda name, resource, payload: events.append([name, resource["prefect.resource.name"]])
-ends = {}
-params = Path("params.yaml").read_text()
-for batch in sys.argv[2:]:
-    shutil.copytree(batch, sys.argv[1], dirs_exist_ok=True)
-    alone = Path(batch).name == "of_a_new_class"
-    Path("params.yaml").write_text(params.replace("strategies:", "strategies:\\n  other: {train: head}", alone))
-    state = retrain(only_champion=alone, return_state=True)
-    aliases = {alias: registry.version_of(alias) for alias in ("champion", "previous", "challenger")}
-    record, compared = (json.loads(Path(f"data/reports/{name}.json").read_text()) for name in ("retrain", "comparison"))
-    ends[Path(batch).name] = {"name": state.name, "message": state.message, "aliases": aliases, "record": record,
-                              "strategies": list(compared["strategies"])}
-print(json.dumps({"events": events, "ends": ends}))
-"""
 CONFIDENCE = 0.9
 PERSON = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -72,12 +51,42 @@ def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     put_negatives(intact[:40], folder / "of_a_new_class/negative")
     put(intact[40:], folder / "swapped/broken")
     put(broken[40:], folder / "swapped/intact")
-    batches = [str(folder / name) for name in ("first", "of_a_new_class", "swapped")]
-    server = {"PREFECT_API_URL": shared_prefect()}
-    done = project.run(sys.executable, "-c", DRIVER, project.params()["data"]["path"], *batches, **PERSON, **server)
-    must(done)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    events: list[list[str]] = []
+
+    def heard(name: str, resource: dict[str, str], payload: object) -> None:
+        events.append([name, resource["prefect.resource.name"]])
+
+    with (
+        project.entered(PREFECT_API_URL=shared_prefect(), **PERSON),
+        mock.patch("flows.retrain.emit_event", heard),
+        mock.patch("tasks.tracking.log_model"),
+    ):
+        ends = {name: retrained(project, folder / name) for name in ("first", "of_a_new_class", "swapped")}
+    return {"events": events, "ends": ends}
+
+
+def retrained(project: Project, batch: Path) -> dict[str, Any]:
+    """Put a batch of images into the folder, retrain, and return how it ended.
+
+    One batch is for the champion's strategy alone, while the params have another one, too.
+    """
+    params = project.params()
+    shutil.copytree(batch, params["data"]["path"], dirs_exist_ok=True)
+    alone = batch.name == "of_a_new_class"
+    if alone:
+        project.write_params(params | {"strategies": {"other": {"train": "head"}} | params["strategies"]})
+    state: Any = retrain(only_champion=alone, return_state=True)
+    project.write_params(params)
+    record, compared = (
+        json.loads((project.root / f"data/reports/{name}.json").read_text()) for name in ("retrain", "comparison")
+    )
+    return {
+        "name": state.name,
+        "message": state.message,
+        "aliases": {alias: registry.version_of(alias) for alias in ("champion", "previous", "challenger")},
+        "record": record,
+        "strategies": list(compared["strategies"]),
+    }
 
 
 def test_the_first_winner_becomes_champion(driven: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Both doors, run as a user runs them: ``dvc repro`` and ``python -m flows.compare`` leave the same results."""
+"""What ``dvc repro`` leaves, run as a user runs it."""
 
 import json
 import re
@@ -10,76 +10,27 @@ import pytest
 from sklearn import metrics as sk
 
 from tasks.comparison import statistics
-from tests.support.golden import SHARE, STRATEGIES, golden
+from tests.support.golden import SHARE, STRATEGIES
+from tests.support.left import check_comparison, check_everything_is_up_to_date, check_tracked_runs
 from tests.support.project import Project
-from tests.support.results import is_up_to_date, must, read_comparison, tracked_runs
+from tests.support.results import must, read_comparison
 
-REPEATS = ("seed-1", f"share-{SHARE}")
-BITS = ("model.safetensors", "predictions.parquet", *(f"repeats/{repeat}/predictions.parquet" for repeat in REPEATS))
-
-
-@pytest.fixture(params=["dvc", "flow"])
-def project(request: pytest.FixtureRequest) -> Project:
-    """The golden project after its first run by either door."""
-    return golden(request.param)[0]
+DOOR = "dvc"
 
 
-def test_everything_is_up_to_date(project: Project) -> None:
-    """After either door DVC calls nothing stale."""
-    assert is_up_to_date(project)
+def test_everything_is_up_to_date() -> None:
+    """DVC calls nothing stale."""
+    check_everything_is_up_to_date(DOOR)
 
 
-def test_comparison_names_every_strategy_and_its_costs(project: Project) -> None:
-    """The JSON holds both splits' metrics of all strategies, best validation score first."""
-    found = read_comparison(project)
-    assert set(found.strategies) == set(STRATEGIES)
-    scores = [result.figure("val", "auroc")[0] for result in found.strategies.values()]
-    assert scores == sorted(scores, reverse=True)
-    assert found.strategies["head_only"].trainable_parameters < found.strategies["scratch"].trainable_parameters
-    assert found.champion in STRATEGIES
-    for result in found.strategies.values():
-        assert result.test.images == found.data.images["test"] == sum(map(sum, result.test.confusion))
+def test_comparison_names_every_strategy_and_its_costs() -> None:
+    """Both splits' metrics of all strategies, best validation score first; the winner was printed."""
+    check_comparison(DOOR)
 
 
-def test_each_door_says_who_wins() -> None:
-    """The verdict is printed, whoever asked."""
-    for door in ("dvc", "flow"):
-        project, printed = golden(door)
-        words = re.sub(r"\s+", " ", printed)
-        assert f"{read_comparison(project).champion} wins: validation AUROC" in words
-
-
-def test_both_doors_give_the_same_bits(by_dvc: Project, by_flow: Project) -> None:
-    """Weights and predictions are equal byte for byte, figures and losses number for number."""
-    assert measured(read_comparison(by_dvc).model_dump()) == measured(read_comparison(by_flow).model_dump())
-    for name in STRATEGIES:
-        one, other = (project.root / "data/runs" / name for project in (by_dvc, by_flow))
-        for file in BITS:
-            assert (one / file).read_bytes() == (other / file).read_bytes(), f"{name}/{file}"
-        losses = [pd.read_csv(folder / "history.csv") for folder in (one, other)]
-        pd.testing.assert_frame_equal(*losses, check_exact=True)
-
-
-def measured(found: Any) -> Any:
-    """Return a comparison without what names the run, and without time, memory and what is derived from them."""
-    timed = {"milliseconds", "images_a_second", "peak_memory_mib", "saved", "efficient"}
-    of_the_run = timed | {"test_read_at", "verdict"}
-    if isinstance(found, dict):
-        kept = {key for key in found if "seconds" not in key and "mlflow" not in key and key not in of_the_run}
-        return {key: measured(found[key]) for key in kept}
-    return [measured(value) for value in found] if isinstance(found, list) else found
-
-
-def test_the_flow_ran_every_link(by_flow: Project) -> None:
-    """Each strategy was adapted, fine-tuned and evaluated as often as the params ask, in their order."""
-    _, printed = golden("flow")
-    ran = re.findall(r"Task run '(.+?)' - Finished in state Completed\('ran'\)", printed)
-    ran = [re.sub(r"-[0-9a-f]{3}$", "", name) for name in ran]
-    titles = [
-        f"{name}{repeat}" for name in by_flow.params()["strategies"] for repeat in ("", *(f" {r}" for r in REPEATS))
-    ]
-    before = ["version data", "retrieve backbone", "probe data", "race"]
-    assert ran == [*before, *(f"evaluate {title}" for title in titles), "compare"]
+def test_one_parent_and_a_child_a_strategy_are_finished() -> None:
+    """MLflow shows one comparison with its strategies below it, and below each its repeats."""
+    check_tracked_runs(DOOR)
 
 
 def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:
@@ -138,18 +89,6 @@ def auroc_of(table: pd.DataFrame, classes: list[str]) -> float:
     """Return scikit-learn's AUROC of a table of predictions: each class against the others, on average."""
     targets = table["label"].map(classes.index)
     return float(sk.roc_auc_score(targets, probabilities_of(table, classes), multi_class="ovr"))
-
-
-def test_one_parent_and_a_child_a_strategy_are_finished(project: Project) -> None:
-    """MLflow shows one comparison with its strategies below it, and below each its repeats."""
-    found = read_comparison(project)
-    runs = tracked_runs(project)
-    children = [name for name, status, parent in runs.values() if parent == found.mlflow_run_id]
-    assert sorted(children) == sorted(STRATEGIES)
-    for name, result in found.strategies.items():
-        repeats = [child for child, _, parent in runs.values() if parent == result.mlflow_run_id]
-        assert sorted(repeats) == [f"{name} {repeat}" for repeat in REPEATS]
-    assert {status for _, status, _ in runs.values()} == {"FINISHED"}
 
 
 def test_metrics_and_plots_are_shown_by_dvc(own: Project) -> None:
