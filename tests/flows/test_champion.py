@@ -112,6 +112,28 @@ def test_what_cannot_be_scored_is_one_sentence(crowned: Project, arguments: tupl
     assert {path.name for path in crowned.root.iterdir()} - before <= {".prefect", "mlruns"}
 
 
+def test_logged_model_answers_raw_images_in_a_clean_process(crowned: Project, tmp_path: Path) -> None:
+    """``models:/`` loads without the project's code, on images of a size it was not trained on."""
+    program = """
+import json, sys, mlflow, numpy as np
+client = mlflow.MlflowClient()
+logged = [client.get_logged_model(model.model_id) for model in client.get_run(sys.argv[1]).outputs.model_outputs]
+uri = next(model.model_uri for model in logged if model.name == "model")
+images = np.random.default_rng(0).integers(0, 256, (3, 1, 60, 75), dtype=np.uint8)
+print(json.dumps(mlflow.pyfunc.load_model(uri).predict(images).tolist()), "tasks" in sys.modules)
+"""
+    champion = read_comparison(crowned).leader
+    store = f"sqlite:///{crowned.root / 'mlflow.db'}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, champion.mlflow_run_id], cwd=tmp_path, capture_output=True, text=True,
+        check=False, env={"MLFLOW_TRACKING_URI": store} | BOUNDED,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer, imported = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+    assert imported == "False"
+    assert np.array(json.loads(answer)).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+
+
 def test_a_new_champion_leaves_the_one_before_as_previous(
     crowned: Project, cells: Path, of_broken: pd.DataFrame
 ) -> None:
@@ -144,24 +166,3 @@ def test_where_nothing_was_learned_there_is_no_champion(tmp_path: Path, cells: P
     assert read_comparison(project).champion is None
     assert aliases(project) == {}
     assert "run 'dvc repro'" in one_sentence(predict(project, str(images)))
-
-
-def test_logged_model_answers_raw_images_in_a_clean_process(crowned: Project, tmp_path: Path) -> None:
-    """``models:/`` loads without the project's code, on images of a size it was not trained on."""
-    program = """
-import json, sys, mlflow, numpy as np
-run = mlflow.MlflowClient().get_run(sys.argv[1])
-uri = f"models:/{run.outputs.model_outputs[0].model_id}"
-images = np.random.default_rng(0).integers(0, 256, (3, 1, 60, 75), dtype=np.uint8)
-print(json.dumps(mlflow.pyfunc.load_model(uri).predict(images).tolist()), "tasks" in sys.modules)
-"""
-    champion = read_comparison(crowned).leader
-    store = f"sqlite:///{crowned.root / 'mlflow.db'}"
-    done = subprocess.run(
-        [sys.executable, "-c", program, champion.mlflow_run_id], cwd=tmp_path, capture_output=True, text=True,
-        check=False, env={"MLFLOW_TRACKING_URI": store} | BOUNDED,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    answer, imported = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
-    assert imported == "False"
-    assert np.array(json.loads(answer)).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)

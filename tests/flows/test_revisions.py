@@ -139,6 +139,7 @@ def test_a_clone_follows_and_keeps_what_its_runs_wrote(tracked: Project, monkeyp
     shutil.rmtree(place)
 
 
+@pytest.mark.system
 def test_an_older_version_comes_back_with_its_results(tracked: Project, found: dict[str, dict[str, Any]]) -> None:
     """Check out the .dvc file, then the images, and repeat: the same metrics and digest, other than the newer ones."""
     assert found["v1"] != found["v2"]
@@ -151,6 +152,7 @@ def test_an_older_version_comes_back_with_its_results(tracked: Project, found: d
     check_out(tracked, "v2")
 
 
+@pytest.mark.system
 def test_an_older_version_beside_the_working_copy(tracked: Project, found: dict[str, dict[str, Any]]) -> None:
     """``--data-rev`` gives the older results, leaves the working copy as it is, and skips what it has done before."""
     project, at_v1 = tracked, (sys.executable, "-m", "flows.compare", "--data-rev", "v1")

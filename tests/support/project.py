@@ -170,8 +170,8 @@ def _move_store(database: Path, before: str, after: str) -> None:
 
 def _forget_modules_below(root: Path) -> None:
     """Let the next project import its own code where it has the same name."""
-    files = {name: getattr(module, "__file__", None) for name, module in sys.modules.items()}
-    for name, file in files.items():
+    for name, module in list(sys.modules.items()):
+        file = vars(module).get("__file__")  # a module that is loaded when it is used is left alone
         if file and Path(file).is_relative_to(root):
             del sys.modules[name]
 
