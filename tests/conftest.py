@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 class FilesTogether(LoadFileScheduling):
     """Hands out files of tests, and at once those whose deployments have the same names on the one Prefect server."""
 
-    DEPLOYED = ("test_automations.py", "test_served.py", "test_workers.py")
+    DEPLOYED = ("test_automations.py", "test_cancelled.py", "test_served.py", "test_workers.py")
 
     def _split_scope(self, nodeid: str) -> str:
         file: str = super()._split_scope(nodeid)

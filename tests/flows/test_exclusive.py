@@ -1,20 +1,17 @@
 """One run at a time on one working copy: who comes second waits or is refused, and a run that is stopped goes on."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.support.cells import write_cells
 from tests.support.project import Project, make_project
-from tests.support.results import is_up_to_date, must, statuses
+from tests.support.results import must, statuses
 from tests.support.running import Running
-from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.system
 
-EPOCHS = 300  # of a training that takes long enough to be stopped
+EPOCHS = 150  # of a training that takes long enough to be stopped
 COMPARE = (sys.executable, "-m", "flows.compare")
 
 
@@ -80,43 +77,3 @@ def _set_epochs(project: Project, epochs: int) -> None:
     params = project.params()
     params["strategies"] = {"scratch": params["strategies"].pop("scratch") | {"epochs": epochs}}
     project.write_params(params)
-
-
-def test_a_lock_file_that_was_cut_short_is_mended(project: Project, stopped: Running) -> None:
-    """DVC, killed while it wrote dvc.lock, leaves it empty: the one before it is put back, by a flow, too."""
-    lock = project.root / "dvc.lock"
-    lock.write_text("")
-    mended = project.run(sys.executable, "-m", "tasks", "mend")
-    assert "put back" in mended.stdout, mended.stdout + mended.stderr
-    assert "finetune@scratch" in lock.read_text()
-    lock.write_text("")
-    printed = must(project.run(*COMPARE))
-    assert "put back" in printed
-    assert "running prepare" not in printed
-    assert is_up_to_date(project)
-
-
-def test_a_second_run_that_may_not_wait_says_who_is_at_work(project: Project, tmp_path: Path) -> None:
-    """THAWLINE_WAIT=0: one sentence, and exit status 2."""
-    held = subprocess.Popen(
-        [sys.executable, "-c", HOLDS, str(tmp_path / "held")], cwd=project.root, env=project.environment()
-    )
-    try:
-        wait_for((tmp_path / "held").exists, 60)
-        refused = project.run(sys.executable, "-m", "tasks", "compare", THAWLINE_WAIT="0")
-    finally:
-        held.kill()
-        held.wait()
-    assert refused.returncode == 2
-    assert f"'somebody else' (process {held.pid}" in refused.stderr
-
-
-HOLDS = """
-import sys, time
-from pathlib import Path
-from tasks import exclusive
-
-with exclusive.working_copy("somebody else", print):
-    Path(sys.argv[1]).touch()
-    time.sleep(600)
-"""

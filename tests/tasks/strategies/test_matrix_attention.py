@@ -5,6 +5,4 @@ from tests.tasks.strategies.matrix import matrix_of
 test_matrix = matrix_of(
     "maxvit_t",
     "swin_t",
-    "swin_v2_t",
-    "vit_b_16",
 )

@@ -7,7 +7,4 @@ test_matrix = matrix_of(
     "mobilenet_v2",
     "mobilenet_v3_small",
     "shufflenet_v2_x0_5",
-    "efficientnet_b0",
-    "efficientnet_v2_s",
-    "efficientnet_v2_l",
 )
