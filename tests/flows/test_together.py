@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.support.cells import write_cells
-from tests.support.project import Project, make_project
+from tests.support.project import PREPARE, Project, make_project
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +62,7 @@ def test_several_processes_by_either_way(tmp_path: Path) -> None:
     params["strategies"] = {"full": strategy}
     params["backbone"]["name"] = "mobilenet_v3_small"  # in a random ShuffleNet rounding grows in every step
     project.write_params(params)
-    succeed(project, "dvc", "repro", "prepare", "backbone")
-    succeed(project, sys.executable, *FINETUNE)
+    project.steps(*PREPARE, "finetune@full")
     history, loss = result(project)
 
     succeed(project, *TORCHRUN, *FINETUNE)
