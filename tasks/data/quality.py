@@ -1,11 +1,13 @@
 """What a person should know of a data set before believing anything that was trained on it."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.data.sources import PassedOver
 from tasks.data.splits import SPLITS
 
 SHOWN = 20  # pairs, groups and files that are named; the tables beside it have all
@@ -51,8 +53,15 @@ class LeftOut(_Record):
     reason: str
 
 
+class Passed(_Record):
+    """A file that is not used, though nothing is wrong with it."""
+
+    path: str
+    kind: str
+
+
 class Quality(_Record):
-    """A data set, counted."""
+    """A data set, counted: every file is used, left out or passed over."""
 
     files: int
     images: int
@@ -71,18 +80,26 @@ class Quality(_Record):
     some_leaks: list[Leak]
     left_out: dict[str, int] = Field(description="files that are not used, by kind")
     some_left_out: list[LeftOut]
+    passed_over: dict[str, int] = Field(description="files that are no labelled images, by kind")
+    some_passed_over: list[Passed]
+    notes: list[str] = Field(description="how the source was understood")
 
 
 def describe(
-    table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, ranges: dict[str, tuple[float, float]]
+    table: pd.DataFrame,
+    quarantine: pd.DataFrame,
+    leaks: pd.DataFrame,
+    ranges: dict[str, tuple[float, float]],
+    passed_over: Sequence[PassedOver] = (),
+    notes: Sequence[str] = (),
 ) -> Quality:
-    """Count a manifest, a quarantine and the leaks between given splits."""
+    """Count a manifest, a quarantine, the leaks between given splits, and what the source passed over."""
     classes = pd.crosstab(table["label"], table["split"]).reindex(columns=list(SPLITS), fill_value=0)
     totals = classes.sum(axis=1)
     sizes = table["group"].where(table["group"] != "").value_counts()
     several = sizes[sizes > 1]
     return Quality(
-        files=len(table) + len(quarantine),
+        files=len(table) + len(quarantine) + len(passed_over),
         images=len(table),
         classes={str(label): {split: int(row[split]) for split in SPLITS} for label, row in classes.iterrows()},
         imbalance=float(totals.max() / totals.min()),
@@ -99,6 +116,9 @@ def describe(
         some_leaks=[Leak(**row) for row in _records(leaks)],
         left_out=dict(Counter(quarantine["kind"]).most_common()),
         some_left_out=[LeftOut(**row) for row in _records(quarantine)],
+        passed_over=dict(Counter(file.kind for file in passed_over).most_common()),
+        some_passed_over=[Passed(path=file.path, kind=file.kind) for file in passed_over[:SHOWN]],
+        notes=list(notes),
     )
 
 
@@ -109,6 +129,7 @@ def rows(quality: Quality) -> list[dict[str, Any]]:
         "files": quality.files,
         "images used": quality.images,
         **{f"left out: {kind}": count for kind, count in quality.left_out.items()},
+        **{f"passed over: {kind}": count for kind, count in quality.passed_over.items()},
         **{f"class {label}": _by_split(counts) for label, counts in quality.classes.items()},
         "largest class to smallest": f"{quality.imbalance:.1f}",
         **{name: f"{span.least} to {span.largest}, median {span.median}" for name, span in spans.items()},

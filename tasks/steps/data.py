@@ -19,7 +19,10 @@ def prepare() -> list[str]:
         ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     curated = curate(found.files, ingested, params.data, params.split, earlier)
-    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges)
+    notes = [*found.notes, *curated.notes]
+    quality = describe(
+        curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, found.notes
+    )
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
@@ -27,4 +30,4 @@ def prepare() -> list[str]:
     write_json(layout.QUALITY, quality.model_dump(mode="json"))
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()
-    return [*curated.notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
+    return [*notes, f"{len(curated.table)} images of {classes} classes: {counts}"]

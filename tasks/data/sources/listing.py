@@ -1,7 +1,7 @@
 """What every source gives: labelled files below one folder."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 SPLIT_FOLDERS = {
@@ -45,16 +45,33 @@ class LabelledFile:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """A file of a source that is not used, though nothing is wrong with it.
+
+    Attributes:
+        path: relative to the root of what was found, with forward slashes.
+        kind: why, in one or two words that a count can stand before: ``system files``, ``unlabelled images``.
+    """
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class Found:
     """The labelled files of a source.
 
     Attributes:
         root: the folder that their paths are relative to.
         files: sorted by path.
+        passed_over: the source's other files; every file is in one of the two lists.
+        notes: sentences on how the source was understood.
     """
 
     root: Path
     files: list[LabelledFile]
+    passed_over: list[PassedOver] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def plain(path: str) -> str:
