@@ -4,7 +4,6 @@ import io
 import os
 import runpy
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from tests.support.paths import ROOT
 BROUGHT = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore", "deploy", "tasks", "flows")
 LEFT_OUT = shutil.ignore_patterns("__pycache__")
 DROPPED = ("PREFECT_", "MLFLOW_", "DVC_", "THAWLINE_")  # settings of the user who runs the tests
+WAIT = "240"  # seconds for another run in the same place, which in a test is a lock that nobody lets go of
 STRATEGIES: dict[str, Any] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
     "head_only": {"train": "head", "lr": 0.001, "epochs": 5},
@@ -82,7 +82,7 @@ class Project:
     @contextmanager
     def entered(self, **environment: str) -> Iterator[None]:
         """Let this process be at the root, with the environment of the project's commands."""
-        before, folder, timer = dict(os.environ), Path.cwd(), signal.setitimer(signal.ITIMER_REAL, 0)
+        before, folder = dict(os.environ), Path.cwd()
         path = list(sys.path)
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}"}  # MLflow keeps stores by their address
         _set(self.environment(**store | environment))
@@ -95,7 +95,6 @@ class Project:
             _set(before)
             sys.path[:] = path
             _forget_modules_below(self.root)
-            signal.setitimer(signal.ITIMER_REAL, *timer)  # a command that can be stopped uses it, and so does the test
 
     def environment(self, **own: str) -> dict[str, str]:
         """Return this environment's tools without any of the user's settings."""
@@ -105,6 +104,7 @@ class Project:
             "PREFECT_HOME": str(self.root / ".prefect"),
             "PYTHONPATH": str(self.root),
             "COLUMNS": "200",
+            "THAWLINE_WAIT": WAIT,
             **own,
         }
 
