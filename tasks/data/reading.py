@@ -147,6 +147,10 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
 
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
     """Return why a file isn't read, if it isn't."""
+    try:
+        path.as_posix().encode()
+    except UnicodeEncodeError:  # nothing that is kept of it could hold its name
+        return ReadImage(problem="unreadable: its name is no Unicode: rename it", kind="unreadable")
     is_link = path.is_symlink() or path.name == ".."
     where = path.resolve() if is_link else _resolved(path.parent) / path.name
     if not where.is_relative_to(_resolved(root)):

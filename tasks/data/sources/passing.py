@@ -1,0 +1,31 @@
+"""What is said of files that are passed over."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tasks.data.sources.kinds import OTHER
+from tasks.data.sources.listing import UNLABELLED, PassedOver
+from tasks.data.sources.tree import LINKS
+from tasks.errors import listed
+
+NO_UNICODE = "names that are no Unicode"
+NAMED = 5
+WORDS = {
+    OTHER: "no images, and of no known kind",
+    LINKS: "links to folders, which are not followed",
+    NO_UNICODE: "unlabelled images whose names are no Unicode, and which are not scored: rename them",
+}
+
+
+def said(passed_over: Sequence[PassedOver]) -> list[str]:
+    """Return sentences that count what is passed over by kind, and name the first of what nobody expects.
+
+    Unlabelled images are left to who knows where they lie.
+    """
+    counts = Counter(file.kind for file in passed_over if file.kind != UNLABELLED)
+    usual = [f"{count} {kind}" for kind, count in counts.most_common() if kind not in WORDS]
+    notes = [f"passed over {', '.join(usual)}"] if usual else []
+    for kind in sorted(WORDS.keys() & counts):
+        names = [file.path for file in passed_over if file.kind == kind]
+        notes.append(f"passed over {counts[kind]} {kind} ({WORDS[kind]}): {listed(names, NAMED)}")
+    return notes
