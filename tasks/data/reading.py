@@ -128,7 +128,7 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
     """
     path = root / name
     try:
-        refused = _refused(path, root, params)
+        refused = _unnameable(name) or _refused(path, root, params)
         if refused:
             return refused, None
         content = path.read_bytes()
@@ -145,12 +145,17 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
         return ReadImage(problem=f"unreadable: {reason.replace(str(path), name)}", kind="unreadable"), None
 
 
+def _unnameable(name: str) -> ReadImage | None:
+    """Return why a file isn't read whose name nothing could keep, if it is one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return ReadImage(problem="unreadable: its name is no Unicode: rename it", kind="unreadable")
+    return None
+
+
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
     """Return why a file isn't read, if it isn't."""
-    try:
-        path.as_posix().encode()
-    except UnicodeEncodeError:  # nothing that is kept of it could hold its name
-        return ReadImage(problem="unreadable: its name is no Unicode: rename it", kind="unreadable")
     is_link = path.is_symlink() or path.name == ".."
     where = path.resolve() if is_link else _resolved(path.parent) / path.name
     if not where.is_relative_to(_resolved(root)):

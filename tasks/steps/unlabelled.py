@@ -77,4 +77,5 @@ def said() -> str:
         return f"{asked} unlabelled images were not scored: there is no champion"
     unusable = int((problems != "").sum())
     but = f" ({unusable} more can't be read: see the column problem)" if unusable else ""
-    return f"scored {len(problems) - unusable} unlabelled images: {layout.UNLABELLED_SCORES}{but}"
+    scored = len(problems) - unusable
+    return f"scored {scored} unlabelled image{'' if scored == 1 else 's'}: {layout.UNLABELLED_SCORES}{but}"

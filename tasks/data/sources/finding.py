@@ -7,6 +7,7 @@ from pathlib import Path
 from tasks.data.sources import archives, elpv, folders, places, tables
 from tasks.data.sources.listing import Found, is_unicode, shown
 from tasks.data.sources.member_names import composed
+from tasks.data.sources.passing import counted
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
 
@@ -118,4 +119,4 @@ def _too_few(found: Found, labels: list[str], params: DataParams) -> str:
 def _but(found: Found) -> str:
     """Return what a source has instead of labelled images."""
     kinds = Counter(file.kind for file in found.passed_over)
-    return f", only {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}" if kinds else ""
+    return f", only {', '.join(counted(count, kind) for kind, count in kinds.most_common())}" if kinds else ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.data.reading import is_grey
 from tasks.data.sources import split_names, tree
 from tasks.data.sources.listing import UNLABELLED, Found, LabelledFile, PassedOver, is_unicode, shown
-from tasks.data.sources.passing import NO_UNICODE, said
+from tasks.data.sources.passing import NO_UNICODE, counted, said
 from tasks.data.sources.split_names import NOT_LABELLED
 from tasks.data.sources.tree import Folder
 from tasks.errors import UserError, listed
@@ -230,7 +230,7 @@ def _must_be_a_class(label: Folder, root: Path) -> None:
     if label.count:
         return
     kinds = Counter(file.kind for folder in label.below() for file in folder.passed_over)
-    there = f" but for {listed([f'{count} {kind}' for kind, count in kinds.items()])}" if kinds else ""
+    there = f" but for {listed([counted(count, kind) for kind, count in kinds.items()])}" if kinds else ""
     raise UserError(f"the class folder {_at(root, label)} is empty{there}: add images to it or remove it")
 
 
@@ -271,7 +271,7 @@ def _files(folder: Folder, label: str, split: str) -> list[LabelledFile]:
 
 
 def _counted(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"
+    return counted(count, "images")
 
 
 def _at(root: Path, folder: Folder) -> str:

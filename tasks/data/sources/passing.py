@@ -15,6 +15,12 @@ WORDS = {
     LINKS: "links to folders, which are not followed",
     NO_UNICODE: "unlabelled images whose names are no Unicode, and which are not scored: rename them",
 }
+SINGULAR = {LINKS: "link to a folder", NO_UNICODE: "name that is no Unicode"}
+
+
+def counted(count: int, kind: str) -> str:
+    """Return a number of things whose name is in the plural: ``1 other file``, ``2 links to folders``."""
+    return f"{count} {kind if count != 1 else SINGULAR.get(kind, kind.removesuffix('s'))}"
 
 
 def said(passed_over: Sequence[PassedOver]) -> list[str]:
@@ -23,9 +29,9 @@ def said(passed_over: Sequence[PassedOver]) -> list[str]:
     Unlabelled images are left to who knows where they lie.
     """
     counts = Counter(file.kind for file in passed_over if file.kind != UNLABELLED)
-    usual = [f"{count} {kind}" for kind, count in counts.most_common() if kind not in WORDS]
+    usual = [counted(count, kind) for kind, count in counts.most_common() if kind not in WORDS]
     notes = [f"passed over {', '.join(usual)}"] if usual else []
     for kind in sorted(WORDS.keys() & counts):
         names = [file.path for file in passed_over if file.kind == kind]
-        notes.append(f"passed over {counts[kind]} {kind} ({WORDS[kind]}): {listed(names, NAMED)}")
+        notes.append(f"passed over {counted(counts[kind], kind)} ({WORDS[kind]}): {listed(names, NAMED)}")
     return notes
