@@ -44,6 +44,7 @@ def find(params: DataParams, work: Path) -> Found:
             found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
         case _:
             found = folders.find(root, params)
+            found.notes.extend(_unread_table(root))
     return _checked(found, params)
 
 
@@ -76,6 +77,13 @@ def _likely(path: Path) -> str:
 
 def _then(advice: str) -> str:
     return f", and {advice}" if advice else ""
+
+
+def _unread_table(root: Path) -> list[str]:
+    table = tables.at_top(root)
+    return (
+        [f"{table.name} isn't read, the folders say the classes: write 'source: manifest' if it does"] if table else []
+    )
 
 
 def _by_table(path: Path) -> Found:

@@ -70,20 +70,30 @@ def _list(top: Folder, root: Path, found: _Listing) -> None:
     else:
         _list_classes(_labelled(place, root, found), "", root, found)
     found.notes += [
-        f"the folder {name} is read as a class, as the folders beside it are: put those into a folder train, if it is "
-        "a split"
+        f"the folder {name} is read as a class, as the folders beside it are: if it is a split, put its images into "
+        "folders of classes, and what is beside it into another split"
         for name in sorted({file.label for file in found.files})
         if split_names.could_be(name) and not inner
     ]
 
 
 def _with_the_classes(top: Folder) -> Folder:
-    """Return the folder that has the folders of classes or splits: this one, or that inside the only one in it."""
+    """Return the folder that has the folders of classes or splits: this one, or that inside the only one in it.
+
+    Folders beside it that have files, and none of them an image, are of no class.
+    """
     place = top
-    while len(place.folders) == 1 and not place.images and not split_names.is_usual(place.folders[0].name):
-        place = place.folders[0]
+    while not place.images:
+        candidates = [folder for folder in place.folders if folder.count or not _has_files(folder)]
+        if len(candidates) != 1 or split_names.is_usual(candidates[0].name):
+            break
+        (place,) = candidates
     is_right = len(place.full) > 1 or any(split_names.is_usual(folder.name) for folder in place.full)
     return place if is_right else top
+
+
+def _has_files(folder: Folder) -> bool:
+    return any(inner.passed_over or inner.images for inner in folder.below())
 
 
 def _roles(place: Folder) -> Roles:
@@ -151,10 +161,7 @@ def _note_unlabelled(apart: Mapping[str, Sequence[tuple[Folder, int]]], found: _
         drawn = f"; a {role} split is drawn from train" if role in {"val", "test"} and role not in given else ""
         for folder, count in folders:
             where = "no class folder" if role != NOT_LABELLED and not folder.full else "no folder of a class of train"
-            found.notes.append(
-                f"{_counted(count)} in {shown(folder.path)} {'has' if count == 1 else 'have'} no label ({where}): "
-                f"not trained on, scored by the champion at the end{drawn}"
-            )
+            found.notes.append(_without_label(count, shown(folder.path), where) + drawn)
 
 
 def _unwrapped(split: Folder) -> Folder:
@@ -201,10 +208,7 @@ def _labelled(place: Folder, root: Path, found: _Listing) -> list[Folder]:
     apart = [folder for folder in place.full if split_names.is_unlabelled(folder.name)]
     for folder in apart:
         found.unlabelled += [path for inner in folder.below() for path in inner.images]
-        found.notes.append(
-            f"{_counted(folder.count)} in {shown(folder.path)} have no label, as its name says: not trained on, scored "
-            "by the champion at the end"
-        )
+        found.notes.append(_without_label(folder.count, shown(folder.path), "as its name says"))
     return [folder for folder in place.folders if folder not in apart]
 
 
@@ -251,10 +255,7 @@ def _set_loose_apart(place: Folder, root: Path, found: _Listing) -> None:
     count = len(place.images)
     found.unlabelled += place.images
     if count and place.folders:
-        found.notes.append(
-            f"{_counted(count)} in {_at(root, place)} itself, beside the folders, {'has' if count == 1 else 'have'} no "
-            "label: not trained on, scored by the champion at the end"
-        )
+        found.notes.append(_without_label(count, f"{_at(root, place)} itself", "beside the class folders"))
 
 
 def _must_have_no_links(place: Folder, root: Path) -> None:
@@ -272,6 +273,11 @@ def _files(folder: Folder, label: str, split: str) -> list[LabelledFile]:
 
 def _counted(count: int) -> str:
     return counted(count, "images")
+
+
+def _without_label(count: int, where: str, why: str) -> str:
+    has = "has" if count == 1 else "have"
+    return f"{_counted(count)} in {where} {has} no label ({why}): not trained on, scored by the champion at the end"
 
 
 def _at(root: Path, folder: Folder) -> str:
