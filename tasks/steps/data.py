@@ -21,7 +21,7 @@ def prepare() -> list[str]:
     with counting("reading images", len(paths)) as progress:
         ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
     earlier = manifest.earlier(layout.MANIFEST, params.split)
-    files = [replace(file, path=sources.shown(file.path)) for file in found.files]
+    files = [replace(file, path=sources.kept(file.path)) for file in found.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
     notes = [*found.notes, *curated.notes]
     quality = describe(

@@ -120,7 +120,7 @@ def _too_few(found: Found, labels: list[str], params: DataParams) -> str:
         better = places.better_table(params.root) or places.better_folder(params.root)
         mend = f"{better}, or {mend}" if better else mend
     if labels:
-        return f"{params.root} has only the class '{labels[0]}' ({len(found.files)} files): {mend}"
+        return f"{params.root} has only the class '{shown(labels[0])}' ({len(found.files)} files): {mend}"
     return f"{params.root} has no class folders{_but(found)}: {mend}"
 
 

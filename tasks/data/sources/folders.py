@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasks.data.reading import is_grey
 from tasks.data.sources import split_names, tree
-from tasks.data.sources.listing import UNLABELLED, Found, LabelledFile, PassedOver, is_unicode, shown
+from tasks.data.sources.listing import UNLABELLED, Found, LabelledFile, PassedOver, is_unicode, kept, shown
 from tasks.data.sources.passing import NO_UNICODE, counted, said
 from tasks.data.sources.split_names import NOT_LABELLED
 from tasks.data.sources.tree import Folder
@@ -49,7 +49,7 @@ def find(root: Path, params: DataParams, called: Path | None = None) -> Found:
     known = [path for path in found.unlabelled if is_unicode(path)]
     passed_over = [file for folder in top.below() for file in folder.passed_over]
     passed_over += [PassedOver(path, UNLABELLED) for path in known]
-    passed_over += [PassedOver(shown(path), NO_UNICODE) for path in found.unlabelled if not is_unicode(path)]
+    passed_over += [PassedOver(kept(path), NO_UNICODE) for path in found.unlabelled if not is_unicode(path)]
     passed_over.sort(key=lambda file: (file.path, file.kind))
     return Found(root, found.files, passed_over, [*found.notes, *said(passed_over)])
 
@@ -70,7 +70,7 @@ def _list(top: Folder, root: Path, found: _Listing) -> None:
     else:
         _list_classes(_labelled(place, root, found), "", root, found)
     found.notes += [
-        f"the folder {name} is read as a class, as the folders beside it are: if it is a split, put its images into "
+        f"the folder {shown(name)} is read as a class, as the folders beside it are: if it is a split, put its images into "
         "folders of classes, and what is beside it into another split"
         for name in sorted({file.label for file in found.files})
         if split_names.could_be(name) and not inner
@@ -129,9 +129,10 @@ def _list_splits(place: Folder, roles: Roles, root: Path, found: _Listing) -> No
         role = roles[name]
         _must_have_no_links(folder, root)
         if role == "train" and not folder.full:
+            loose = f"{_counted(len(folder.images))} but " if folder.images else ""
             raise UserError(
-                f"{_at(root, folder)} has {_counted(len(folder.images))} but no class folders with images: put those "
-                "of each of at least two classes into a folder of its own, or list them in a table ('source: manifest')"
+                f"{_at(root, folder)} has {loose}no class folders with images: put those of each of at least two "
+                "classes into a folder of its own, or list them in a table ('source: manifest')"
             )
         if role == NOT_LABELLED or (role != "train" and not _knows_any(folder, trained)):
             alone = [path for inner in folder.below() for path in inner.images]
@@ -223,7 +224,7 @@ def _list_classes(labels: Sequence[Folder], split: str, root: Path, found: _List
             example = next(folder for folder in label.below() if folder.images and folder is not label)
             found.notes.append(
                 f"{_counted(inner)} in folders within {shown(label.path)}, such as {shown(example.path)}, "
-                f"{'is' if inner == 1 else 'are'} of the class {label.name}"
+                f"{'is' if inner == 1 else 'are'} of the class {shown(label.name)}"
             )
 
 
@@ -234,7 +235,7 @@ def _must_be_a_class(label: Folder, root: Path) -> None:
     if label.count:
         return
     kinds = Counter(file.kind for folder in label.below() for file in folder.passed_over)
-    there = f" but for {listed([counted(count, kind) for kind, count in kinds.items()])}" if kinds else ""
+    there = f" but for {listed([counted(count, kind) for kind, count in kinds.most_common()])}" if kinds else ""
     raise UserError(f"the class folder {_at(root, label)} is empty{there}: add images to it or remove it")
 
 

@@ -99,9 +99,17 @@ def is_unicode(text: str) -> bool:
     return True
 
 
-def shown(text: str) -> str:
-    """Return a name that can be printed and kept: bytes that are no Unicode as ``\\xe9``."""
+def kept(text: str) -> str:
+    """Return a name that tables can keep: as it is, but for bytes that are no Unicode, which become ``\\xe9``."""
     return text if is_unicode(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def shown(text: str) -> str:
+    """Return a name that can be printed: as it is kept, but for line breaks and the like, which become ``\\n``."""
+    name = kept(text)
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def plain(path: str) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tasks.data.sources.kinds import OTHER
-from tasks.data.sources.listing import UNLABELLED, PassedOver
+from tasks.data.sources.listing import UNLABELLED, PassedOver, shown
 from tasks.data.sources.tree import LINKS
 from tasks.errors import listed
 
@@ -32,6 +32,6 @@ def said(passed_over: Sequence[PassedOver]) -> list[str]:
     usual = [counted(count, kind) for kind, count in counts.most_common() if kind not in WORDS]
     notes = [f"passed over {', '.join(usual)}"] if usual else []
     for kind in sorted(WORDS.keys() & counts):
-        names = [file.path for file in passed_over if file.kind == kind]
+        names = [shown(file.path) for file in passed_over if file.kind == kind]
         notes.append(f"passed over {counted(counts[kind], kind)} ({WORDS[kind]}): {listed(names, NAMED)}")
     return notes

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.sources import kinds
-from tasks.data.sources.listing import PassedOver, shown
+from tasks.data.sources.listing import PassedOver, kept, shown
 from tasks.errors import UserError
 
 LINKS = "links to folders"
@@ -80,11 +80,11 @@ def _fill(folder: Folder, root: Path, is_image: IsImage) -> None:
     for name in folders:
         kind, path = kinds.folder_kind(name), _join(folder.path, name)
         if kind:
-            folder.passed_over += [PassedOver(shown(file), kind) for file in _files_below(root, path)]
+            folder.passed_over += [PassedOver(kept(file), kind) for file in _files_below(root, path)]
         else:
             folder.folders.append(Folder(path))
     folder.links = [name for name in links if not kinds.folder_kind(name)]
-    folder.passed_over += [PassedOver(shown(_join(folder.path, name)), LINKS) for name in links]
+    folder.passed_over += [PassedOver(kept(_join(folder.path, name)), LINKS) for name in links]
     beside = kinds.stems(names)
     for name in names:
         path, kind = _join(folder.path, name), kinds.file_kind(name)
@@ -95,7 +95,7 @@ def _fill(folder: Folder, root: Path, is_image: IsImage) -> None:
         if kind == kinds.IMAGE:
             folder.images.append(path)
         else:
-            folder.passed_over.append(PassedOver(shown(path), kind))
+            folder.passed_over.append(PassedOver(kept(path), kind))
 
 
 def _entries(place: Path) -> tuple[list[str], list[str], list[str]]:
