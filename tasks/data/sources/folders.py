@@ -70,8 +70,8 @@ def _list(top: Folder, root: Path, found: _Listing) -> None:
     else:
         _list_classes(_labelled(place, root, found), "", root, found)
     found.notes += [
-        f"the folder {shown(name)} is read as a class, as the folders beside it are: if it is a split, put its images into "
-        "folders of classes, and what is beside it into another split"
+        f"the folder {shown(name)} is read as a class, as the folders beside it are: if it is a split, put its "
+        "images into folders of classes, and what is beside it into another split"
         for name in sorted({file.label for file in found.files})
         if split_names.could_be(name) and not inner
     ]

@@ -72,12 +72,14 @@ class Names:
         """Return what to say of the names."""
         found = []
         if self.by_ms_dos:
+            names = listed([shown(name) for name in self.by_ms_dos], SHOWN)
             found.append(
                 f"{self.archive} has {len(self.by_ms_dos)} of its names in an encoding of MS-DOS, which are read as "
-                f"{listed([shown(name) for name in self.by_ms_dos], SHOWN)}: pack it again with names in UTF-8 if that is wrong"
+                f"{names}: pack it again with names in UTF-8 if that is wrong"
             )
         found += [
-            f"the folder {shown(name)} in {self.archive} is there in {len(spellings)} spellings of Unicode, which are joined"
+            f"the folder {shown(name)} in {self.archive} is there in {len(spellings)} spellings of Unicode, which are "
+            "joined"
             for name, spellings in sorted(self.spellings.items())
             if len(spellings) > 1
         ]
