@@ -85,7 +85,7 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         if found.champion:
             role = "champion" if promote else "challenger"
             tracking.set_tags(parent, {f"thawline.{role}_version": crown(found, params, data, promote=promote)})
-        unlabelled.score_unlabelled(without_label, CROWNED if found.champion else None)
+        unlabelled.score_unlabelled(without_label, CROWNED if found.champion else None, data.classes)
         if without_label.names:
             tracking.log_files(parent, [layout.UNLABELLED_SCORES])
     except BaseException:

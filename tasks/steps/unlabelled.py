@@ -1,5 +1,6 @@
 """Images without a label: recorded when the data are prepared, scored by the champion at the end."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,17 +47,19 @@ def waiting(params: DataParams) -> Waiting:
     return Waiting(sources.find(params, layout.WORK).root if names else Path(), names)
 
 
-def score_unlabelled(images: Waiting, folder: Path | None) -> str:
+def score_unlabelled(images: Waiting, folder: Path | None, classes: Sequence[str]) -> str:
     """Write what a champion says of images without a label, by ``flows.predict``'s columns; return what was done.
 
     Args:
         images: the images.
         folder: that the champion was written to; None: there is no champion, and nothing is scored.
+        classes: the names that it may answer.
     """
     from tasks.serving.champion import Champion
     from tasks.serving.scores import SCORES, score
 
-    table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in NOTHING.items()})
+    columns = NOTHING | {f"p[{name}]": "float64" for name in classes}
+    table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     if folder and images.names:
         champion = Champion.read(folder)
         with counting("unlabelled images scored", len(images.names)) as advance:

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.files import read_json
+from tasks.params import load_params
+from tasks.steps import unlabelled
 from tests.support.project import Project, make_project
 from tests.support.results import one_sentence
 
@@ -27,6 +29,9 @@ def project(tmp_path: Path, cells: Path) -> Project:
 
 def test_they_are_counted_not_trained_on_and_scored(project: Project, tmp_path: Path) -> None:
     """The whole way: the manifest has none of them, the champion answers all that can be read, the report says so."""
+    params = project.params()
+    del params["strategies"]["scratch"]
+    project.write_params(params)
     names = sorted(f"test/{path.name}" for path in (tmp_path / "photos/test").iterdir())
     printed = project.compare()
     assert "8 images in test have no label (no class folder)" in printed
@@ -57,9 +62,15 @@ def test_the_list_is_there_without_any(project: Project, tmp_path: Path) -> None
     shutil.copy(next((tmp_path / "photos/train/broken").iterdir()), tmp_path / "photos/test/damaged.png")
     project.steps("prepare")
     assert not pd.read_parquet(listed).equals(before)
+    with project.entered():
+        said = unlabelled.score_unlabelled(unlabelled.waiting(load_params().data), None, ["broken", "intact"])
+    assert said == "8 unlabelled images were not scored: there is no champion"
     shutil.rmtree(tmp_path / "photos/test")
     project.steps("prepare")
     assert pd.read_parquet(listed).empty
+    with project.entered():
+        assert not unlabelled.score_unlabelled(unlabelled.waiting(load_params().data), None, ["broken", "intact"])
+    assert "p[broken]" in pd.read_parquet(project.root / "data/reports/unlabelled.parquet")
 
 
 def test_names_that_are_no_unicode_are_set_aside(project: Project, tmp_path: Path) -> None:
