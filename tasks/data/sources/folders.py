@@ -68,7 +68,7 @@ def _list(top: Folder, root: Path, found: _Listing) -> None:
     if inner:
         _list_classes_with_splits(place, inner, root, found)
     else:
-        _list_classes(_labelled(place, root, found), "", root, found)
+        _list_classes(_labelled(place, found), "", root, found)
     found.notes += [
         f"the folder {shown(name)} is read as a class, as the folders beside it are: if it is a split, put its "
         "images into folders of classes, and what is beside it into another split"
@@ -119,7 +119,9 @@ def _must_not_mix(place: Folder, root: Path) -> None:
 
 def _list_splits(place: Folder, roles: Roles, root: Path, found: _Listing) -> None:
     if "train" not in roles.values():
-        raise UserError(f"{_at(root, place)} has the splits {', '.join(roles)} but no train folder: add one")
+        raise UserError(
+            f"{_at(root, place)} has the splits {', '.join(map(shown, roles))} but no train folder: add one"
+        )
     _note_roles(place, roles, root, found)
     _set_loose_apart(place, root, found)
     splits = {folder.name: _unwrapped(folder) for folder in place.folders if folder.name in roles}
@@ -138,7 +140,7 @@ def _list_splits(place: Folder, roles: Roles, root: Path, found: _Listing) -> No
             alone = [path for inner in folder.below() for path in inner.images]
         else:
             alone = folder.images
-            _list_classes(folder.folders, role, root, found)
+            _list_classes(_labelled(folder, found), role, root, found)
         found.unlabelled += alone
         if alone:
             apart.setdefault(role, []).append((folder, len(alone)))
@@ -204,7 +206,7 @@ def _list_classes_with_splits(place: Folder, roles: Roles, root: Path, found: _L
             found.notes.append(f"{_counted(len(label.images))} in {shown(label.path)} lie in none of its splits")
 
 
-def _labelled(place: Folder, root: Path, found: _Listing) -> list[Folder]:
+def _labelled(place: Folder, found: _Listing) -> list[Folder]:
     """Return the folders that are classes, having set apart those whose name says that they are none."""
     apart = [folder for folder in place.full if split_names.is_unlabelled(folder.name)]
     for folder in apart:

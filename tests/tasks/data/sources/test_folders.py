@@ -57,6 +57,13 @@ def test_images_beside_class_folders(tmp_path: Path) -> None:
     assert f"10 images in {tmp_path / 'photos'} itself have no label" in said(found)
 
 
+def test_a_folder_that_says_unlabelled_in_train(tmp_path: Path) -> None:
+    """It is no class there either."""
+    found = found_in(grow(tmp_path / "photos", *below("train", inner=("cat", "dog", "unlabelled"))))
+    assert labels(found) == {("cat", "train"), ("dog", "train")}
+    assert over(found, UNLABELLED) == ["train/unlabelled/1.png"]
+
+
 @pytest.mark.parametrize("inner", ["test", "test1", "images", "unknown"])
 def test_a_test_split_whose_folder_is_no_class(tmp_path: Path, inner: str) -> None:
     """A folder in test that train has no class for holds unlabelled images, however it is called."""
