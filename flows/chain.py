@@ -24,7 +24,7 @@ from tasks.errors import UnavailableError, UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import SharedParams, load_params
 from tasks.steps.repeats import Repeat, repeats
-from tasks.versioning import Stages
+from tasks.versioning import Stages, must_be_known_to_dvc
 
 P = ParamSpec("P")
 OUTSIDE = "Unavailable"
@@ -99,6 +99,7 @@ def version_data(force: bool) -> State[Any]:
     from tasks.data.quality import rows
     from tasks.steps.outputs import read_quality
 
+    must_be_known_to_dvc(load_params().data.path)
     ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
     create_table_artifact(rows(read_quality()), key="data-quality", description="What the images are, counted.")
     return _done(any(ran))
@@ -254,6 +255,7 @@ def compare_strategies(force: bool, only: str = "", promote: bool = True) -> Sta
     """
     from tasks.comparison.table import show
     from tasks.steps.outputs import last_comparison
+    from tasks.steps.unlabelled import said
 
     def step() -> None:
         from tasks.steps.compare import compare
@@ -267,6 +269,8 @@ def compare_strategies(force: bool, only: str = "", promote: bool = True) -> Sta
         ran = run_if_stale("compare", step, force=force)
     comparison = last_comparison()
     show(comparison)
+    if line := said():
+        get_run_logger().info(line)
     publish(comparison)
     return _done(ran)
 

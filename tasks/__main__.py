@@ -12,7 +12,7 @@ from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.steps import together
-from tasks.versioning import lockfile
+from tasks.versioning import lockfile, workable
 
 app = typer.Typer(
     add_completion=False,
@@ -111,9 +111,12 @@ def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
     from tasks.comparison.table import show
     from tasks.steps.compare import compare as step
+    from tasks.steps.unlabelled import said
 
     with _alone("compare"):
         show(step())
+    if line := said():
+        typer.echo(line)
 
 
 @app.command()
@@ -138,7 +141,7 @@ def main() -> None:
         with stopping.by_signals(), naming_what_the_disk_refuses():
             app()
     except UserError as error:
-        typer.echo(f"thawline: {error}", err=True)
+        typer.echo(f"thawline: {workable(str(error))}", err=True)
         sys.exit(2)
     except stopping.InterruptedRun as ended:
         typer.echo(f"thawline: {ended}", err=True)

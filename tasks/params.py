@@ -93,13 +93,22 @@ Solver = Literal["steps", "lbfgs"]
 TABLES = (".csv", ".tsv", ".parquet")
 
 
+def expanded(path: str) -> Path:
+    """Return a path of which ``~`` at the beginning is the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # of a user who isn't there
+        return Path(path)
+
+
 class DataParams(_Section):
     """Where the images come from and how they are read.
 
     Attributes:
         source: ``elpv`` (the packaged solar cells), ``folder`` (a folder a class), ``manifest`` (a table with a row an
             image), ``archive`` (a .zip or .tar of either) or ``torchvision`` (one of its data sets).
-        path: the folder, table or archive that is read; ``data/fetched/NAME`` where it is fetched first.
+        path: the folder, table or archive that is read, ``~`` being the home folder; ``data/fetched/NAME`` where it is
+            fetched first.
         url: where a folder, table or archive is fetched from: ``s3://``, ``gs://``, ``ssh://``, ``https://``,
             ``file://``.
         rev: the git revision whose version of ``path`` is read; ``path`` is then one that this repository tracks.
@@ -171,8 +180,11 @@ class DataParams(_Section):
         elif self.fetched:
             place = PurePosixPath(layout.FETCHED, self.fetched)
             if path != place and not (self.source == "manifest" and path.parent == place):
-                raise ValueError(f"'path' must be {place}, where what is fetched lies: write 'path: {place}'")
-        elif Path(self.path).resolve().is_relative_to(layout.FETCHED.resolve()):
+                mend = f"write 'path: {place}'"
+                if self.source == "elpv":
+                    mend += f", or 'source: folder' for images of your own in {self.path}"
+                raise ValueError(f"'path' must be {place}, where what is fetched lies: {mend}")
+        elif expanded(self.path).resolve().is_relative_to(layout.FETCHED.resolve()):
             raise ValueError(
                 f"'path' is in {layout.FETCHED}, which holds what is fetched and is emptied otherwise: say with 'url' "
                 "where to fetch from, or put the images elsewhere"
@@ -203,7 +215,7 @@ class DataParams(_Section):
     def root(self) -> Path:
         """The folder, table or archive that is really read."""
         if not self.rev:
-            return Path(self.path)
+            return expanded(self.path)
         return layout.FETCHED / self.fetched / PurePosixPath(self.path).relative_to(self._tracked())
 
     def _tracked(self) -> PurePosixPath:

@@ -128,7 +128,7 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
     """
     path = root / name
     try:
-        refused = _refused(path, root, params)
+        refused = _unnameable(name) or _refused(path, root, params)
         if refused:
             return refused, None
         content = path.read_bytes()
@@ -143,6 +143,15 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
     except Exception as error:  # whatever a damaged file makes a decoder raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         return ReadImage(problem=f"unreadable: {reason.replace(str(path), name)}", kind="unreadable"), None
+
+
+def _unnameable(name: str) -> ReadImage | None:
+    """Return why a file isn't read whose name nothing could keep, if it is one."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return ReadImage(problem="unreadable: its name is no Unicode: rename it", kind="unreadable")
+    return None
 
 
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:

@@ -14,6 +14,7 @@ from tasks.serving.origin import Origin
 from tasks.steps.outputs import read_quality
 from tasks.steps.prepared import PreparedData, with_weights
 
+CROWNED = layout.WORK / "champion"  # the files of the champion that was registered last
 CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
@@ -29,17 +30,16 @@ def crown(found: Comparison, params: Params, data: PreparedData, *, promote: boo
     """
     from tasks.tracking import registry
 
-    folder = layout.WORK / "champion"
     champion, origin = champion_of(found, params, data)
-    champion.write(folder)
-    origin.write(folder)
-    model_card.write(found, folder / CARD)
-    tracking.log_files(found.mlflow_run_id, [folder / CARD])
+    champion.write(CROWNED)
+    origin.write(CROWNED)
+    model_card.write(found, CROWNED / CARD)
+    tracking.log_files(found.mlflow_run_id, [CROWNED / CARD])
     more = catalogue.packages(data.record.name)
     if promote:
         layout.CHALLENGER.unlink(missing_ok=True)
-        return registry.register(found.leader.mlflow_run_id, folder, more)
-    version = registry.register(found.leader.mlflow_run_id, folder, more, registry.CHALLENGER)
+        return registry.register(found.leader.mlflow_run_id, CROWNED, more)
+    version = registry.register(found.leader.mlflow_run_id, CROWNED, more, registry.CHALLENGER)
     write_json(layout.CHALLENGER, {"version": version})
     return version
 

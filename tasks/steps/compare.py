@@ -32,7 +32,8 @@ from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
-from tasks.steps.champion import crown
+from tasks.steps import unlabelled
+from tasks.steps.champion import CROWNED, crown
 from tasks.steps.outputs import read_probe, read_quality
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
@@ -56,6 +57,7 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     if only:
         params = params.model_copy(update={"strategies": {only: params.strategy(only)}})
     data = PreparedData.read()
+    without_label = unlabelled.waiting(params.data)
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     entrants = [_entrant(name, params, data) for name in params.strategies]
     ranked = comparing.rank(entrants, data.classes, params.compare)
@@ -83,6 +85,9 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         if found.champion:
             role = "champion" if promote else "challenger"
             tracking.set_tags(parent, {f"thawline.{role}_version": crown(found, params, data, promote=promote)})
+        unlabelled.score_unlabelled(without_label, CROWNED if found.champion else None, data.classes)
+        if without_label.names:
+            tracking.log_files(parent, [layout.UNLABELLED_SCORES])
     except BaseException:
         tracking.abandon(parent)
         raise

@@ -1,5 +1,7 @@
 """Images: read, checked, split, decoded."""
 
+from dataclasses import replace
+
 from tasks import layout
 from tasks.data import manifest, sources, store
 from tasks.data.curation import curate
@@ -8,6 +10,7 @@ from tasks.data.quality import describe
 from tasks.files import write_json
 from tasks.params import load_params
 from tasks.progress import counting
+from tasks.steps import unlabelled
 
 
 def prepare() -> list[str]:
@@ -18,7 +21,8 @@ def prepare() -> list[str]:
     with counting("reading images", len(paths)) as progress:
         ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
     earlier = manifest.earlier(layout.MANIFEST, params.split)
-    curated = curate(found.files, ingested, params.data, params.split, earlier)
+    files = [replace(file, path=sources.kept(file.path)) for file in found.files]
+    curated = curate(files, ingested, params.data, params.split, earlier)
     notes = [*found.notes, *curated.notes]
     quality = describe(
         curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, found.notes
@@ -27,6 +31,7 @@ def prepare() -> list[str]:
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
     manifest.write_table(curated.leaks, manifest.LEAKS, layout.LEAKS)
+    unlabelled.record(found)
     write_json(layout.QUALITY, quality.model_dump(mode="json"))
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()

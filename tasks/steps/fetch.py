@@ -1,9 +1,10 @@
 """Images that are not here yet: fetched whole or not at all, and not again while nothing changed."""
 
+import os
 from pathlib import Path
 from typing import Any
 
-from tasks import layout, versioning
+from tasks import exclusive, layout, versioning
 from tasks.data.sources import fetching
 from tasks.files import digest_of, read_json, replacing, write_json
 from tasks.params import DataParams, load_params
@@ -16,10 +17,12 @@ def fetch() -> str:
     """Bring what the params name to ``data/fetched``, which is empty where nothing is fetched; return what was done.
 
     Raises:
-        UserError: there is nothing of that name, or a package is missing.
+        UserError: there is nothing of that name, a package is missing, or DVC, which runs this, can't record the path.
         UnavailableError: it could not be fetched.
     """
     params = load_params(layout.PARAMS).data
+    if exclusive.DVC_STAGE in os.environ:
+        versioning.must_be_known_to_dvc(params.path)
     if params.rev:
         versioning.must_stay(params.rev)
     asked = _asked(params)

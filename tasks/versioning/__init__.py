@@ -4,6 +4,7 @@ from tasks.versioning.clones import changed_code, clone
 from tasks.versioning.door import DvcAtWorkError, kept_shut
 from tasks.versioning.identity import data_digest
 from tasks.versioning.lockfile import keep, mend
+from tasks.versioning.repository import must_be_known_to_dvc, workable
 from tasks.versioning.revisions import commit_of, digest_at, fetch, git_revision, must_stay
 from tasks.versioning.stages import Stages
 from tasks.versioning.updates import commit, push, update
@@ -22,7 +23,9 @@ __all__ = [
     "keep",
     "kept_shut",
     "mend",
+    "must_be_known_to_dvc",
     "must_stay",
     "push",
     "update",
+    "workable",
 ]

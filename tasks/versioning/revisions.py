@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.errors import UnavailableError, UserError
 from tasks.files import digest_of, is_full_disk
+from tasks.versioning.repository import has_git
 from tasks.versioning.storage import storage
 
 
@@ -19,6 +20,8 @@ def commit_of(rev: str) -> str:
     """
     done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
     if done.returncode != 0:
+        if not has_git(Path()):
+            raise UserError(f"there is no revision '{rev}': this folder is no git repository; work in a clone of one")
         raise UserError(f"git knows no revision '{rev}' here: 'git tag' and 'git log' list what there is")
     return done.stdout.strip()
 

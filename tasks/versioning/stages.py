@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tasks.errors import UserError
 from tasks.versioning import lockfile
+from tasks.versioning.repository import no_repository
 
 TRIES, SECONDS_BETWEEN_TRIES = 60, 1.0
 
@@ -23,7 +24,7 @@ class Stages:
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
-            raise UserError(f"this is no DVC repository: {error}; run 'dvc init' at its root") from error
+            raise no_repository(error) from error
 
     def is_current(self, stage: str) -> bool:
         """Return whether a stage's dependencies, params and outputs are as recorded, so that it need not run."""

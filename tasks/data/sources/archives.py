@@ -9,18 +9,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tasks.data.sources import tables
-from tasks.data.sources.folders import subfolders
-from tasks.data.sources.listing import SPLIT_FOLDERS, escape
+from tasks.data.sources import kinds, split_names, tables
+from tasks.data.sources.listing import escape, shown
+from tasks.data.sources.member_names import Names
 from tasks.errors import UserError
-from tasks.files import replacing, sha256_of
+from tasks.files import read_json, replacing, sha256_of, write_json
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CHUNK = 1 << 20
-IGNORED = "__MACOSX"
+FILES, NOTES = "files", "notes.json"
+VERSION = 2  # raised when members are unpacked otherwise than before
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
     ValueError, RuntimeError, OverflowError,
@@ -33,20 +35,37 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpacked(archive: Path, work: Path, max_files: int, max_bytes: int) -> Path:
-    """Unpack an archive below ``work``, unless that was done before, and return the folder its images lie in.
+@dataclass(frozen=True)
+class Unpacked:
+    """An archive as a folder.
+
+    Attributes:
+        folder: that has all of its members.
+        top: the folder that has the classes or the manifest: that one, or the single one in it.
+        notes: how its names were understood.
+    """
+
+    folder: Path
+    top: Path
+    notes: list[str]
+
+
+def unpacked(archive: Path, work: Path, max_files: int, max_bytes: int) -> Unpacked:
+    """Unpack an archive below ``work``, unless that was done before.
 
     Raises:
-        UserError: the archive is damaged or encrypted, holds links, devices or paths that leave it, or more than the
-            limits allow; nothing of it is left then.
+        UserError: the archive is damaged or encrypted, holds links, devices, paths that leave it, names in an unknown
+            encoding, or more than the limits allow; nothing of it is left then.
     """
-    target = work / sha256_of(archive)
+    target = work / f"{sha256_of(archive)}-{VERSION}"
     if not target.is_dir():
         with replacing(target) as temporary:
-            temporary.mkdir()
+            (temporary / FILES).mkdir(parents=True)
+            names = Names(archive)
             with _one_sentence(archive):
-                _unpack(archive, _Place(temporary, archive, max_files, max_bytes))
-    return _top(target)
+                _unpack(archive, _Place(temporary / FILES, archive, max_files, max_bytes), names)
+            write_json(temporary / NOTES, names.notes())
+    return Unpacked(target / FILES, _top(target / FILES), read_json(target / NOTES))
 
 
 class _Place:
@@ -82,7 +101,7 @@ class _Place:
         Raises:
             UserError: always.
         """
-        raise UserError(f"{self._archive} holds {name!a}, which is {what}: make it again of plain files and folders")
+        raise UserError(f"{self._archive} holds {name!r}, which is {what}: make it again of plain files and folders")
 
     def _inside(self, name: str) -> Path:
         self._files += 1
@@ -91,23 +110,21 @@ class _Place:
                 f"{self._archive} holds more than {self._max_files:,} files: raise data.max_files if it may"
             )
         if problem := escape(name):
-            raise UserError(f"{self._archive} holds {name!a}, which {problem}: make the archive again")
+            raise UserError(f"{self._archive} holds {name!r}, which {problem}: make the archive again")
         return self._root / name
 
 
-def _unpack(archive: Path, place: _Place) -> None:
+def _unpack(archive: Path, place: _Place, names: Names) -> None:
     if archive.name.lower().endswith(".zip"):
-        _unpack_zip(archive, place)
+        _unpack_zip(archive, place, names)
     else:
-        _unpack_tar(archive, place)
+        _unpack_tar(archive, place, names)
 
 
-def _unpack_zip(archive: Path, place: _Place) -> None:
+def _unpack_zip(archive: Path, place: _Place, names: Names) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
-            name, kind = member.filename.replace("\\", "/"), stat.S_IFMT(member.external_attr >> 16)
-            if name.split("/")[0] == IGNORED:
-                continue
+            name, kind = names.of_zip(member), stat.S_IFMT(member.external_attr >> 16)
             if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
                 place.refuse(name, "a link" if kind == stat.S_IFLNK else "a device")
             if member.flag_bits & 1:
@@ -119,16 +136,17 @@ def _unpack_zip(archive: Path, place: _Place) -> None:
                     place.file(name, content)
 
 
-def _unpack_tar(archive: Path, place: _Place) -> None:
-    with tarfile.open(archive) as opened:
+def _unpack_tar(archive: Path, place: _Place, names: Names) -> None:
+    with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as opened:
         for member in opened:
+            name = names.of_tar(member.name)
             if member.isdir():
-                place.folder(member.name)
+                place.folder(name)
             elif member.isreg() and (content := opened.extractfile(member)) is not None:
                 with content:
-                    place.file(member.name, content)
+                    place.file(name, content)
             else:
-                place.refuse(member.name, "a link" if member.issym() or member.islnk() else "a device")
+                place.refuse(name, "a link" if member.issym() or member.islnk() else "a device")
         _must_end_here(opened)
 
 
@@ -145,11 +163,16 @@ def _must_end_here(opened: tarfile.TarFile) -> None:
 def _one_sentence(archive: Path) -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError as error:  # of a name that a zip says is UTF-8
+        name = shown(error.object.decode("utf-8", "surrogateescape"))
+        raise UserError(
+            f"{archive} holds '{name}', a name that is no UTF-8 though it says so: pack it again with names in UTF-8"
+        ) from error
     except OSError as error:
         if error.errno in CLASHES:
+            name = shown(Path(str(error.filename)).name)
             raise UserError(
-                f"{archive} holds {Path(str(error.filename)).name!a} twice, or a name that this disk can't take: make "
-                "the archive again"
+                f"{archive} holds {name!r} twice, or a name that this disk can't take: make the archive again"
             ) from error
         impossible_place = error.errno == errno.EINVAL and error.filename is None
         if error.errno is not None and not impossible_place:  # of the disk; damaged compression has no number
@@ -167,8 +190,11 @@ def _top(folder: Path) -> Path:
     """Return the folder that holds the classes or the manifest: this one, or the single folder in it."""
     if tables.at_top(folder):
         return folder
-    inside = [path for path in subfolders(folder) if path.name != IGNORED]
-    if len(inside) != 1 or inside[0].name.lower() in SPLIT_FOLDERS:
+    inside = _folders(folder)
+    if len(inside) != 1 or split_names.is_usual(inside[0].name):
         return folder
-    single = inside[0]
-    return single if tables.at_top(single) or subfolders(single) else folder
+    return inside[0] if tables.at_top(inside[0]) or _folders(inside[0]) else folder
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and not kinds.folder_kind(path.name)]

@@ -1,9 +1,13 @@
 """From the params to the labelled files."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-from tasks.data.sources import archives, elpv, folders, tables
-from tasks.data.sources.listing import Found, LabelledFile
+from tasks.data.sources import archives, elpv, folders, places, tables
+from tasks.data.sources.listing import Found, is_unicode, shown
+from tasks.data.sources.member_names import composed
+from tasks.data.sources.passing import counted
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
 
@@ -23,9 +27,11 @@ def find(params: DataParams, work: Path) -> Found:
         params: where they are.
         work: where an archive is unpacked, in a folder of its own that is used again.
 
+    The path of a file whose name isn't Unicode is as the system gives it, which opens the file.
+
     Raises:
         UserError: the path is missing or is not what the source reads, a class is empty, there are fewer than two
-            classes, a name isn't Unicode, or an archive or a manifest can't be used.
+            classes, the name of a class isn't Unicode, or an archive or a manifest can't be used.
     """
     root = params.root
     _must_suit(params)
@@ -35,10 +41,10 @@ def find(params: DataParams, work: Path) -> Found:
         case "manifest":
             found = _by_table(root)
         case "archive":
-            inside = archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes)
-            found = _by_table(inside) if tables.at_top(inside) else Found(inside, list(folders.files(inside)))
+            found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
         case _:
-            found = Found(root, list(folders.files(root)))
+            found = folders.find(root, params)
+            found.notes.extend(_unread_table(root))
     return _checked(found, params)
 
 
@@ -46,7 +52,9 @@ def _must_suit(params: DataParams) -> None:
     root = params.root
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
-        mend = "run 'dvc repro' to fetch it" if params.fetched else "correct data.path in params.yaml"
+        mend = f"correct data.path in params.yaml{places.better_name(root)}"
+        if params.fetched:
+            mend = "run 'dvc repro' to fetch it"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
     suits = {
         "manifest": (tables.is_table(root) and root.is_file()) or tables.at_top(root) is not None,
@@ -55,18 +63,27 @@ def _must_suit(params: DataParams) -> None:
     if suits.get(params.source, root.is_dir()):
         return
     what = "a folder" if root.is_dir() else "a file"
-    likely = _likely(root)
-    mend = f"write 'source: {likely}' for it" if likely else "correct data.path in params.yaml"
-    raise UserError(f"{root} is {what}, but 'source: {params.source}' reads {WANTED[params.source]}: {mend}")
+    raise UserError(f"{root} is {what}, but 'source: {params.source}' reads {WANTED[params.source]}: {_likely(root)}")
 
 
 def _likely(path: Path) -> str:
-    """Return the source that reads a path, or an empty text."""
+    """Return what to write so that a path is read."""
     if path.is_dir():
-        return "folder"
+        return places.better_table(path) or f"write 'source: folder' for it{_then(places.better_folder(path))}"
     if tables.is_table(path):
-        return "manifest"
-    return "archive" if archives.is_archive(path) else ""
+        return "write 'source: manifest' for it"
+    return "write 'source: archive' for it" if archives.is_archive(path) else "correct data.path in params.yaml"
+
+
+def _then(advice: str) -> str:
+    return f", and {advice}" if advice else ""
+
+
+def _unread_table(root: Path) -> list[str]:
+    table = tables.at_top(root)
+    return (
+        [f"{table.name} isn't read, the folders say the classes: write 'source: manifest' if it does"] if table else []
+    )
 
 
 def _by_table(path: Path) -> Found:
@@ -74,31 +91,40 @@ def _by_table(path: Path) -> Found:
     return Found(table.parent, tables.files(table))
 
 
+def _in_archive(unpacked: archives.Unpacked, params: DataParams) -> Found:
+    table = tables.at_top(unpacked.top)
+    if table is None:
+        found = folders.find(unpacked.folder, params, params.root)
+        return found.seen_from(unpacked.top, unpacked.notes)
+    files = [replace(file, path=composed(file.path)) for file in tables.files(table)]
+    return Found(table.parent, files, notes=unpacked.notes)
+
+
 def _checked(found: Found, params: DataParams) -> Found:
     files = sorted(found.files, key=lambda file: file.path)
-    odd = next((text for file in files for text in (file.path, file.label) if not _is_unicode(text)), None)
+    odd = next((file.label for file in files if not is_unicode(file.label)), None)
     if odd is not None:
-        raise UserError(f"the name of the file {odd!a} in {found.root} is not valid Unicode: rename it")
+        raise UserError(f"the class {shown(odd)} in {found.root} is not valid Unicode: rename it")
     labels = sorted({file.label for file in files})
     if len(labels) < 2:
-        raise UserError(_too_few(found.root, files, labels, params))
-    return Found(found.root, files)
+        raise UserError(_too_few(found, labels, params))
+    return replace(found, files=files)
 
 
-def _too_few(root: Path, files: list[LabelledFile], labels: list[str], params: DataParams) -> str:
+def _too_few(found: Found, labels: list[str], params: DataParams) -> str:
+    by_table = params.source == "manifest" or (params.source == "archive" and tables.at_top(found.root))
+    mend = "put the images of each of at least two classes into a folder of its own"
+    if by_table:
+        mend = "list images of at least two"
+    elif params.source == "folder" and not params.fetched:
+        better = places.better_table(params.root) or places.better_folder(params.root)
+        mend = f"{better}, or {mend}" if better else mend
     if labels:
-        mend = "put the images of each of at least two classes into a folder of its own"
-        if params.source == "manifest" or tables.at_top(root):
-            mend = "list images of at least two"
-        return f"{params.root} has only the class '{labels[0]}' ({len(files)} files): {mend}"
-    return (
-        f"{params.root} has no class folders: put the images of each of at least two classes into a folder of its own"
-    )
+        return f"{params.root} has only the class '{shown(labels[0])}' ({len(found.files)} files): {mend}"
+    return f"{params.root} has no class folders{_but(found)}: {mend}"
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _but(found: Found) -> str:
+    """Return what a source has instead of labelled images."""
+    kinds = Counter(file.kind for file in found.passed_over)
+    return f", only {', '.join(counted(count, kind) for kind, count in kinds.most_common())}" if kinds else ""

@@ -1,7 +1,9 @@
 """What every source gives: labelled files below one folder."""
 
+import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 SPLIT_FOLDERS = {
@@ -13,6 +15,7 @@ SPLIT_FOLDERS = {
     "test": "test",
     "testing": "test",
 }
+UNLABELLED = "unlabelled images"  # which the champion scores
 ESCAPES = (
     "is empty",
     "has a NUL character",
@@ -72,6 +75,41 @@ class Found:
     files: list[LabelledFile]
     passed_over: list[PassedOver] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def seen_from(self, root: Path, notes: Sequence[str] = ()) -> "Found":
+        """Return the same with paths from another root, and with other notes before its own."""
+
+        def moved(path: str) -> str:
+            return os.path.relpath(self.root / path, root)
+
+        return Found(
+            root,
+            [replace(file, path=moved(file.path)) for file in self.files],
+            [replace(file, path=moved(file.path)) for file in self.passed_over],
+            [*notes, *self.notes],
+        )
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a name is Unicode, and not bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kept(text: str) -> str:
+    """Return a name that tables can keep: as it is, but for bytes that are no Unicode, which become ``\\xe9``."""
+    return text if is_unicode(text) else os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def shown(text: str) -> str:
+    """Return a name that can be printed: as it is kept, but for line breaks and the like, which become ``\\n``."""
+    name = kept(text)
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def plain(path: str) -> str:

@@ -437,12 +437,12 @@ def test_every_oddity_of_real_folders(tmp_path: Path) -> None:
         images[6].point(lambda value, gain=gain: int(value * gain)).save(folder / f"yes/exposed {gain}.png")
     (folder / "lonely").mkdir()
     some[7].rename(folder / "lonely/only.png")
-    (folder / "no/notes.txt").write_text("no image")
+    (folder / "no/notes.png").write_text("no image")
     result = curated(folder, tmp_path, split=SplitParams())
     assert kinds(result) == {
         "no/twin.png": "contradicted",
         f"yes/{some[5].name}": "contradicted",
-        "no/notes.txt": "unreadable",
+        "no/notes.png": "unreadable",
     }
     table = result.table.set_index("path")
     assert len(table) == 80 + 5 + 6 + 2 - len(result.quarantine)

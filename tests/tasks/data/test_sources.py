@@ -1,6 +1,8 @@
 """Sources: which files are listed, under which label and split."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,14 +128,16 @@ def test_class_names_stay_text(tmp_path: Path, names: tuple[str, str]) -> None:
     assert listed(params) == sorted((f"{name}/ä {name}.png", name, "") for name in names)
 
 
-def test_name_that_is_no_unicode_is_refused_by_name(tmp_path: Path) -> None:
-    """A name in an old encoding can't stand in the manifest; the message shows where it is."""
+def test_class_name_that_is_no_unicode_is_refused_by_name(tmp_path: Path) -> None:
+    """A name in an old encoding can't be a label; the message shows where it is."""
     params = folder_of(tmp_path, "a/1.png", "b/1.png")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/gr\xf6sser"))
     try:
-        Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/gr\xf6sser.png")).touch()
+        odd.mkdir()
     except OSError:
         pytest.skip("this file system takes Unicode names only")
-    with pytest.raises(UserError, match=r"gr.*sser\.png.* is not valid Unicode") as caught:
+    (odd / "1.png").touch()
+    with pytest.raises(UserError, match=r"gr\\xf6sser is not valid Unicode: rename it") as caught:
         find(params, tmp_path)
     assert str(caught.value).isprintable()
 
@@ -142,14 +146,14 @@ def test_same_listing_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The order in which the file system answers does not show."""
     params = folder_of(tmp_path, *(f"{label}/{number}.png" for label in "cab" for number in (10, 9, 1)))
     before = listed(params)
-    real = os.walk
+    real = os.scandir
 
-    def backwards(top: str | Path) -> object:
-        for parent, folders, names in real(top):
-            folders.sort(reverse=True)
-            yield parent, folders, sorted(names, reverse=True)
+    @contextmanager
+    def backwards(folder: str | Path) -> Iterator[list[os.DirEntry[str]]]:
+        with real(folder) as entries:
+            yield sorted(entries, key=lambda entry: entry.name, reverse=True)
 
-    monkeypatch.setattr(os, "walk", backwards)
+    monkeypatch.setattr(os, "scandir", backwards)
     assert listed(params) == before == sorted(before)
 
 

@@ -1,0 +1,133 @@
+"""The folders below one, read once: in each the images, and what is passed over."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.data.sources import kinds
+from tasks.data.sources.listing import PassedOver, kept, shown
+from tasks.errors import UserError
+
+LINKS = "links to folders"
+
+IsImage = Callable[[str], bool]
+
+
+@dataclass
+class Folder:
+    """A folder, without those in it that systems made.
+
+    Attributes:
+        path: relative to the top of the tree, with forward slashes; empty for the top itself.
+        folders: in it, sorted by name.
+        images: paths of those directly in it, sorted.
+        passed_over: what else is in it, at any depth where a system made the folder.
+        links: names of links to folders, which are not followed.
+        count: of the images in it at any depth.
+    """
+
+    path: str = ""
+    folders: list["Folder"] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def full(self) -> list["Folder"]:
+        """The folders in it that have images at any depth."""
+        return [folder for folder in self.folders if folder.count]
+
+    def below(self) -> Iterator["Folder"]:
+        """Yield this folder and all in it, from the top down."""
+        waiting = [self]
+        while waiting:
+            folder = waiting.pop()
+            yield folder
+            waiting += reversed(folder.folders)
+
+
+def read(root: Path, is_image: IsImage) -> Folder:
+    """Read a folder and all below it; links to folders are not followed.
+
+    Args:
+        root: the folder.
+        is_image: tells of a file, by its path below the root, what its name doesn't.
+
+    Raises:
+        UserError: a folder may not be read.
+    """
+    top = Folder()
+    read_ones, waiting = [top], [top]
+    while waiting:
+        folder = waiting.pop()
+        _fill(folder, root, is_image)
+        read_ones += folder.folders
+        waiting += folder.folders
+    for folder in reversed(read_ones):
+        folder.count = len(folder.images) + sum(inner.count for inner in folder.folders)
+    return top
+
+
+def _fill(folder: Folder, root: Path, is_image: IsImage) -> None:
+    folders, links, names = _entries(root / folder.path)
+    for name in folders:
+        kind, path = kinds.folder_kind(name), _join(folder.path, name)
+        if kind:
+            folder.passed_over += [PassedOver(kept(file), kind) for file in _files_below(root, path)]
+        else:
+            folder.folders.append(Folder(path))
+    folder.links = [name for name in links if not kinds.folder_kind(name)]
+    folder.passed_over += [PassedOver(kept(_join(folder.path, name)), LINKS) for name in links]
+    beside = kinds.stems(names)
+    for name in names:
+        path, kind = _join(folder.path, name), kinds.file_kind(name)
+        if kind == kinds.UNKNOWN:
+            kind = kinds.IMAGE if is_image(path) else kinds.OTHER
+        elif kinds.is_original(name, beside):
+            kind = kinds.SIDECAR
+        if kind == kinds.IMAGE:
+            folder.images.append(path)
+        else:
+            folder.passed_over.append(PassedOver(kept(path), kind))
+
+
+def _entries(place: Path) -> tuple[list[str], list[str], list[str]]:
+    """Return the names of folders, of links to folders, and of all else in a folder, each sorted."""
+    folders, links, names = [], [], []
+    try:
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.name)
+                elif entry.is_symlink() and Path(entry.path).is_dir():
+                    links.append(entry.name)
+                else:
+                    names.append(entry.name)
+    except PermissionError as error:
+        raise UserError(f"the folder {shown(str(place))} may not be read: give yourself the right to") from error
+    return sorted(folders), sorted(links), sorted(names)
+
+
+def _files_below(root: Path, path: str) -> Iterator[str]:
+    """Yield all files in a folder that a system made; one that only the system may read stands for itself."""
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            folders, links, names = _entries(root / folder)
+        except UserError:
+            yield folder
+            continue
+        yield from (_join(folder, name) for name in (*links, *names))
+        waiting += [_join(folder, name) for name in folders]
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
