@@ -17,8 +17,8 @@ from tasks.params import DataParams
 
 Roles = Mapping[str, str]
 MEND = (
-    "name the outer ones after splits (train, val, test) if they are, else move the folders of the classes to the top, "
-    "or list the images in a table ('source: manifest')"
+    "name the outer ones after splits (train, val, test) if they are, else move the inner ones to the top, or list the "
+    "images in a table ('source: manifest')"
 )
 
 
@@ -40,8 +40,8 @@ def find(root: Path, params: DataParams, called: Path | None = None) -> Found:
         called: what the folder is called in sentences; its own path where nothing is given.
 
     Raises:
-        UserError: a class is empty, splits are beside other folders, there is no train folder among them, which
-            folders are the classes can't be told, or a folder's name isn't Unicode or it may not be read.
+        UserError: a class is empty, splits are beside other folders, there is no train folder among them, or a
+            folder's name isn't Unicode or it may not be read.
     """
     top = tree.read(root, lambda path: is_grey(root, path, params) is not None)
     found = _Listing()
@@ -218,16 +218,28 @@ def _labelled(place: Folder, found: _Listing) -> list[Folder]:
 def _list_classes(labels: Sequence[Folder], split: str, root: Path, found: _Listing) -> None:
     for label in labels:
         _must_be_a_class(label, root)
-    _must_be_the_classes(labels, root)
     for label in labels:
         found.files += _files(label, label.name, split)
-        inner = label.count - len(label.images)
-        if inner:
-            example = next(folder for folder in label.below() if folder.images and folder is not label)
-            found.notes.append(
-                f"{_counted(inner)} in folders within {shown(label.path)}, such as {shown(example.path)}, "
-                f"{'is' if inner == 1 else 'are'} of the class {shown(label.name)}"
-            )
+    _note_inner(labels, found)
+
+
+def _note_inner(labels: Sequence[Folder], found: _Listing) -> None:
+    """Say that folders within class folders are no classes, and whether they might be: each has the same ones."""
+    outer = [label for label in labels if label.full]
+    if not outer:
+        return
+    images = sum(label.count - len(label.images) for label in outer)
+    example = next(folder for folder in outer[0].below() if folder.images and folder is not outer[0])
+    found.notes.append(
+        f"{_counted(images)} in folders within {listed([shown(label.path) for label in outer])}, such as "
+        f"{shown(example.path)}, {'is' if images == 1 else 'are'} of the class that the outer folder is named after"
+    )
+    shared = set.intersection(*(set(_names(label)) for label in outer))
+    if len(outer) > 1 and len(shared) > 1:
+        found.notes.append(
+            f"{listed([shown(label.path) for label in outer])} have the same folders in them "
+            f"({listed(sorted(map(shown, shared)))}): if those are the classes, {MEND}"
+        )
 
 
 def _must_be_a_class(label: Folder, root: Path) -> None:
@@ -239,17 +251,6 @@ def _must_be_a_class(label: Folder, root: Path) -> None:
     kinds = Counter(file.kind for folder in label.below() for file in folder.passed_over)
     there = f" but for {listed([counted(count, kind) for kind, count in kinds.most_common()])}" if kinds else ""
     raise UserError(f"the class folder {_at(root, label)} is empty{there}: add images to it or remove it")
-
-
-def _must_be_the_classes(labels: Sequence[Folder], root: Path) -> None:
-    """Refuse folders which have the same folders in them: either may be the classes."""
-    outer = [label for label in labels if len(label.full) > 1]
-    shared = set.intersection(*(set(_names(label)) for label in outer)) if outer else set()
-    if len(outer) > 1 and len(shared) > 1:
-        raise UserError(
-            f"{_at(root, outer[0])} and {_at(root, outer[1])} have the same folders in them "
-            f"({listed(sorted(map(shown, shared)))}), so that either may be the classes: {MEND}"
-        )
 
 
 def _set_loose_apart(place: Folder, root: Path, found: _Listing) -> None:

@@ -121,12 +121,13 @@ def test_splits_inside_the_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("outer", [("batch1", "batch2"), ("berlin", "paris", "rome")])
-def test_folders_with_the_same_folders_are_refused(tmp_path: Path, outer: tuple[str, ...]) -> None:
-    """Either may be the classes."""
-    with pytest.raises(
-        UserError, match=r"have the same folders in them \(cat, dog\).*name the outer ones after splits"
-    ):
-        found_in(grow(tmp_path / "photos", *below(*outer)))
+def test_folders_with_the_same_folders_are_said(tmp_path: Path, outer: tuple[str, ...]) -> None:
+    """The outer ones are taken; that the inner ones may be meant is said, with what to do."""
+    found = found_in(grow(tmp_path / "photos", *below(*outer)))
+    assert labels(found) == {(name, "") for name in outer}
+    assert "have the same folders in them (cat, dog): if those are the classes, name the outer ones after" in said(
+        found
+    )
 
 
 def test_classes_with_folders_in_them_are_said(tmp_path: Path) -> None:
@@ -134,7 +135,7 @@ def test_classes_with_folders_in_them_are_said(tmp_path: Path) -> None:
     files = below("animals") + below("plants", inner=("oak", "elm"))
     found = found_in(grow(tmp_path / "photos", *files))
     assert labels(found) == {("animals", ""), ("plants", "")}
-    assert "2 images in folders within animals, such as animals/cat, are of the class animals" in said(found)
+    assert "4 images in folders within animals, plants, such as animals/cat, are of the class that" in said(found)
 
 
 @pytest.mark.parametrize("beside", [(), ("README.md",), ("annotations/1.xml",), (".git/config", "__MACOSX/._photos")])
