@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tasks.data.sources import archives, elpv, folders, tables
+from tasks.data.sources.labels import cleaned
 from tasks.data.sources.listing import Found, LabelledFile
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
@@ -33,10 +34,10 @@ def find(params: DataParams, work: Path) -> Found:
         case "elpv":
             found = Found(root, list(elpv.files(root, params.defective_over)))
         case "manifest":
-            found = _by_table(root)
+            found = _by_table(root, params)
         case "archive":
             inside = archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes)
-            found = _by_table(inside) if tables.at_top(inside) else Found(inside, list(folders.files(inside)))
+            found = _by_table(inside, params) if tables.at_top(inside) else Found(inside, list(folders.files(inside)))
         case _:
             found = Found(root, list(folders.files(root)))
     return _checked(found, params)
@@ -44,6 +45,8 @@ def find(params: DataParams, work: Path) -> Found:
 
 def _must_suit(params: DataParams) -> None:
     root = params.root
+    if params.source == "manifest" and root.exists():
+        tables.must_be_no_spreadsheet(root)
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
         mend = "run 'dvc repro' to fetch it" if params.fetched else "correct data.path in params.yaml"
@@ -69,9 +72,9 @@ def _likely(path: Path) -> str:
     return "archive" if archives.is_archive(path) else ""
 
 
-def _by_table(path: Path) -> Found:
+def _by_table(path: Path, params: DataParams) -> Found:
     table = tables.at_top(path) or path
-    return Found(table.parent, tables.files(table))
+    return tables.find(table, params.label_case)
 
 
 def _checked(found: Found, params: DataParams) -> Found:
@@ -79,10 +82,11 @@ def _checked(found: Found, params: DataParams) -> Found:
     odd = next((text for file in files for text in (file.path, file.label) if not _is_unicode(text)), None)
     if odd is not None:
         raise UserError(f"the name of the file {odd!a} in {found.root} is not valid Unicode: rename it")
-    labels = sorted({file.label for file in files})
+    found = cleaned(Found(found.root, files, found.passed_over, found.notes), params.label_case)
+    labels = sorted({file.label for file in found.files})
     if len(labels) < 2:
         raise UserError(_too_few(found.root, files, labels, params))
-    return Found(found.root, files)
+    return found
 
 
 def _too_few(root: Path, files: list[LabelledFile], labels: list[str], params: DataParams) -> str:

@@ -1,0 +1,180 @@
+"""How a table of text is written: its separator, quotes and escapes, told from its content."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.data.sources import columns
+
+USUAL = (",", ";", "\t", "|")
+TRIED = 4  # unusual quotes and escapes
+LINE_END = re.compile(r"\r\n|\r|\n|\Z")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What separates values, surrounds and escapes them.
+
+    Attributes:
+        separator: between values.
+        quote: around values; None where none is special.
+        escape: before a character that is not special; None where there is none.
+        skips: whether blanks after a separator don't count, as before a quote.
+    """
+
+    separator: str
+    quote: str | None = '"'
+    escape: str | None = None
+    skips: bool = False
+
+    def reader(self, lines: Iterable[str], *, strict: bool = True) -> Any:
+        """Return the standard library's reader."""
+        return csv.reader(
+            lines,
+            delimiter=self.separator,
+            quotechar=self.quote,
+            escapechar=self.escape,
+            quoting=csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL,
+            skipinitialspace=self.skips,
+            strict=strict,
+        )
+
+
+def separators(text: str, hint: str) -> tuple[str, ...]:
+    """Return the separators under which the first line has the columns that are needed; else the likeliest one.
+
+    Args:
+        text: of a table.
+        hint: the separator that is tried first.
+    """
+    line = next((line for line in text.splitlines() if not line.isspace()), "")
+    others = [c for c in dict.fromkeys(line) if not (c.isalnum() or c in "_-\"'\\." or c in USUAL)]
+    tried = tuple(dict.fromkeys([hint, *USUAL, *others]))
+    for suits in (columns.has_needed, columns.has_path):
+        suited = tuple(c for c in tried if c in line and suits(line.split(c)))
+        if suited:
+            return suited
+    try:
+        return (csv.Sniffer().sniff(text[:10_000], "".join(USUAL)).delimiter,)
+    except csv.Error:
+        return (hint,)
+
+
+def likeliest(text: str, separators: Sequence[str]) -> Dialect:
+    """Return the dialect that explains a table best: every row has a value a column, written as the dialect writes it.
+
+    Of several that do so, one whose quotes and escapes are used for something wins; then the usual one.
+    """
+    usual = [dialect for separator in separators for dialect in _usual(text, separator)]
+    best = min(usual, key=lambda dialect: _faults(text, dialect))
+    if len(unusual := _unusual(text, best.separator)) and not _is_used(text, best):
+        return min([best, *unusual], key=lambda dialect: _faults(text, dialect))
+    return best
+
+
+def _usual(text: str, separator: str) -> Iterator[Dialect]:
+    for quote in ('"', "'", None):
+        for escape in (None, "\\"):
+            if ((quote or '"') in text or quote == '"') and (escape is None or escape in text):
+                yield _dialect(text, separator, quote, escape)
+
+
+def _unusual(text: str, separator: str) -> list[Dialect]:
+    """Return dialects with other quotes, which begin and end values, and escapes, which precede what is special."""
+    edge = f"[{re.escape(separator)}\\r\\n]"
+    first = Counter(re.findall(rf"(?:^|{edge})([^\w\s])", text))
+    last = set(re.findall(rf"([^\w\s])(?={edge}|\Z)", text))
+    known = {separator, '"', "'", "\\"}
+    quotes = [c for c, _ in first.most_common() if c in last and c not in known][:TRIED]
+    before = Counter(re.findall(rf"([^\w\s])(?={edge}|[\"'])", text))
+    escapes = [c for c, _ in before.most_common() if c not in known][:TRIED]
+    pairs = [(quote, escape) for quote in ('"', "'", *quotes) for escape in (None, "\\", *escapes) if quote != escape]
+    pairs = [(quote, escape) for quote, escape in pairs if quote in quotes or escape in escapes]
+    return [_dialect(text, separator, quote, escape) for quote, escape in pairs if not escape or escape in text]
+
+
+def _dialect(text: str, separator: str, quote: str | None, escape: str | None) -> Dialect:
+    skips = separator != " " and quote is not None and re.search(rf"{re.escape(separator)} +{re.escape(quote)}", text)
+    return Dialect(separator, quote, escape, skips=bool(skips))
+
+
+def _faults(text: str, dialect: Dialect) -> tuple[int, int, int]:
+    """Return how badly a dialect suits: rows that don't fit the header, rows it would not write so, what it lacks."""
+    odd, used = _oddities(text, dialect)
+    return _misfits(text, dialect), odd, -used
+
+
+def _is_used(text: str, dialect: Dialect) -> bool:
+    misfits, odd, unused = _faults(text, dialect)
+    return misfits == odd == 0 and unused < 0
+
+
+def _misfits(text: str, dialect: Dialect) -> int:
+    """Return the rows with more or fewer values than the header, and those after one that can't be read."""
+    reader = dialect.reader(io.StringIO(text, newline=""))
+    header, misfits = 0, 0
+    try:
+        for row in reader:
+            if any(row):
+                header = header or len(row)
+                misfits += len(row) != header
+                if dialect.quote is None and any(c.startswith('"') for c in row) and "".join(row).count('"') % 2:
+                    misfits += _count_lines(text)  # a quote that isn't closed is a mistake to be named
+    except csv.Error:
+        misfits += max(1, _count_lines(text) - reader.line_num)
+    return misfits
+
+
+def _count_lines(text: str) -> int:
+    return len(text.splitlines())
+
+
+def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
+    """Return how many rows a writer of the dialect would have written otherwise, and how many of its means are used."""
+    cell, escape = _cell(dialect), dialect.escape
+    place, odd, is_first = 0, 0, True
+    needs_quotes = escapes = False
+    while place < len(text):
+        quoted = cells = 0
+        while True:
+            found = cell.match(text, place)
+            assert found is not None  # noqa: S101 - an empty value always matches
+            place, cells = found.end(), cells + 1
+            inside = found["quoted"]
+            if inside is not None:
+                quoted += 1
+                needs_quotes |= any(c in inside for c in (dialect.separator, dialect.quote or "", "\r", "\n"))
+            escapes |= escape is not None and _escapes_something(found[0], dialect)
+            if not text.startswith(dialect.separator, place):
+                break
+            place += 1
+        needs_quotes |= is_first and quoted == cells > 1
+        is_first = False
+        end = LINE_END.match(text, place)
+        odd += end is None
+        place = (end or LINE_END.search(text, place) or found).end()
+    return odd, needs_quotes + escapes
+
+
+def _escapes_something(written: str, dialect: Dialect) -> bool:
+    """Return whether a value has an escape that counts: but for a backslash, a sign is also there twice by chance."""
+    escape = dialect.escape or ""
+    if escape == "\\":
+        return escape in written
+    return any(escape + special in written for special in (dialect.separator, dialect.quote or escape * 2, "\r", "\n"))
+
+
+def _cell(dialect: Dialect) -> re.Pattern[str]:
+    """Return a pattern of one value as a writer of the dialect writes it, with ``quoted`` for what is inside quotes."""
+    separator, quote, escape = (re.escape(c or "") for c in (dialect.separator, dialect.quote, dialect.escape))
+    escaped = f"|{escape}[{separator}{quote}{escape}\\r\\n]" if escape else ""
+    plain = f"(?:[^{separator}{quote}{escape}\\r\\n]{escaped})*+"
+    if not quote:
+        return re.compile(f"(?P<quoted>(?!))?{plain}")
+    inside = f"[^{quote}{escape}]|{quote}{quote}" + (f"|{escape}[{quote}{escape}]" if escape else "")
+    blanks = " *" if dialect.skips else ""
+    return re.compile(f"(?:{blanks}{quote}(?P<quoted>(?:{inside})*+){quote}(?={separator}|[\\r\\n]|\\Z)|{plain})")
