@@ -12,6 +12,7 @@ from tasks.data.sources import columns
 
 USUAL = (",", ";", "\t", "|")
 TRIED = 4  # unusual quotes and escapes
+BACKSLASH = "\\"
 LINE_END = re.compile(r"\r\n|\r|\n|\Z")
 
 
@@ -52,12 +53,18 @@ def separators(text: str, hint: str) -> tuple[str, ...]:
         hint: the separator that is tried first.
     """
     line = next((line for line in text.splitlines() if not line.isspace()), "")
-    others = [c for c in dict.fromkeys(line) if not (c.isalnum() or c in "_-\"'\\." or c in USUAL)]
-    tried = tuple(dict.fromkeys([hint, *USUAL, *others]))
+    usual = tuple(dict.fromkeys([hint, *USUAL]))
+    unusual = tuple(c for c in dict.fromkeys(line) if not (c.isalnum() or c in "_-\"'\\."))
+    around: tuple[str, ...] = ()
     for suits in (columns.has_needed, columns.has_path):
-        suited = tuple(c for c in tried if c in line and suits(line.split(c)))
-        if suited:
-            return suited
+        for tried in (usual, unusual):
+            suited = tuple(c for c in tried if c in line and suits(line.split(c)))
+            between = tuple(c for c in suited if not (line.startswith(c) and line.endswith(c)))
+            if between:
+                return between
+            around = around or suited
+    if around:
+        return around
     try:
         return (csv.Sniffer().sniff(text[:10_000], "".join(USUAL)).delimiter,)
     except csv.Error:
@@ -71,14 +78,12 @@ def likeliest(text: str, separators: Sequence[str]) -> Dialect:
     """
     usual = [dialect for separator in separators for dialect in _usual(text, separator)]
     best = min(usual, key=lambda dialect: _faults(text, dialect))
-    if len(unusual := _unusual(text, best.separator)) and not _is_used(text, best):
-        return min([best, *unusual], key=lambda dialect: _faults(text, dialect))
-    return best
+    return min([best, *_unusual(text, best.separator)], key=lambda dialect: _faults(text, dialect))
 
 
 def _usual(text: str, separator: str) -> Iterator[Dialect]:
     for quote in ('"', "'", None):
-        for escape in (None, "\\"):
+        for escape in (None, BACKSLASH):
             if ((quote or '"') in text or quote == '"') and (escape is None or escape in text):
                 yield _dialect(text, separator, quote, escape)
 
@@ -88,13 +93,17 @@ def _unusual(text: str, separator: str) -> list[Dialect]:
     edge = f"[{re.escape(separator)}\\r\\n]"
     first = Counter(re.findall(rf"(?:^|{edge})([^\w\s])", text))
     last = set(re.findall(rf"([^\w\s])(?={edge}|\Z)", text))
-    known = {separator, '"', "'", "\\"}
-    quotes = [c for c, _ in first.most_common() if c in last and c not in known][:TRIED]
-    before = Counter(re.findall(rf"([^\w\s])(?={edge}|[\"'])", text))
+    known = {separator, '"', "'", BACKSLASH}
+    after = Counter(re.findall(r"\\([^\w\s])", text))
+    quotes = [c for c, _ in (first + after).most_common() if (c in last or c in after) and c not in known][:TRIED]
+    before = Counter(re.findall(rf"([^\w\s])(?={edge}|[{re.escape(''.join(quotes))}\"'])", text))
     escapes = [c for c, _ in before.most_common() if c not in known][:TRIED]
-    pairs = [(quote, escape) for quote in ('"', "'", *quotes) for escape in (None, "\\", *escapes) if quote != escape]
-    pairs = [(quote, escape) for quote, escape in pairs if quote in quotes or escape in escapes]
-    return [_dialect(text, separator, quote, escape) for quote, escape in pairs if not escape or escape in text]
+    return [
+        _dialect(text, separator, quote, escape)
+        for quote in ('"', "'", *quotes)
+        for escape in (None, BACKSLASH, *escapes)
+        if (quote in quotes or escape in escapes) and quote != escape and (escape is None or escape in text)
+    ]
 
 
 def _dialect(text: str, separator: str, quote: str | None, escape: str | None) -> Dialect:
@@ -106,11 +115,6 @@ def _faults(text: str, dialect: Dialect) -> tuple[int, int, int]:
     """Return how badly a dialect suits: rows that don't fit the header, rows it would not write so, what it lacks."""
     odd, used = _oddities(text, dialect)
     return _misfits(text, dialect), odd, -used
-
-
-def _is_used(text: str, dialect: Dialect) -> bool:
-    misfits, odd, unused = _faults(text, dialect)
-    return misfits == odd == 0 and unused < 0
 
 
 def _misfits(text: str, dialect: Dialect) -> int:
@@ -134,10 +138,12 @@ def _count_lines(text: str) -> int:
 
 
 def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
-    """Return how many rows a writer of the dialect would have written otherwise, and how many of its means are used."""
-    cell, escape = _cell(dialect), dialect.escape
+    """Return how many rows a writer of the dialect would have written otherwise, and how much of its means is used."""
+    cell = _cell(dialect)
     place, odd, is_first = 0, 0, True
-    needs_quotes = escapes = False
+    quotes = escapes = 0
+    is_unusual = dialect.quote not in {'"', "'", None}
+    counts = dialect.escape == BACKSLASH or (is_unusual and dialect.escape is not None)  # others are there by chance
     while place < len(text):
         quoted = cells = 0
         while True:
@@ -147,31 +153,23 @@ def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
             inside = found["quoted"]
             if inside is not None:
                 quoted += 1
-                needs_quotes |= any(c in inside for c in (dialect.separator, dialect.quote or "", "\r", "\n"))
-            escapes |= escape is not None and _escapes_something(found[0], dialect)
+                quotes |= (dialect.quote or "") in inside
+            escapes |= counts and (dialect.escape or "") in found[0]
             if not text.startswith(dialect.separator, place):
                 break
             place += 1
-        needs_quotes |= is_first and quoted == cells > 1
+        quotes |= 2 * (is_first and quoted == cells > 1)
         is_first = False
         end = LINE_END.match(text, place)
         odd += end is None
         place = (end or LINE_END.search(text, place) or found).end()
-    return odd, needs_quotes + escapes
-
-
-def _escapes_something(written: str, dialect: Dialect) -> bool:
-    """Return whether a value has an escape that counts: but for a backslash, a sign is also there twice by chance."""
-    escape = dialect.escape or ""
-    if escape == "\\":
-        return escape in written
-    return any(escape + special in written for special in (dialect.separator, dialect.quote or escape * 2, "\r", "\n"))
+    return odd, quotes + (escapes if dialect.quote != '"' or not quotes else 0)
 
 
 def _cell(dialect: Dialect) -> re.Pattern[str]:
     """Return a pattern of one value as a writer of the dialect writes it, with ``quoted`` for what is inside quotes."""
     separator, quote, escape = (re.escape(c or "") for c in (dialect.separator, dialect.quote, dialect.escape))
-    escaped = f"|{escape}[{separator}{quote}{escape}\\r\\n]" if escape else ""
+    escaped = f"|{escape}(?:[{separator}{quote}{escape}\\n]|\\r(?!\\n))" if escape else ""
     plain = f"(?:[^{separator}{quote}{escape}\\r\\n]{escaped})*+"
     if not quote:
         return re.compile(f"(?P<quoted>(?!))?{plain}")
