@@ -34,10 +34,13 @@ def find(params: DataParams, work: Path) -> Found:
         case "elpv":
             found = Found(root, list(elpv.files(root, params.defective_over)))
         case "manifest":
-            found = _by_table(root, params)
+            found = tables.find(root, params.label_case)
         case "archive":
             inside = archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes)
-            found = _by_table(inside, params) if tables.at_top(inside) else Found(inside, list(folders.files(inside)))
+            if tables.at_top(inside):
+                found = tables.find(inside, params.label_case)
+            else:
+                found = Found(inside, list(folders.files(inside)))
         case _:
             found = Found(root, list(folders.files(root)))
     return _checked(found, params)
@@ -46,13 +49,13 @@ def find(params: DataParams, work: Path) -> Found:
 def _must_suit(params: DataParams) -> None:
     root = params.root
     if params.source == "manifest" and root.exists():
-        tables.must_be_no_spreadsheet(root)
+        tables.must_be_told(root)
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
         mend = "run 'dvc repro' to fetch it" if params.fetched else "correct data.path in params.yaml"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
     suits = {
-        "manifest": (tables.is_table(root) and root.is_file()) or tables.at_top(root) is not None,
+        "manifest": (tables.is_table(root) and root.is_file()) or (params.source == "manifest" and root.is_dir()),
         "archive": archives.is_archive(root) and root.is_file(),
     }
     if suits.get(params.source, root.is_dir()):
@@ -70,11 +73,6 @@ def _likely(path: Path) -> str:
     if tables.is_table(path):
         return "manifest"
     return "archive" if archives.is_archive(path) else ""
-
-
-def _by_table(path: Path, params: DataParams) -> Found:
-    table = tables.at_top(path) or path
-    return tables.find(table, params.label_case)
 
 
 def _checked(found: Found, params: DataParams) -> Found:

@@ -41,6 +41,12 @@ def without_case(text: str) -> str:
     return unicodedata.normalize("NFC", text.casefold())
 
 
+def shown(name: str) -> str:
+    """Return a name in quotes, with what can't be seen written out."""
+    is_plain = name.isprintable() and unicodedata.is_normalized("NFC", name)
+    return f"'{name}'" if is_plain else ascii(name)
+
+
 def cleaned(found: Found, case: LabelCase) -> Found:
     """Return what was found under clean labels, groups and subsets; the notes say what was joined or renamed.
 
@@ -100,7 +106,7 @@ def _on_cleaning(counts: Counter[str], new: Mapping[str, str], kind: str) -> lis
             why = "names that differ in blanks, quotes or Unicode form alone"
             joined.append(_joined(kind, names, name, counts, why))
         elif names != [clean]:
-            renamed.append(f"{kind}{_shown(names[0])} ({_images(counts[names[0]])}) as '{clean}'")
+            renamed.append(f"{kind}{shown(names[0])} ({_images(counts[names[0]])}) as '{clean}'")
     notes = _shortened(joined)
     if renamed:
         notes.append(f"blanks and quotes around names are left out, and Unicode is composed: {listed(renamed, SHOWN)}")
@@ -109,13 +115,13 @@ def _on_cleaning(counts: Counter[str], new: Mapping[str, str], kind: str) -> lis
 
 def _joined(kind: str, names: Sequence[str], name: str, counts: Counter[str], why: str) -> str:
     others = [other for other in names if other != name]
-    counted = [f"{_shown(other)} ({_images(counts[other])})" for other in others[:1]]
-    counted += [f"{_shown(other)} ({counts[other]})" for other in others[1:]]
-    return f"joined {kind}{listed(counted, SHOWN)} with {_shown(name)} ({counts[name]}): {why}"
+    counted = [f"{shown(other)} ({_images(counts[other])})" for other in others[:1]]
+    counted += [f"{shown(other)} ({counts[other]})" for other in others[1:]]
+    return f"joined {kind}{listed(counted, SHOWN)} with {shown(name)} ({counts[name]}): {why}"
 
 
 def _kept(kind: str, names: Sequence[str], counts: Counter[str]) -> str:
-    counted = listed([f"{_shown(name)} ({counts[name]})" for name in names], SHOWN)
+    counted = listed([f"{shown(name)} ({counts[name]})" for name in names], SHOWN)
     return f"{kind}{counted} differ in case alone and are kept apart: data.label_case: join joins them"
 
 
@@ -136,12 +142,6 @@ def _summed(counts: Counter[str], new: Mapping[str, str]) -> Counter[str]:
     for name, count in counts.items():
         summed[new[name]] += count
     return summed
-
-
-def _shown(name: str) -> str:
-    """Return a name in quotes, with what can't be seen written out."""
-    is_plain = name.isprintable() and unicodedata.is_normalized("NFC", name)
-    return f"'{name}'" if is_plain else ascii(name)
 
 
 def _images(count: int) -> str:

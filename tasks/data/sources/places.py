@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from tasks.data.sources.labels import SHOWN, bare
+from tasks.data.sources.labels import SHOWN, bare, shown
 from tasks.data.sources.listing import PassedOver, escape, plain
 from tasks.errors import UserError, listed
 
@@ -18,12 +18,12 @@ IMAGES = (
 )  # fmt: skip
 UNLISTED = "images that the table doesn't list"
 # What was done to paths, as a note says it of so many of them.
-TIDIED = "written without the blanks or quotes around them"
-TURNED = "written with forward slashes"
+TIDIED = "stripped of blanks or quotes"
+TURNED = "turned to forward slashes"
 RELATIVE = "made relative to the folder of the table"
-SPELT = "found under another Unicode form or case of the same name"
-BESIDE = "found in a folder of images"
-STEM = "found by adding the suffix of the file"
+SPELT = "found under another Unicode form or case"
+BESIDE = "found in a folder beside the table"
+STEM = "found by adding a suffix"
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def place(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path)
         found.append(name[0])
         for what in how:
             done[what] += 1
-            first.setdefault(what, f"{path!a} is {name[0]}")
-    notes = [f"{_counted(count)} of {table.name} {what}, such as {first[what]}" for what, count in done.items()]
-    return Placed(found, notes)
+            first.setdefault(what, f"{shown(path)} is {shown(name[0])}")
+    return Placed(found, [f"{_paths(done[how])} {how}, such as {first[how]} ({table.name})" for how in done])
 
 
 def unlisted(root: Path, paths: Iterable[str]) -> tuple[list[PassedOver], list[str]]:
@@ -226,5 +225,5 @@ def _is_text(name: str) -> bool:
     return name.isprintable() or not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _counted(count: int) -> str:
-    return f"{count} path" + ("" if count == 1 else "s")
+def _paths(count: int) -> str:
+    return "1 path was" if count == 1 else f"{count} paths were"

@@ -15,7 +15,7 @@ from tasks.data.sources.columns import KNOWN
 from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
 from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
 from tasks.data.sources.texts import Rows
-from tasks.errors import UserError
+from tasks.errors import UserError, listed
 from tasks.params import TABLES
 
 AT_TOP = ("manifest.csv", "manifest.tsv", "manifest.parquet", "labels.csv")
@@ -73,17 +73,31 @@ def at_top(folder: Path) -> Path | None:
     usual = next((folder / name for name in AT_TOP if (folder / name).is_file()), None)
     if usual is not None or not folder.is_dir():
         return usual
-    found = [path for path in _tables_in(folder) if columns.has_needed(_header(path))]
+    found = _with_labels(folder)
     return found[0] if len(found) == 1 and not _has_class_folders(folder, found[0]) else None
 
 
-def must_be_no_spreadsheet(path: Path) -> None:
-    """Check that what is to be read as a table isn't a spreadsheet.
+def must_be_told(path: Path) -> None:
+    """Check that it is clear which table is to be read: a path of no table and no folder passes.
 
     Raises:
-        UserError: it is one, or a folder with no other table.
+        UserError: it is a spreadsheet; or a folder with several tables, with one that can't be used, with classes as
+            folders beside it, or with a spreadsheet.
     """
-    inside = sorted(path.iterdir()) if path.is_dir() and at_top(path) is None else [path]
+    if path.is_dir():
+        if at_top(path) is not None:
+            return
+        found = _with_labels(path) or _tables_in(path)
+        if len(found) > 1:
+            names = listed([table.name for table in found], 5)
+            raise UserError(f"{path} has several tables ({names}): write the one to be read as data.path")
+        for table in found:
+            find(table)
+            raise UserError(
+                f"{path} has folders that are called like the classes of {table.name}: write 'source: folder' for "
+                f"them, or 'path: {table}' for the table"
+            )
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
     sheet = next((file for file in inside if file.suffix.lower() in SPREADSHEETS and file.is_file()), None)
     if sheet is not None:
         raise UserError(f"{sheet} is a spreadsheet, which is not read: save it as CSV ('CSV UTF-8') beside the images")
@@ -93,16 +107,18 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     """Return the files that a manifest lists, and what was understood of it.
 
     Args:
-        source: the table.
+        source: the table, or the folder that it lies in.
         case: whether labels that differ in case alone are the same.
 
     Raises:
         UserError: the table can't be read, lacks a column, or has a value that can't be used; names the row.
     """
-    rows = parquets.read(source) if source.suffix.lower() == ".parquet" else texts.read(source, _hint(source))
-    table, notes = _known(rows, source)
-    if source.name not in AT_TOP and at_top(source.parent) == source:
-        notes.insert(0, f"read {source.name}: the only table of {source.parent} with paths and labels")
+    alone = []
+    if source.is_dir():
+        source = at_top(source) or source
+        if source.name not in AT_TOP:
+            alone = [f"read {source.name}: the only table of {source.parent} with paths and labels"]
+    table, notes = _known(_rows(source), source)
     table["split"] = table["split"].map(clean_label)
     table["weight"] = table["weight"].map(bare)
     placed = places.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
@@ -114,10 +130,10 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     once = _without_repetitions(table, source, case)
     if len(once) < len(table):
         more = len(table) - len(once)
-        notes.append(f"left out {more} row{'' if more == 1 else 's'} of {source.name} that repeat another one")
+        notes.append(f"left out {more} {'row' if more == 1 else 'rows'} of {source.name}: the same as another one")
     passed_over, note = places.unlisted(source.parent, once["path"])
     files = [_file(row) for row in once.to_dict("records")]
-    return Found(source.parent, files, passed_over, [*notes, *placed.notes, *note])
+    return Found(source.parent, files, passed_over, [*alone, *notes, *placed.notes, *note])
 
 
 def _file(row: dict[Any, Any]) -> LabelledFile:
@@ -135,8 +151,27 @@ def _hint(source: Path) -> str:
     return HINTS.get(source.suffix.lower(), ",")
 
 
+def _rows(source: Path) -> Rows:
+    return parquets.read(source) if source.suffix.lower() == ".parquet" else texts.read(source, _hint(source))
+
+
 def _header(source: Path) -> list[str]:
     return parquets.header(source) if source.suffix.lower() == ".parquet" else texts.header(source, _hint(source))
+
+
+def _with_labels(folder: Path) -> list[Path]:
+    """Return the tables in a folder that have paths and labels, or else those with paths and columns of 0 and 1."""
+    headers = {path: _header(path) for path in _tables_in(folder)}
+    found = [path for path, names in headers.items() if columns.has_needed(names)]
+    return found or [path for path, names in headers.items() if columns.has_path(names) and _is_usable(path)]
+
+
+def _is_usable(table: Path) -> bool:
+    try:
+        _known(_rows(table), table)
+    except UserError:
+        return False
+    return True
 
 
 def _tables_in(folder: Path) -> list[Path]:
@@ -147,9 +182,10 @@ def _tables_in(folder: Path) -> list[Path]:
 def _has_class_folders(folder: Path, table: Path) -> bool:
     """Return whether folders in a folder, or in those, are called like labels of a table."""
     folders = {clean_label(path.name).casefold() for path in (*folder.glob("*/"), *folder.glob("*/*/"))}
+    if not folders:
+        return False
     try:
-        rows = parquets.read(table) if table.suffix.lower() == ".parquet" else texts.read(table, _hint(table))
-        known, _ = _known(rows, table)
+        known, _ = _known(_rows(table), table)
     except UserError:
         return False
     return not folders.isdisjoint(clean_label(label).casefold() for label in known["label"].unique())
