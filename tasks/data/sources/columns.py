@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.sources.labels import bare
-from tasks.errors import UserError, listed, nearest
+from tasks.errors import NOTED, UserError, listed, nearest
 
 NEEDED = ("path", "label")
 OPTIONAL = ("split", "group", "subset", "weight")
@@ -103,13 +103,13 @@ def classes_marked(
     if len(marking) < 2:
         return None
     names = [bare(header[place]) for place in marking]
-    columns = f"the {len(marking)} columns of 0 and 1 ({listed(names, 5)})"
+    columns = f"the {len(marking)} columns of 0 and 1 ({listed(names, NOTED)})"
     found = []
     for row in cells:
         own = [name for place, name in zip(marking, names, strict=True) if _mark(row[place])]
         if len(own) != 1:
             path = row[chosen.places["path"]]
-            classes = f"several classes ({listed(own, 5)})" if own else "no class"
+            classes = f"several classes ({listed(own, NOTED)})" if own else "no class"
             raise UserError(
                 f"{source} has no column 'label', and {columns} mark {path!a} as {classes}: an image is learned as one "
                 "class here, so add a column 'label' with the one of each image"

@@ -55,7 +55,8 @@ def _must_suit(params: DataParams) -> None:
         mend = "run 'dvc repro' to fetch it" if params.fetched else "correct data.path in params.yaml"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
     suits = {
-        "manifest": (tables.is_table(root) and root.is_file()) or (params.source == "manifest" and root.is_dir()),
+        "manifest": (tables.is_table(root) and root.is_file())
+        or (params.source == "manifest" and tables.at_top(root) is not None),
         "archive": archives.is_archive(root) and root.is_file(),
     }
     if suits.get(params.source, root.is_dir()):

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from tasks.data.sources.listing import Found, LabelledFile
-from tasks.errors import UserError, listed
+from tasks.errors import NOTED, UserError, listed
 
 LabelCase = Literal["join", "keep"]
-SHOWN = 5  # names in a note
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, byte order mark
 MARKS = INVISIBLE + "\u180e\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 QUOTES = ('""', "''", "``", "“”", "”“", "„“", "„”", "””", "‘’", "’‘", "‚‘", "‚’", "’’", "«»", "»«", "‹›", "›‹")
@@ -109,7 +108,7 @@ def _on_cleaning(counts: Counter[str], new: Mapping[str, str], kind: str) -> lis
             renamed.append(f"{kind}{shown(names[0])} ({_images(counts[names[0]])}) as '{clean}'")
     notes = _shortened(joined)
     if renamed:
-        notes.append(f"blanks and quotes around names are left out, and Unicode is composed: {listed(renamed, SHOWN)}")
+        notes.append(f"blanks and quotes around names are left out, and Unicode is composed: {listed(renamed, NOTED)}")
     return notes
 
 
@@ -117,17 +116,17 @@ def _joined(kind: str, names: Sequence[str], name: str, counts: Counter[str], wh
     others = [other for other in names if other != name]
     counted = [f"{shown(other)} ({_images(counts[other])})" for other in others[:1]]
     counted += [f"{shown(other)} ({counts[other]})" for other in others[1:]]
-    return f"joined {kind}{listed(counted, SHOWN)} with {shown(name)} ({counts[name]}): {why}"
+    return f"joined {kind}{listed(counted, NOTED)} with {shown(name)} ({counts[name]}): {why}"
 
 
 def _kept(kind: str, names: Sequence[str], counts: Counter[str]) -> str:
-    counted = listed([f"{shown(name)} ({counts[name]})" for name in names], SHOWN)
+    counted = listed([f"{shown(name)} ({counts[name]})" for name in names], NOTED)
     return f"{kind}{counted} differ in case alone and are kept apart: data.label_case: join joins them"
 
 
 def _shortened(notes: list[str]) -> list[str]:
-    more = len(notes) - SHOWN
-    return [*notes[:SHOWN], f"and {more} more like these"] if more > 0 else notes
+    more = len(notes) - NOTED
+    return [*notes[:NOTED], f"and {more} more like these"] if more > 0 else notes
 
 
 def _by(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[str]]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from tasks.data.sources.labels import SHOWN, bare, shown
+from tasks.data.sources.labels import bare, shown
 from tasks.data.sources.listing import PassedOver, escape, plain
-from tasks.errors import UserError, listed
+from tasks.errors import NOTED, UserError, listed
 
 IMAGES = (
     ".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jpx",
@@ -59,7 +59,7 @@ def place(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path)
         name, how = disk.find(path)
         if len(name) > 1:
             raise UserError(
-                f"{table}: row {number}: the path {path!a} may be {listed(name, SHOWN)}: write which one it is"
+                f"{table}: row {number}: the path {path!a} may be {listed(name, NOTED)}: write which one it is"
             )
         found.append(name[0])
         for what in how:
@@ -82,7 +82,7 @@ def unlisted(root: Path, paths: Iterable[str]) -> tuple[list[PassedOver], list[s
     if not others:
         return [], []
     what = f"{len(others)} {UNLISTED}" if len(others) > 1 else "1 image that the table doesn't list"
-    note = f"passed over {what}: {listed(others, SHOWN)}"
+    note = f"passed over {what}: {listed(others, NOTED)}"
     return [PassedOver(name, UNLISTED) for name in others], [note]
 
 

@@ -15,7 +15,7 @@ from tasks.data.sources.columns import KNOWN
 from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
 from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
 from tasks.data.sources.texts import Rows
-from tasks.errors import UserError, listed
+from tasks.errors import NOTED, UserError, listed
 from tasks.params import TABLES
 
 AT_TOP = ("manifest.csv", "manifest.tsv", "manifest.parquet", "labels.csv")
@@ -89,7 +89,7 @@ def must_be_told(path: Path) -> None:
             return
         found = _with_labels(path) or _tables_in(path)
         if len(found) > 1:
-            names = listed([table.name for table in found], 5)
+            names = listed([table.name for table in found], NOTED)
             raise UserError(f"{path} has several tables ({names}): write the one to be read as data.path")
         for table in found:
             find(table)
