@@ -94,10 +94,9 @@ def _unusual(text: str, separator: str) -> list[Dialect]:
     first = Counter(re.findall(rf"(?:^|{edge})([^\w\s])", text))
     last = set(re.findall(rf"([^\w\s])(?={edge}|\Z)", text))
     known = {separator, '"', "'", BACKSLASH}
-    after = Counter(re.findall(r"\\([^\w\s])", text))
-    quotes = [c for c, _ in (first + after).most_common() if (c in last or c in after) and c not in known][:TRIED]
+    quotes = [c for c, _ in first.most_common() if c in last and c.isprintable() and c not in known][:TRIED]
     before = Counter(re.findall(rf"([^\w\s])(?={edge}|[{re.escape(''.join(quotes))}\"'])", text))
-    escapes = [c for c, _ in before.most_common() if c not in known][:TRIED]
+    escapes = [c for c, _ in before.most_common() if c.isprintable() and c not in known][:TRIED]
     return [
         _dialect(text, separator, quote, escape)
         for quote in ('"', "'", *quotes)
@@ -163,7 +162,7 @@ def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
         end = LINE_END.match(text, place)
         odd += end is None
         place = (end or LINE_END.search(text, place) or found).end()
-    return odd, quotes + (escapes if dialect.quote != '"' or not quotes else 0)
+    return odd, quotes + (escapes if (dialect.quote == '"') != bool(quotes) else 0)
 
 
 def _cell(dialect: Dialect) -> re.Pattern[str]:
