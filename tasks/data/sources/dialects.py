@@ -138,31 +138,46 @@ def _count_lines(text: str) -> int:
 
 def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
     """Return how many rows a writer of the dialect would have written otherwise, and how much of its means is used."""
-    cell = _cell(dialect)
-    place, odd, is_first = 0, 0, True
-    quotes = escapes = 0
-    is_unusual = dialect.quote not in {'"', "'", None}
-    counts = dialect.escape == BACKSLASH or (is_unusual and dialect.escape is not None)  # others are there by chance
+    quote, escape = dialect.quote or "", dialect.escape
+    odd = 0
+    header_is_quoted = doubled = escaped = False
+    for number, (values, is_whole) in enumerate(_written(text, dialect)):
+        inside = [value["quoted"] for value in values]
+        odd += not is_whole
+        header_is_quoted |= number == 0 and len(values) > 1 and None not in inside
+        doubled |= any(quote in quoted for quoted in inside if quoted is not None)
+        escaped |= escape is not None and any(escape in value[0] for value in values)
+    quotes = 2 * header_is_quoted + doubled
+    return odd, quotes + (escaped and _tells(text, dialect, are_quotes_used=quotes > 0))
+
+
+def _tells(text: str, dialect: Dialect, *, are_quotes_used: bool) -> bool:
+    """Return whether an escape in a table speaks for the dialect: signs may stand before others by chance, too."""
+    is_usual = dialect.quote in {'"', "'"}
+    if is_usual and dialect.escape != BACKSLASH:
+        return False
+    if is_usual and f"{BACKSLASH}{dialect.quote}" in text:
+        return True
+    return are_quotes_used != (dialect.quote == '"')
+
+
+def _written(text: str, dialect: Dialect) -> Iterator[tuple[list[re.Match[str]], bool]]:
+    """Yield the values of each row as they are written, and whether the row ends behind them."""
+    cell, place = _cell(dialect), 0
     while place < len(text):
-        quoted = cells = 0
-        while True:
-            found = cell.match(text, place)
-            assert found is not None  # noqa: S101 - an empty value always matches
-            place, cells = found.end(), cells + 1
-            inside = found["quoted"]
-            if inside is not None:
-                quoted += 1
-                quotes |= (dialect.quote or "") in inside
-            escapes |= counts and (dialect.escape or "") in found[0]
-            if not text.startswith(dialect.separator, place):
-                break
-            place += 1
-        quotes |= 2 * (is_first and quoted == cells > 1)
-        is_first = False
+        values = list(_values(cell, text, place, dialect.separator))
+        place = values[-1].end()
         end = LINE_END.match(text, place)
-        odd += end is None
-        place = (end or LINE_END.search(text, place) or found).end()
-    return odd, quotes + (escapes if (dialect.quote == '"') != bool(quotes) else 0)
+        yield values, end is not None
+        place = (end or LINE_END.search(text, place) or values[-1]).end()
+
+
+def _values(cell: re.Pattern[str], text: str, place: int, separator: str) -> Iterator[re.Match[str]]:
+    while found := cell.match(text, place):
+        yield found
+        if not text.startswith(separator, found.end()):
+            return
+        place = found.end() + 1
 
 
 def _cell(dialect: Dialect) -> re.Pattern[str]:

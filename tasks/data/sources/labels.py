@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from tasks.data.sources.listing import Found, LabelledFile
@@ -29,6 +30,7 @@ def bare(text: str) -> str:
         text = text[1:-1]
 
 
+@lru_cache(maxsize=1 << 16)
 def clean_label(text: str) -> str:
     """Return a name as it is compared: bare, with one space for inner blanks, in Unicode's composed form."""
     visible = "".join(character for character in bare(text) if character not in INVISIBLE)

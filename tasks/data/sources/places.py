@@ -153,10 +153,16 @@ class Disk:
         return folder == self._preferred or folder.startswith((f"{self._preferred}_", f"{self._preferred}-"))
 
     def _is_there(self, path: str) -> bool:
+        if path in self._known:
+            return True
         try:
             return not escape(path) and (self._root / path).is_file()
         except OSError:  # such as a name that is too long
             return False
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self._names)
 
     @cached_property
     def _names(self) -> list[str]:
