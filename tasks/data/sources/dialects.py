@@ -99,7 +99,7 @@ def _unusual(text: str, separator: str) -> list[Dialect]:
     escapes = [c for c, _ in before.most_common() if c.isprintable() and c not in known][:TRIED]
     return [
         _dialect(text, separator, quote, escape)
-        for quote in ('"', "'", *quotes)
+        for quote in (*quotes, '"', "'")
         for escape in (None, BACKSLASH, *escapes)
         if (quote in quotes or escape in escapes) and quote != escape and (escape is None or escape in text)
     ]
