@@ -93,7 +93,7 @@ def _unusual(text: str, separator: str) -> list[Dialect]:
     edge = f"[{re.escape(separator)}\\r\\n]"
     first = Counter(re.findall(rf"(?:^|{edge})([^\w\s])", text))
     last = set(re.findall(rf"([^\w\s])(?={edge}|\Z)", text))
-    known = {separator, '"', "'", BACKSLASH}
+    known = {separator, *"\"'./-", BACKSLASH}
     quotes = [c for c, _ in first.most_common() if c in last and c.isprintable() and c not in known][:TRIED]
     before = Counter(re.findall(rf"([^\w\s])(?={edge}|[{re.escape(''.join(quotes))}\"'])", text))
     escapes = [c for c, _ in before.most_common() if c.isprintable() and c not in known][:TRIED]
@@ -145,7 +145,7 @@ def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
         inside = [value["quoted"] for value in values]
         odd += not is_whole
         header_is_quoted |= number == 0 and len(values) > 1 and None not in inside
-        doubled |= any(quote in quoted for quoted in inside if quoted is not None)
+        doubled |= any(quote * 2 in quoted for quoted in inside if quoted is not None)
         escaped |= escape is not None and any(escape in value[0] for value in values)
     quotes = 2 * header_is_quoted + doubled
     return odd, quotes + (escaped and _tells(text, dialect, are_quotes_used=quotes > 0))

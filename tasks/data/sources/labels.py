@@ -42,6 +42,16 @@ def without_case(text: str) -> str:
     return unicodedata.normalize("NFC", text.casefold())
 
 
+def spelt_as(known: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return names as known ones are spelt, where exactly one of those is the same but for case, blanks and quotes."""
+    spellings = _by(dict.fromkeys(known), lambda name: without_case(clean_label(name)))
+    found = []
+    for name in names:
+        same = [] if name in known else spellings.get(without_case(clean_label(name)), [])
+        found.append(same[0] if len(same) == 1 else name)
+    return found
+
+
 def shown(name: str) -> str:
     """Return a name in quotes, with what can't be seen written out."""
     is_plain = name.isprintable() and unicodedata.is_normalized("NFC", name)

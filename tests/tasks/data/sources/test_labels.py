@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data.sources import Found, LabelledFile, find
-from tasks.data.sources.labels import LabelCase, clean_label, cleaned
+from tasks.data.sources.labels import LabelCase, clean_label, cleaned, spelt_as
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -142,3 +142,9 @@ def test_one_class_by_another_spelling_is_not_enough(tmp_path: Path) -> None:
         (tmp_path / name / f"{name}.png").touch()
     with pytest.raises(UserError, match=r"only the class 'Cat' \(2 files\)"):
         find(DataParams(source="folder", path=str(tmp_path)), tmp_path / "work")
+
+
+def test_classes_of_an_earlier_model_are_known_again() -> None:
+    """A spelling that has changed since is the same class, unless two are meant."""
+    assert spelt_as(["glass", "paper"], ["Glass", "glass ", "paper", "wood"]) == ["glass", "glass", "paper", "wood"]
+    assert spelt_as(["Glass", "glass"], ["glass", "GLASS"]) == ["glass", "GLASS"]
