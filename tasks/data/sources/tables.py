@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from tasks.data.sources import columns, parquets, places, texts
+from tasks.data.sources import columns, listed_files, parquets, texts
 from tasks.data.sources.columns import KNOWN
 from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
 from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
@@ -121,7 +121,7 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     table, notes = _known(_rows(source), source)
     table["split"] = table["split"].map(clean_label)
     table["weight"] = table["weight"].map(bare)
-    placed = places.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
+    placed = listed_files.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
     table["path"] = placed.paths
     _check(table, source)
     splits = set(table["split"].str.lower())
@@ -131,7 +131,7 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     if len(once) < len(table):
         more = len(table) - len(once)
         notes.append(f"left out {more} {'row' if more == 1 else 'rows'} of {source.name}: the same as another one")
-    passed_over, note = places.unlisted(source.parent, once["path"])
+    passed_over, note = listed_files.unlisted(source.parent, once["path"])
     files = [_file(row) for row in once.to_dict("records")]
     return Found(source.parent, files, passed_over, [*alone, *notes, *placed.notes, *note])
 
