@@ -1,4 +1,4 @@
-"""Score a folder with the champion: python -m flows.predict FOLDER."""
+"""Score images with the champion: python -m flows.predict IMAGES."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,43 +12,50 @@ from prefect.states import Completed
 from flows.chain import link
 from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
 from flows.stopping import stoppable
-from tasks.steps.score import names_of
+from tasks.errors import listed
+from tasks.steps.score import images_of, must_be_written
 
 
 @link("score images")
-def score_images(folder: str, output: str, model: str) -> State[Any]:
-    """Read every file of a folder, answer it, and write the table."""
-    from tasks.steps.score import score_folder
+def score_images(images: list[str], output: str, model: str) -> State[Any]:
+    """Read every file, answer it, and write the table."""
+    from tasks.steps import score
 
-    counts = score_folder(Path(folder), Path(output), model)
+    counts = score.score_images(images, Path(output), model)
     rows = [{"label": label, "images": count} for label, count in counts.items()]
-    create_table_artifact(rows, key="scores", description=f"What {model or 'the champion'} says of {folder}.")
+    described = f"What {model or 'the champion'} says of {listed(images)}."
+    create_table_artifact(rows, key="scores", description=described)
     return Completed(message=RAN)
 
 
 @flow(name="predict", task_runner=one_at_a_time())
-def predict(folder: str, output: str, model: str = "") -> State[Any]:
-    """Score the images of a folder.
+def predict(images: list[str], output: str, model: str = "") -> State[Any]:
+    """Score images.
 
     Args:
-        folder: of image files, at any depth.
-        output: the table, .parquet or .csv.
+        images: files, folders of files, at any depth, and patterns.
+        output: the table: .csv, .tsv, .jsonl or .parquet.
         model: address of a champion; empty: the registered one.
     """
-    return stoppable(lambda: outcome([score_images.submit(folder, output, model)]))
+    return stoppable(lambda: outcome([score_images.submit(images, output, model)]))
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="A folder of image files, at any depth.")],
-    output: Annotated[Path, typer.Option(help="The table that is written: .parquet or .csv.")] = Path("scores.parquet"),
+    images: Annotated[
+        list[str], typer.Argument(help="Images, folders of images, at any depth, and patterns such as 'photos/*.jpg'.")
+    ],
+    output: Annotated[Path, typer.Option(help="The table that is written: .csv, .tsv, .jsonl or .parquet.")] = Path(
+        "scores.parquet"
+    ),
     model: Annotated[
         str, typer.Option(help="A champion in MLflow's registry, such as models:/thawline@previous.")
     ] = "",
 ) -> None:
-    """Score a folder with the champion: label, calibrated probability, a flag for images unlike the known ones."""
+    """Score images with the champion: label, calibrated probability, a flag for images unlike the known ones."""
     with one_sentence():
-        names_of(folder, output)
-        returned: Any = predict(str(folder), str(output), model, return_state=True)
+        must_be_written(output)
+        images_of(images, output)
+        returned: Any = predict(images, str(output), model, return_state=True)
         state: State[Any] = returned
     say(state, str(output))
 

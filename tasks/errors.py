@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 SHOWN = 12
+NOTED = 5  # names in a note of what was understood or left out
 
 
 class UserError(Exception):

@@ -90,7 +90,7 @@ Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_leng
 Share = Annotated[float, Field(gt=0, lt=1)]
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
-TABLES = (".csv", ".tsv", ".parquet")
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
 
 
 def expanded(path: str) -> Path:
@@ -124,6 +124,8 @@ class DataParams(_Section):
         max_pixels: images with more pixels than this are not decoded (decompression bombs).
         max_bytes: files larger than this are not read.
         background: what images with alpha are laid over, by name (``white``) or number (``#ffffff``).
+        label_case: whether classes, or subsets, whose names differ in case alone are one (``join``) or several
+            (``keep``).
     """
 
     source: Literal["elpv", "folder", "manifest", "archive", "torchvision"]
@@ -141,6 +143,7 @@ class DataParams(_Section):
     max_pixels: int = Field(100_000_000, gt=0)
     max_bytes: int = Field(500_000_000, gt=0)
     background: str = "white"
+    label_case: Literal["join", "keep"] = "join"
 
     @field_validator("background")
     @classmethod

@@ -12,7 +12,7 @@ from tasks.data.duplicates import Alike
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
 from tasks.data.sources import LabelledFile
-from tasks.errors import UserError
+from tasks.errors import NOTED, UserError
 from tasks.params import DataParams, SplitParams
 
 TEXT = ("path", "label", "split", "group", "subset", "mode", "format", "sha256", "kind", "reason")
@@ -183,8 +183,8 @@ def _group_names(images: pd.DataFrame, groups: splits.Numbers) -> list[str]:
 
 
 def _notes(table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, assigned: splits.Assigned) -> list[str]:
-    notes = [f"left out {row.path}: {row.reason}" for row in quarantine.head(10).itertuples()]
-    if len(quarantine) > 10:
+    notes = [f"left out {row.path}: {row.reason}" for row in quarantine.head(NOTED).itertuples()]
+    if len(quarantine) > NOTED:
         counts = ", ".join(f"{count} {kind}" for kind, count in Counter(quarantine["kind"]).most_common())
         notes.append(f"left out {len(quarantine)} files in all ({counts}): see data/quarantine.parquet")
     joined = table[table["group"] != ""]
@@ -201,11 +201,11 @@ def _notes(table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, a
         notes.append(
             f"{len(assigned.moved)} images moved to another split, to be with those they belong to, or to be trained on"
         )
-    notes += [
-        f"the class '{label}' has fewer than {splits.SMALLEST} independent images: all are trained on, and nothing is "
-        "claimed about it"
-        for label in assigned.small
-    ]
+    if assigned.small:
+        notes.append(
+            f"{splits.counted_classes(assigned.small)} fewer than {splits.SMALLEST} independent images: all are "
+            f"trained on, and nothing is claimed about {'it' if len(assigned.small) == 1 else 'them'}"
+        )
     return notes
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.errors import UserError
+from tasks.errors import NOTED, UserError, listed
 from tasks.params import SplitParams
 
 SPLITS = ("train", "val", "test")
@@ -132,7 +132,7 @@ def folds_of(keys: Sequence[str], labels: Sequence[str], folds: int, seed: int) 
 
 
 def check(labels: pd.Series, splits: pd.Series) -> list[str]:
-    """Return a warning for every class that a held-out split lacks.
+    """Return a warning for every held-out split that lacks classes.
 
     Raises:
         UserError: a class has nothing to train on, or a held-out split has fewer than two classes.
@@ -147,11 +147,19 @@ def check(labels: pd.Series, splits: pd.Series) -> list[str]:
             raise UserError(
                 f"the {split} split has images of fewer than two classes: add images, or raise its share in params.yaml"
             )
-        warnings += [
-            f"the class '{label}' has no image in the {split} split: nothing is claimed about it there"
-            for label in table.index[table[split] == 0]
-        ]
+        absent = [str(label) for label in table.index[table[split] == 0]]
+        if absent:
+            warnings.append(
+                f"{counted_classes(absent)} no image in the {split} split: nothing is claimed about "
+                f"{'it' if len(absent) == 1 else 'them'} there"
+            )
     return warnings
+
+
+def counted_classes(names: Sequence[str]) -> str:
+    """Return the start of a sentence on classes: how many have what follows, and the first of them."""
+    quoted = [f"'{name}'" for name in names]
+    return f"the class {quoted[0]} has" if len(names) == 1 else f"{len(names)} classes ({listed(quoted, NOTED)}) have"
 
 
 class _Draws:

@@ -1,6 +1,7 @@
 """Champion and challenger on the same test images, each reading the files as it reads them when it serves."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 from tasks import layout
 from tasks.comparison.gate import Answered, Mask
 from tasks.data import sources
+from tasks.data.sources.labels import spelt_as
 from tasks.evaluation import drift as drifting
 from tasks.evaluation.drift import Drift
 from tasks.evaluation.metrics import Floats
@@ -73,7 +75,7 @@ def contest(champion: Contender, challenger: Contender, data: PreparedData, para
     root = sources.find(params, layout.WORK).root
     tested = data.table[data.table["split"] == "test"]
     fresh = unseen(data.table, champion.origin.seen).loc[lambda table: table["split"] == "test"]
-    classes = sorted({*data.classes, *champion.champion.facts.classes})
+    classes = sorted({*data.classes, *spelt_as(data.classes, champion.champion.facts.classes)})
     names = fresh["path"].tolist()
     both = [_probabilities(side.champion, root, names, classes) for side in (champion, challenger)]
     usable = np.isfinite(both[0][:, 0]) & np.isfinite(both[1][:, 0])
@@ -107,15 +109,18 @@ def _parts(rows: pd.DataFrame, origin: Origin) -> dict[str, Mask]:
 
 
 def _probabilities(champion: Champion, root: Path, names: Sequence[str], classes: Sequence[str]) -> Floats:
-    """Return probabilities of all classes, shape (names, classes): 0 of one it doesn't know, NaN of no answer."""
-    columns = np.array([classes.index(label) for label in champion.facts.classes])
+    """Return probabilities of all classes, shape (names, classes): 0 of one it doesn't know, NaN of no answer.
+
+    What the champion knows as several classes that are one by now counts together.
+    """
+    own = spelt_as(classes, champion.facts.classes)
+    joins = np.array([[label == name for name in classes] for label in own], dtype=np.float64)
     tables = []
     for block, problems, pixels in blocks(champion, root, names):
         found = np.full((len(block), len(classes)), np.nan)
         usable = np.array([not problem for problem in problems])
-        found[usable] = 0
         if usable.any():
-            found[np.ix_(usable, columns)] = champion.answer(pixels).probabilities
+            found[usable] = champion.answer(pixels).probabilities @ joins
         tables.append(found)
     return np.concatenate(tables) if tables else np.empty((0, len(classes)))
 
@@ -147,4 +152,7 @@ def _drift(champion: Contender, table: pd.DataFrame, root: Path) -> Drift:
     known = origin.held_out if len(origin.held_out) >= drifting.SMALLEST else champion.champion.known
     counts = {str(label): int(count) for label, count in new["label"].value_counts().items()}
     features = _features(champion.champion, root, some["path"].tolist())
-    return drifting.drift(known, features, origin.classes, counts)
+    known_counts: Counter[str] = Counter()
+    for label, count in zip(spelt_as(sorted(counts), list(origin.classes)), origin.classes.values(), strict=True):
+        known_counts[label] += count
+    return drifting.drift(known, features, known_counts, counts)

@@ -1,5 +1,6 @@
 """A user's mistake: one clear sentence, a non-zero exit, no traceback, nothing half-written."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,34 @@ def test_unreadable_images_are_left_out_until_they_are_too_many(project: Project
     images[4].write_bytes(b"no image at all")
     assert "5 of 80 files" in one_sentence(step(project, "prepare"))
     assert results(project) == set()
+
+
+def test_a_table_of_another_program_is_read_and_said(project: Project, tmp_path: Path) -> None:
+    """Semicolons, names without a suffix, one class by two spellings: prepared, and each said, also in the figures."""
+    images = sorted((tmp_path / "photos").rglob("*.png"))
+    labels = [("Broken " if place % 9 == 0 else "broken") if "broken" in str(image) else "intact"
+              for place, image in enumerate(images)]  # fmt: skip
+    rows = "".join(f"{image.stem};{label}\n" for image, label in zip(images[:-3], labels, strict=False))
+    (tmp_path / "photos/train.csv").write_text(f"image_id;class\n{rows};\n", encoding="utf-16")
+    params = project.params()
+    params["data"] |= {"source": "manifest", "path": str(tmp_path / "photos/train.csv")}
+    project.write_params(params)
+    done = step(project, "prepare")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(images) - 3} images of 2 classes" in done.stdout
+    quality = json.loads((project.root / "data/quality.json").read_text())
+    assert list(quality["classes"]) == ["broken", "intact"]
+    assert quality["passed_over"] == {"images that the table doesn't list": 3}
+    said = (
+        "'image_id'",
+        "adding a suffix",
+        "1 blank row",
+        "joined 'Broken' (",
+        "3 images that the table doesn't list",
+    )
+    for part in said:
+        assert part in done.stdout
+        assert any(part in note for note in quality["notes"])
 
 
 @pytest.mark.parametrize(

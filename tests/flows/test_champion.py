@@ -92,11 +92,24 @@ def test_the_table_may_be_csv(crowned: Project, cells: Path, of_broken: pd.DataF
     np.testing.assert_allclose(table["probability"], of_broken["probability"])
 
 
+def test_images_and_patterns_are_answered_as_in_their_folder(
+    crowned: Project, cells: Path, of_broken: pd.DataFrame
+) -> None:
+    """One image, and a pattern beside it, in another kind of table."""
+    files = sorted((cells / "broken").iterdir())
+    alone = scored(crowned, files[0])
+    pd.testing.assert_frame_equal(alone, of_broken[of_broken["path"] == files[0].name].reset_index(drop=True))
+    must(predict(crowned, str(files[0]), str(cells / "broken" / "*.png"), "--output", "scores.jsonl"))
+    table = pd.read_json(crowned.root / "scores.jsonl", lines=True)
+    assert table[["path", "label"]].to_dict("records") == of_broken[["path", "label"]].to_dict("records")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("nowhere",), "nowhere is no folder"),
-        (("tasks", "--output", "table.xlsx"), "table.xlsx is neither .csv nor .parquet"),
+        (("nowhere",), "there is no file and no folder nowhere"),
+        (("nowhere/*.png",), "no file fits nowhere/*.png"),
+        (("tasks", "--output", "table.xlsx"), "table.xlsx is a spreadsheet, which is not written: let its name end in"),
         (("tasks", "--model", "models:/nobody@champion"), "models:/nobody@champion is not in the registry"),
         (("empty",), "empty has no files"),
     ],

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasks.data.sources import archives, elpv, folders, places, tables
+from tasks.data.sources.labels import cleaned
 from tasks.data.sources.listing import Found, is_unicode, shown
-from tasks.data.sources.member_names import composed
 from tasks.data.sources.passing import counted
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
@@ -39,7 +39,7 @@ def find(params: DataParams, work: Path) -> Found:
         case "elpv":
             found = Found(root, list(elpv.files(root, params.defective_over)))
         case "manifest":
-            found = _by_table(root)
+            found = tables.find(root, params.label_case)
         case "archive":
             found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
         case _:
@@ -50,6 +50,8 @@ def find(params: DataParams, work: Path) -> Found:
 
 def _must_suit(params: DataParams) -> None:
     root = params.root
+    if params.source == "manifest" and root.exists():
+        tables.must_be_told(root)
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
         mend = f"correct data.path in params.yaml{places.better_name(root)}"
@@ -57,7 +59,8 @@ def _must_suit(params: DataParams) -> None:
             mend = "run 'dvc repro' to fetch it"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
     suits = {
-        "manifest": (tables.is_table(root) and root.is_file()) or tables.at_top(root) is not None,
+        "manifest": (tables.is_table(root) and root.is_file())
+        or (params.source == "manifest" and tables.at_top(root) is not None),
         "archive": archives.is_archive(root) and root.is_file(),
     }
     if suits.get(params.source, root.is_dir()):
@@ -86,18 +89,12 @@ def _unread_table(root: Path) -> list[str]:
     )
 
 
-def _by_table(path: Path) -> Found:
-    table = tables.at_top(path) or path
-    return Found(table.parent, tables.files(table))
-
-
 def _in_archive(unpacked: archives.Unpacked, params: DataParams) -> Found:
-    table = tables.at_top(unpacked.top)
-    if table is None:
+    if tables.at_top(unpacked.top) is None:
         found = folders.find(unpacked.folder, params, params.root)
         return found.seen_from(unpacked.top, unpacked.notes)
-    files = [replace(file, path=composed(file.path)) for file in tables.files(table)]
-    return Found(table.parent, files, notes=unpacked.notes)
+    found = tables.find(unpacked.top, params.label_case)
+    return replace(found, notes=[*unpacked.notes, *found.notes])
 
 
 def _checked(found: Found, params: DataParams) -> Found:
@@ -105,10 +102,11 @@ def _checked(found: Found, params: DataParams) -> Found:
     odd = next((file.label for file in files if not is_unicode(file.label)), None)
     if odd is not None:
         raise UserError(f"the class {shown(odd)} in {found.root} is not valid Unicode: rename it")
-    labels = sorted({file.label for file in files})
+    found = cleaned(replace(found, files=files), params.label_case)
+    labels = sorted({file.label for file in found.files})
     if len(labels) < 2:
         raise UserError(_too_few(found, labels, params))
-    return replace(found, files=files)
+    return found
 
 
 def _too_few(found: Found, labels: list[str], params: DataParams) -> str:

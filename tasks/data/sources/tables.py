@@ -1,29 +1,27 @@
 """A manifest of your own: a table with a row an image, read as text and checked by pandera."""
 
-import csv
-import difflib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
-import pyarrow as arrow
 from pandera.errors import SchemaErrors
-from pyarrow import parquet
 
-from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, LabelledFile, escape, plain
-from tasks.errors import UserError, nearest
+from tasks.data.sources import columns, listed_files, parquets, texts
+from tasks.data.sources.columns import KNOWN
+from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
+from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
+from tasks.data.sources.texts import Rows
+from tasks.errors import NOTED, UserError, listed
 from tasks.params import TABLES
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
 AT_TOP = ("manifest.csv", "manifest.tsv", "manifest.parquet", "labels.csv")
-NEEDED = ("path", "label")
-OPTIONAL = ("split", "group", "subset", "weight")
-MISSPELT = 0.85
-LONGEST = 1 << 20
+HINTS = {".tsv": "\t", ".tab": "\t"}
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+NO_TABLE = "submission"  # in the name of a table whose labels are made up
 
 
 def _is_weight(text: str) -> bool:
@@ -45,8 +43,8 @@ def _each(check: str, of: Callable[[str], bool]) -> pa.Check:
 
 SCHEMA = pa.DataFrameSchema(
     {
-        "path": pa.Column(str, [_each(reason, partial(_stays_clear_of, reason)) for reason in ESCAPES], unique=True),
-        "label": pa.Column(str, _each("is empty: give the image a class", bool)),
+        "path": pa.Column(str, [_each(reason, partial(_stays_clear_of, reason)) for reason in ESCAPES]),
+        "label": pa.Column(str, _each("is empty: give the image a class", lambda label: bool(clean_label(label)))),
         "split": pa.Column(
             str,
             _each(
@@ -68,110 +66,179 @@ def is_table(path: Path) -> bool:
 
 
 def at_top(folder: Path) -> Path | None:
-    """Return the manifest that lies in a folder under one of its usual names."""
-    return next((folder / name for name in AT_TOP if (folder / name).is_file()), None)
+    """Return the manifest that lies in a folder: under one of its usual names, or the only one with paths and labels.
+
+    The latter is passed by where the folder has folders that are called like its labels.
+    """
+    usual = next((folder / name for name in AT_TOP if (folder / name).is_file()), None)
+    if usual is not None or not folder.is_dir():
+        return usual
+    found = _with_labels(folder)
+    return found[0] if len(found) == 1 and not _has_class_folders(folder, found[0]) else None
 
 
-def files(source: Path) -> list[LabelledFile]:
-    """Return the files that a manifest lists.
+def must_be_told(path: Path) -> None:
+    """Check that it is clear which table is to be read: a path of no table and no folder passes.
+
+    Raises:
+        UserError: it is a spreadsheet; or a folder with several tables, with one that can't be used, with classes as
+            folders beside it, or with a spreadsheet.
+    """
+    if path.is_dir():
+        if at_top(path) is not None:
+            return
+        found = _with_labels(path) or _tables_in(path)
+        if len(found) > 1:
+            names = listed([table.name for table in found], NOTED)
+            raise UserError(f"{path} has several tables ({names}): write the one to be read as data.path")
+        for table in found:
+            find(table)
+            raise UserError(
+                f"{path} has folders that are called like the classes of {table.name}: write 'source: folder' for "
+                f"them, or 'path: {table}' for the table"
+            )
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    sheet = next((file for file in inside if file.suffix.lower() in SPREADSHEETS and file.is_file()), None)
+    if sheet is not None:
+        raise UserError(f"{sheet} is a spreadsheet, which is not read: save it as CSV ('CSV UTF-8') beside the images")
+
+
+def find(source: Path, case: LabelCase = "join") -> Found:
+    """Return the files that a manifest lists, and what was understood of it.
+
+    Args:
+        source: the table, or the folder that it lies in.
+        case: whether labels that differ in case alone are the same.
 
     Raises:
         UserError: the table can't be read, lacks a column, or has a value that can't be used; names the row.
     """
-    table = _known(_read_parquet(source) if source.suffix.lower() == ".parquet" else _read_text(source), source)
-    for column in ("split", "weight"):
-        table[column] = table[column].str.strip()
-    table["path"] = [plain(path) if path else "" for path in table["path"]]
+    alone = []
+    if source.is_dir():
+        source = at_top(source) or source
+        if source.name not in AT_TOP:
+            alone = [f"read {source.name}: the only table of {source.parent} with paths and labels"]
+    table, notes = _known(_rows(source), source)
+    table["split"] = table["split"].map(clean_label)
+    table["weight"] = table["weight"].map(bare)
+    placed = listed_files.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
+    table["path"] = placed.paths
     _check(table, source)
     splits = set(table["split"].str.lower())
     if "" not in splits and not any(SPLIT_FOLDERS[split] == "train" for split in splits):
         raise UserError(f"{source} has the splits {', '.join(sorted(splits))} but no row of train: add some")
-    rows: list[dict[Any, Any]] = table.to_dict("records")
-    return [
-        LabelledFile(
-            path=row["path"],
-            label=row["label"],
-            group=row["group"],
-            subset=row["subset"],
-            split=SPLIT_FOLDERS.get(row["split"].lower(), ""),
-            weight=float(row["weight"] or 1),
-        )
-        for row in rows
-    ]
+    once = _without_repetitions(table, source, case)
+    if len(once) < len(table):
+        more = len(table) - len(once)
+        notes.append(f"left out {more} {'row' if more == 1 else 'rows'} of {source.name}: the same as another one")
+    passed_over, note = listed_files.unlisted(source.parent, once["path"])
+    files = [_file(row) for row in once.to_dict("records")]
+    return Found(source.parent, files, passed_over, [*alone, *notes, *placed.notes, *note])
 
 
-def _read_text(source: Path) -> pd.DataFrame:
-    csv.field_size_limit(LONGEST)
+def _file(row: dict[Any, Any]) -> LabelledFile:
+    return LabelledFile(
+        path=row["path"],
+        label=row["label"],
+        group=row["group"],
+        subset=row["subset"],
+        split=SPLIT_FOLDERS.get(row["split"].lower(), ""),
+        weight=float(row["weight"] or 1),
+    )
+
+
+def _hint(source: Path) -> str:
+    return HINTS.get(source.suffix.lower(), ",")
+
+
+def _rows(source: Path) -> Rows:
+    return parquets.read(source) if source.suffix.lower() == ".parquet" else texts.read(source, _hint(source))
+
+
+def _header(source: Path) -> list[str]:
+    return parquets.header(source) if source.suffix.lower() == ".parquet" else texts.header(source, _hint(source))
+
+
+def _with_labels(folder: Path) -> list[Path]:
+    """Return the tables in a folder that have paths and labels, or else those with paths and columns of 0 and 1."""
+    headers = {path: _header(path) for path in _tables_in(folder)}
+    found = [path for path, names in headers.items() if columns.has_needed(names)]
+    return found or [path for path, names in headers.items() if columns.has_path(names) and _is_usable(path)]
+
+
+def _is_usable(table: Path) -> bool:
     try:
-        with source.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=DELIMITERS[source.suffix.lower()], strict=True)
-            header = next(reader, [])
-            rows = []
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise UserError(
-                        f"{source}: line {reader.line_num} has {len(cells)} values for {len(header)} columns: put "
-                        "quotes around values that have a separator in them"
-                    )
-                rows.append(cells)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{source} is not UTF-8 text: save it as CSV in UTF-8") from error
-    except csv.Error as error:
-        raise UserError(f"{source}: line {reader.line_num} is no valid CSV ({error}): correct its quotes") from error
-    return _frame(header, zip(*rows, strict=True) if rows else [()] * len(header))
+        _known(_rows(table), table)
+    except UserError:
+        return False
+    return True
 
 
-def _read_parquet(source: Path) -> pd.DataFrame:
+def _tables_in(folder: Path) -> list[Path]:
+    files = (path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.suffix.lower() != ".txt")
+    return sorted(path for path in files if path.is_file() and NO_TABLE not in path.name and path.name[0] != ".")
+
+
+def _has_class_folders(folder: Path, table: Path) -> bool:
+    """Return whether folders in a folder, or in those, are called like labels of a table."""
+    folders = {clean_label(path.name).casefold() for path in (*folder.glob("*/"), *folder.glob("*/*/"))}
+    if not folders:
+        return False
     try:
-        table = parquet.read_table(source)
-    except (arrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{source} is not a readable parquet file: write it again") from error
-    known = [name for name in table.column_names if name.strip().lower() in (*NEEDED, *OPTIONAL)]
-    other = [name for name in table.column_names if name not in known]
-    content = {name: [_text(value) for value in table.column(name).to_pylist()] for name in dict.fromkeys(known)}
-    if len(set(known)) < len(known):
-        raise UserError(f"{source} has a column twice: keep one")
-    return _frame([*known, *other], [*content.values(), *([""] * table.num_rows for _ in other)])
+        known, _ = _known(_rows(table), table)
+    except UserError:
+        return False
+    return not folders.isdisjoint(clean_label(label).casefold() for label in known["label"].unique())
 
 
-def _text(value: object) -> str:
-    """Return a value of parquet as text; what is missing is empty."""
-    return "" if value is None or value != value else str(value)  # noqa: PLR0124 - NaN
-
-
-def _frame(header: list[str], columns: Iterable[Iterable[str]]) -> pd.DataFrame:
-    """Return a table whose rows are counted from 1 and whose columns keep their place, even under the same name."""
-    table = pd.DataFrame(dict(enumerate(map(list, columns))), dtype="str")
-    table.columns = pd.Index(header, dtype="str")
-    table.index = pd.RangeIndex(1, len(table) + 1)
-    return table
-
-
-def _known(table: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Return the known columns alone, those that are left out filled in."""
-    names = [str(name).strip() for name in table.columns]
-    lowered = [name.lower() for name in names]
-    for column in (*NEEDED, *OPTIONAL):
-        if lowered.count(column) > 1:
-            raise UserError(f"{source} has the column '{column}' twice: keep one")
-    for column in NEEDED:
-        if column not in lowered:
-            others = [name for name in names if name.lower() not in NEEDED]
-            raise UserError(f"{source} has no column '{column}'{nearest(column, others)}: name it '{column}'")
-    unknown = [name for name in names if name.lower() not in (*NEEDED, *OPTIONAL)]
-    for column in OPTIONAL:
-        close = difflib.get_close_matches(column, unknown, n=1, cutoff=MISSPELT)
-        if column not in lowered and close:
-            raise UserError(f"{source} has a column '{close[0]}', which is not read: name it '{column}' or remove it")
-    if table.empty:
+def _known(rows: Rows, source: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Return the known columns alone, those that are left out filled in, and notes on what was taken for them."""
+    chosen = columns.choose(rows.header, source)
+    marked = None
+    if not rows.cells and "label" in chosen.places:
         raise UserError(f"{source} has no rows: give each image one")
+    if "label" not in chosen.places:
+        marked = columns.classes_marked(rows.header, rows.cells, chosen, source) if rows.cells else None
+        if marked is None:
+            raise columns.missing("label", rows.header, source)
+    if source.suffix.lower() == ".parquet":
+        for place in chosen.places.values():
+            parquets.must_hold_text(source, rows.header[place])
     found = {
-        column: table.iloc[:, lowered.index(column)].tolist() if column in lowered else [""] * len(table)
-        for column in (*NEEDED, *OPTIONAL)
+        column: [row[chosen.places[column]] for row in rows.cells]
+        if column in chosen.places
+        else [""] * len(rows.cells)
+        for column in KNOWN
     }
-    return pd.DataFrame(found, index=table.index, dtype="str")
+    notes = [*rows.notes, *chosen.notes]
+    if marked is not None:
+        found["label"], note = marked
+        notes.append(note)
+    return pd.DataFrame(found, index=pd.Index(rows.numbers, dtype="int64"), dtype="str"), notes
+
+
+def _without_repetitions(table: pd.DataFrame, source: Path, case: LabelCase) -> pd.DataFrame:
+    """Return a table in which every path is listed once.
+
+    Raises:
+        UserError: rows of the same path say different things of it.
+    """
+    again = table["path"].duplicated(keep=False)
+    if not again.any():
+        return table
+    fold = without_case if case == "join" else str
+    for path, rows in table[again].groupby("path", sort=False):
+        for column in KNOWN[1:]:
+            said = rows[column].map(clean_label).map(fold)
+            other = said[said != said.iloc[0]]
+            if len(other):
+                one, two = rows.index[0], other.index[0]
+                values = f"{rows[column].iloc[0]!a} and {rows.loc[two, column]!a}"
+                raise UserError(
+                    f"{source}: rows {one} and {two}: the path {path!a} is in the manifest twice, with the {column}s "
+                    f"{values}: keep one row"
+                )
+    return table.drop_duplicates("path")
 
 
 def _check(table: pd.DataFrame, source: Path) -> None:
@@ -180,9 +247,8 @@ def _check(table: pd.DataFrame, source: Path) -> None:
     except SchemaErrors as error:
         cases = error.failure_cases.sort_values("index", kind="stable")
         first = cases.iloc[0]
-        what = "is in the manifest twice: keep one row" if first["check"] == "field_uniqueness" else first["check"]
         more = f" ({len(cases) - 1} more like it)" if len(cases) > 1 else ""
         row = f"row {int(first['index'])} ({table.loc[first['index'], 'path']!a})"
         raise UserError(
-            f"{source}: {row}: the {first['column']} {str(first['failure_case'])!a} {what}{more}"
+            f"{source}: {row}: the {first['column']} {str(first['failure_case'])!a} {first['check']}{more}"
         ) from error

@@ -77,8 +77,21 @@ def splits_by_content(result: Curated) -> dict[str, str]:
     return dict(zip(result.table["sha256"], result.table["split"], strict=True))
 
 
+def test_many_classes_are_one_line(tmp_path: Path) -> None:
+    """Of many classes that are too small, five are named and the others counted, whatever is said of them."""
+    for number, field in enumerate(random_fields(60, np.random.default_rng(3))):
+        place = tmp_path / "photos" / ("ab"[number % 2] if number < 40 else f"small{number}") / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(field).save(place)
+    notes = curated(tmp_path / "photos", tmp_path).notes
+    about_classes = [note for note in notes if "'small40'" in note]
+    assert len(about_classes) == 3  # too few images; none in val; none in test
+    assert all("20 classes ('small40'" in note and "'small44' and 15 more)" in note for note in about_classes)
+    assert not any("'small45'" in note for note in notes)
+
+
 def test_odd_folder(tmp_path: Path) -> None:
-    """Good images are used, each unusable file is told of with its reason, and every file is in one table."""
+    """Good images are used, unusable files are told of with their reasons, and every file is in one table."""
     folder = write_images(tmp_path / "photos", 60)
     (folder / "a/bad.png").write_text("no image")
     (folder / "b/empty.png").touch()
@@ -97,8 +110,9 @@ def test_odd_folder(tmp_path: Path) -> None:
     reasons = dict(zip(result.quarantine["path"], result.quarantine["reason"], strict=True))
     assert all(reasons.values())
     assert len(result.table) == 59
-    for path, reason in reasons.items():
-        assert any(path in note and reason in note for note in result.notes)
+    told = [path for path, reason in reasons.items() if f"left out {path}: {reason}" in result.notes]
+    assert told == list(reasons)[:5]
+    assert any("left out 6 files in all (3 unreadable, 2 contradicted, 1 too large)" in note for note in result.notes)
 
 
 def test_contradicted_twins_are_both_left_out(tmp_path: Path) -> None:

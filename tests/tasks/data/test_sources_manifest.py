@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.data.sources import LabelledFile, find
+from tasks.data.sources.labels import bare, clean_label, without_case
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -95,10 +96,19 @@ def test_values_of_parquet_become_text(tmp_path: Path) -> None:
     ]
 
 
+def are_apart(labels: dict[str, str]) -> bool:
+    """Return whether several classes are left, and every path, once they are clean."""
+    classes = {without_case(clean_label(label)) for label in labels.values()}
+    return len(classes) == len(labels) > 1 and "" not in classes and len({*map(bare, labels)} - {""}) == len(labels)
+
+
 @given(
     st.dictionaries(
-        NAMES.filter(lambda name: name not in {".", ".."} and name[1:2] != ":"), LABELS, min_size=2, max_size=6
-    ).filter(lambda found: len(set(found.values())) > 1),
+        NAMES.filter(lambda name: bare(name) not in {".", ".."} and bare(name)[1:2] != ":"),
+        LABELS,
+        min_size=2,
+        max_size=6,
+    ).filter(are_apart),
     st.sampled_from(["m.csv", "m.tsv", "m.parquet"]),
 )
 @example({"1.png": "yes", "2.png": "no"}, "m.csv")
@@ -109,7 +119,9 @@ def test_values_of_parquet_become_text(tmp_path: Path) -> None:
 def test_names_and_labels_stay_what_they_are(tmp_path: Path, labels: dict[str, str], name: str) -> None:
     """No text is taken for a number, a truth value or nothing, in any of the formats."""
     found = files_of(write(tmp_path, [{"path": path, "label": label} for path, label in labels.items()], name))
-    assert {file.path: file.label for file in found} == labels
+    assert {file.path: file.label for file in found} == {
+        bare(path): clean_label(label) for path, label in labels.items()
+    }
 
 
 @given(st.binary(max_size=200), st.sampled_from(["m.csv", "m.tsv", "m.parquet"]))
@@ -135,7 +147,11 @@ def test_any_content_is_read_or_refused_in_a_sentence(tmp_path: Path, content: b
         ({"path": "c\\1.png", "label": "x"}, "has a backslash: write forward slashes"),
         ({"path": "", "label": "x"}, "row 3 (''): the path '' is empty"),
         ({"path": "c.png", "label": ""}, "row 3 ('c.png'): the label '' is empty: give the image a class"),
-        ({"path": "./a.png", "label": "x"}, "the path 'a.png' is in the manifest twice"),
+        (
+            {"path": "./a.png", "label": "x"},
+            "rows 1 and 3: the path 'a.png' is in the manifest twice, with the labels 'cat' and 'x'",
+        ),
+        ({"path": "a.png", "label": "cat", "group": "7"}, "twice, with the groups '' and '7'"),
         ({"path": "c.png", "label": "x", "split": "dev"}, "the split 'dev' is none of train, training, val"),
         ({"path": "c.png", "label": "x", "weight": "heavy"}, "the weight 'heavy' is no number of 0 or more"),
         ({"path": "c.png", "label": "x", "weight": "-1"}, "'-1' is no number"),
@@ -159,8 +175,10 @@ def test_more_rows_than_one_are_counted(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("path,lable\na,x\n", "no column 'label' (did you mean 'lable'?)"),
-        ("file,label\na,x\n", "no column 'path' (choose from: file)"),
-        ("path;label\na;x\n", "no column 'path'"),
+        ("where,label\na,x\n", "no column 'path' (choose from: where)"),
+        ("photo;img;label\na;a;x\n", "no column 'path', but several that may be it: 'photo', 'img'"),
+        ("image,1,2\na,1,0\nb,1,1\n", "the 2 columns of 0 and 1 (1, 2) mark 'b' as several classes (1, 2)"),
+        ("image,1,2\na,1,0\nb,0,0\n", "mark 'b' as no class"),
         ("path,label,splits\na,x,test\n", "column 'splits', which is not read: name it 'split' or remove it"),
         ("path,label,label\na,x,y\n", "the column 'label' twice"),
         ("path,label\n", "has no rows"),
