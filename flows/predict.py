@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.chain import link
-from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
+from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
 from flows.stopping import stoppable
 from tasks.steps.score import names_of
 
@@ -48,8 +48,7 @@ def main(
     """Score a folder with the champion: label, calibrated probability, a flag for images unlike the known ones."""
     with one_sentence():
         names_of(folder, output)
-        returned: Any = predict(str(folder), str(output), model, return_state=True)
-        state: State[Any] = returned
+        state = state_of(predict, folder=str(folder), output=str(output), model=model)
     say(state, str(output))
 
 

@@ -14,6 +14,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MOD
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.server import check_server, explained
 from tasks import stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
@@ -72,6 +73,20 @@ def start_temporary_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def state_of(flow: Flow[Any, Any], **parameters: Any) -> State[Any]:
+    """Run a flow in this process and return its final state.
+
+    Raises:
+        UserError: the Prefect server that is named can't be used.
+    """
+    check_server()
+    start_temporary_server()
+    with explained():
+        returned: Any = flow(**parameters, return_state=True)
+    state: State[Any] = returned
+    return state
+
+
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
     """Run a flow in this process, for one strategy or for all; exit with status 2 and one sentence if it fails."""
     with one_sentence():
@@ -79,9 +94,7 @@ def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) ->
         if strategy is not None:
             params.strategy(strategy)
             parameters["strategy"] = strategy
-        start_temporary_server()
-        returned: Any = flow(**parameters, return_state=True)
-        state: State[Any] = returned
+        state = state_of(flow, **parameters)
     say(state, str(state.message))
 
 
