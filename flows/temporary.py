@@ -51,31 +51,36 @@ def temporary_server() -> Iterator[None]:
 class _Printed:
     """What another process prints to stderr: passed on, until it is dropped."""
 
+    END = b"\0the rest is dropped\0"
+
     def __init__(self) -> None:
-        self._dropped = threading.Event()
+        self._reading, self._writing = os.pipe()
+        self._ended = threading.Event()
 
     def drop(self) -> None:
-        self._dropped.set()
+        """Pass on what was printed so far, and nothing more."""
+        os.write(self._writing, self.END)
+        os.close(self._writing)
+        self._ended.wait(SECONDS_TO_DELIVER)
 
     @contextmanager
     def by_what_is_started_here(self) -> Iterator[None]:
         """Let the processes that the block starts have a stderr of their own, which a thread reads."""
-        reading, writing = os.pipe()
         stderr = os.dup(STDERR)
-        threading.Thread(target=self._pass_on, args=(reading, stderr), daemon=True).start()
-        os.dup2(writing, STDERR)
-        os.close(writing)
+        threading.Thread(target=self._pass_on, args=(stderr,), daemon=True).start()
+        os.dup2(self._writing, STDERR)
         try:
             yield
         finally:
             os.dup2(stderr, STDERR)
 
-    def _pass_on(self, reading: int, stderr: int) -> None:
-        while text := os.read(reading, 1 << 16):
-            if not self._dropped.is_set():
-                os.write(stderr, text)
-        os.close(reading)
-        os.close(stderr)
+    def _pass_on(self, stderr: int) -> None:
+        while text := os.read(self._reading, 1 << 16):  # also behind the end, so that who prints need not wait
+            if not self._ended.is_set():
+                shown, end, _ = text.partition(self.END)
+                os.write(stderr, shown)
+                if end:
+                    self._ended.set()
 
 
 @contextmanager
