@@ -4,6 +4,7 @@ Its own font lacks Chinese, Japanese, Korean, Devanagari and most emoji, and it 
 machine are not asked, so that pictures are the same everywhere; a browser writes any script.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +15,7 @@ FONT = "DejaVu Sans"
 LEFTWARD = {"R", "AL", "AN"}  # directions of writing that need a shaper
 JOINED = {"Mn", "Mc", "Me", "Cf", "Cc", "Cs"}  # marks that are placed over others, and signs that are not seen
 MATHEMATICS = "$"
+NUMBER = re.compile(r"#\d+")
 
 
 class Lettering:
@@ -43,8 +45,8 @@ class Lettering:
 
 
 def is_writable(text: str) -> bool:
-    """Return whether matplotlib's own font has every sign of a text, and none of them is joined to another."""
-    return all(
+    """Return whether matplotlib's own font has every sign of a text, none is joined to another, and it is no number."""
+    return not NUMBER.fullmatch(text) and all(
         ord(sign) in _signs()
         and unicodedata.category(sign) not in JOINED
         and unicodedata.bidirectional(sign) not in LEFTWARD

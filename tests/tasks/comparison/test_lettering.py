@@ -11,7 +11,21 @@ from matplotlib.figure import Figure
 from tasks.comparison.lettering import Lettering, is_writable
 
 ITSELF = ["intact", "Größe", "кошка", "γάτα", "naïve", "a_b-c 1/2", "½ …"]
-A_NUMBER = ["猫", "ねこ", "고양이", "قطة", "חתול", "बिल्ली", "แมว", "🦊", "☀️", "g\u200bh", "e\u0301", "line\nbreak"]
+A_NUMBER = [
+    "猫",
+    "ねこ",
+    "고양이",
+    "قطة",
+    "חתול",
+    "बिल्ली",
+    "แมว",
+    "🦊",
+    "☀️",
+    "g\u200bh",
+    "e\u0301",
+    "line\nbreak",
+    "#1",
+]
 
 
 @pytest.mark.parametrize("name", ITSELF)
