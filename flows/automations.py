@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from httpx import HTTPError
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
@@ -13,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 from ruamel.yaml import YAML
 
 from flows.running import one_sentence
-from flows.server import require_server
+from flows.server import explained, require_server
 from tasks.errors import UserError
 
 FOLDER = Path("deploy")
@@ -84,13 +83,11 @@ def main(
     """Create or update the automations of deploy/ on the Prefect server."""
     with one_sentence():
         require_server("an automation")
-        try:
+        with explained():
             wanted = read(FOLDER / "automations.yaml")
             if webhook_from:
                 wanted += read(FOLDER / "webhook.yaml", block_document_id=save_webhook(webhook_from))
             done = save(wanted)
-        except HTTPError as error:
-            raise UserError(f"the Prefect server at {os.environ['PREFECT_API_URL']} doesn't answer: {error}") from error
     for name, what in done:
         typer.echo(f"thawline: {what} the automation '{name}'")
 

@@ -327,7 +327,8 @@ def _fetch() -> None:
 def _backbone() -> None:
     from tasks.steps.backbone import backbone
 
-    backbone()
+    for line in backbone().lines():
+        get_run_logger().info(line)
 
 
 def _probe() -> None:

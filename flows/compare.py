@@ -9,6 +9,7 @@ from prefect.client.schemas.objects import State
 from flows.chain import compare_revision, submit_strategies
 from flows.revisions import compare_at
 from flows.running import one_at_a_time, one_sentence, outcome, run
+from flows.server import check_server
 from flows.stopping import alone
 
 
@@ -32,6 +33,7 @@ def main(
     """Find out which way of fine-tuning suits the data; what DVC calls current is skipped."""
     if data_rev:
         with one_sentence():
+            check_server()
             raise typer.Exit(compare_at(data_rev, force=force))
     run(compare, force=force)
 

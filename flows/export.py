@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.chain import link
-from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
+from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
 from flows.stopping import stoppable
 
 
@@ -52,8 +52,7 @@ def main(
 
     with one_sentence():
         check(output)
-        returned: Any = export(str(output), model, images, return_state=True)
-        state: State[Any] = returned
+        state = state_of(export, output=str(output), model=model, images=images)
     say(state, str(output))
 
 

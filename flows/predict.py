@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.chain import link
-from flows.running import RAN, one_at_a_time, one_sentence, outcome, say
+from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
 from flows.stopping import stoppable
 from tasks.errors import listed
 from tasks.steps.score import images_of, must_be_written
@@ -55,8 +55,7 @@ def main(
     with one_sentence():
         must_be_written(output)
         images_of(images, output)
-        returned: Any = predict(images, str(output), model, return_state=True)
-        state: State[Any] = returned
+        state = state_of(predict, images=images, output=str(output), model=model)
     say(state, str(output))
 
 

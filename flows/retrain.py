@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from flows.chain import link, outside_failed, run_if_stale, submit_strategies
 from flows.running import one_at_a_time, one_sentence, outcome, run
+from flows.server import check_server
 from flows.stopping import alone
 from tasks.params import load_params
 
@@ -124,6 +125,7 @@ def main(
     from tasks.steps.rollback import roll_back
 
     with one_sentence():
+        check_server()
         now, before = roll_back()
     if PREFECT_API_URL.value():  # without a server, nothing hears of it
         announce("rolled-back", now, champion=now, previous=before)

@@ -1,6 +1,6 @@
 """From a flow's tasks to its final state, and from that to the exit status of a command."""
 
-import signal
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,11 +9,12 @@ import typer
 from prefect import Flow
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.server import check_server, explained
+from flows.temporary import temporary_server
 from tasks import stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
@@ -21,6 +22,30 @@ from tasks.params import load_params
 
 RAN = "ran"
 INTERRUPTED = 130  # the exit status of a command that Ctrl-C ends
+
+
+class NotRun(logging.Filter):
+    """Keeps what Prefect logs of each task that another's failure kept from running, to be said in one line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._names: dict[str, None] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is of anything else."""
+        if not record.getMessage().startswith("Finished in state NotReady("):
+            return True
+        self._names[getattr(record, "task_name", "a task")] = None
+        return False
+
+    def taken(self) -> list[str]:
+        """Return the names of these tasks, each once, in their order, and forget them."""
+        names, self._names = list(self._names), {}
+        return names
+
+
+NOT_RUN = NotRun()
+logging.getLogger("prefect.task_runs").addFilter(NOT_RUN)
 
 
 def one_at_a_time() -> TaskRunner[Any]:
@@ -33,6 +58,8 @@ def outcome(futures: Sequence[PrefectFuture[Any]]) -> State[Any]:
     """Wait for tasks and return Completed, or Failed with the message of every task that failed by itself."""
     for future in futures:
         future.wait()
+    if left := NOT_RUN.taken():
+        get_run_logger().error("not run, because of what failed before: %s", ", ".join(left))
     states = [future.state for future in futures]
     failed = [str(state.message) for state in states if state.is_failed() or state.is_crashed()]
     if failed:
@@ -61,15 +88,17 @@ def one_sentence() -> Iterator[None]:
         raise typer.Exit(error.status) from error
 
 
-def start_temporary_server() -> None:
-    """Start Prefect's temporary server, where no other is named, so that Ctrl-C does not end it before the flow."""
-    if PREFECT_API_URL.value() or not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which the server's process inherits
-    try:
-        SubprocessASGIServer().start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def state_of(flow: Flow[Any, Any], **parameters: Any) -> State[Any]:
+    """Run a flow in this process and return its final state.
+
+    Raises:
+        UserError: the Prefect server that is named can't be used, or the temporary one doesn't start.
+    """
+    check_server()
+    with temporary_server(), explained():
+        returned: Any = flow(**parameters, return_state=True)
+    state: State[Any] = returned
+    return state
 
 
 def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) -> None:
@@ -79,9 +108,7 @@ def run(flow: Flow[Any, Any], strategy: str | None = None, **parameters: Any) ->
         if strategy is not None:
             params.strategy(strategy)
             parameters["strategy"] = strategy
-        start_temporary_server()
-        returned: Any = flow(**parameters, return_state=True)
-        state: State[Any] = returned
+        state = state_of(flow, **parameters)
     say(state, str(state.message))
 
 

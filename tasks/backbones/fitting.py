@@ -1,23 +1,16 @@
 """Weights from a file are fitted to a network by their names; whatever does not fit is an error or is reported."""
 
-import argparse
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from tasks.errors import UserError, listed
 
 SHOWN = 8
-# Under these names training scripts keep the weights in their checkpoints (PyTorch, Lightning, timm, torchvision).
-_ENTRIES = ("state_dict", "model_state_dict", "model")
-# With these prefixes DataParallel, torch.compile and Lightning name every tensor.
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
 State = dict[str, Tensor]
 
 
@@ -71,41 +64,6 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
-def read(file: Path) -> State:
-    """Return the tensors of a ``.safetensors`` or PyTorch file by name; no code in it is run.
-
-    Raises:
-        UserError: the file is damaged, would run code, or holds no state dict.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(file))
-        with torch.serialization.safe_globals([argparse.Namespace]):  # the settings in timm's and torchvision's files
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(
-            f"the weights file {file} can't be read safely: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if isinstance(content, dict):
-        content = next((content[entry] for entry in _ENTRIES if isinstance(content.get(entry), dict)), content)
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
-    ):
-        raise UserError(f"the weights file {file} holds no state dict of tensors")
-    return content
-
-
-def unwrapped(state: State, wanted: Collection[str]) -> tuple[State, tuple[str, ...]]:
-    """Take the prefix of a wrapper away from all names, if they have one that the network doesn't; say so."""
-    notes: list[str] = []
-    for prefix in _WRAPPERS * 2:
-        wraps = bool(state) and all(name.startswith(prefix) for name in state)
-        if wraps and not all(name.startswith(prefix) for name in wanted):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-            notes.append(f"the prefix '{prefix}' was taken away from the file's names")
-    return state, tuple(notes)
-
-
 def fits(state: State, wanted: State) -> bool:
     """Return whether a file's weights are under a network's names and in its shapes, though some may be lacking."""
     return all(name in wanted and not _differs(tensor, wanted[name]) for name, tensor in state.items())
@@ -116,7 +74,9 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
-def fit(converted: Converted, drawn: State, leave_out: Sequence[str], where: str) -> tuple[State, LoadReport]:
+def fit(
+    converted: Converted, drawn: State, leave_out: Sequence[str], where: str, head: str = ""
+) -> tuple[State, LoadReport]:
     """Return a network's weights, taken from a file by name and drawn new where that is explained, and the report.
 
     Args:
@@ -124,11 +84,13 @@ def fit(converted: Converted, drawn: State, leave_out: Sequence[str], where: str
         drawn: random weights of the network.
         leave_out: regular expressions for whole names that are not taken from the file but drawn new.
         where: the file and the network, for messages.
+        head: the network's classifier; drawn new where the file has nothing under its names, which is said.
 
     Raises:
         UserError: a name or shape in the file or the network that nothing explains, an expression that explains
             nothing, or no tensor that is the same.
     """
+    converted, headless = _without_head(converted, drawn, head, leave_out)
     state, counters = _with_counters(converted.state, drawn)
     lacking = {
         prefix: names
@@ -156,11 +118,24 @@ def fit(converted: Converted, drawn: State, leave_out: Sequence[str], where: str
     taken = {**drawn, **{name: state[name].to(drawn[name].dtype) for name in common}}
     report = LoadReport(
         len(common),
-        tuple(name for name in state if name in chosen),
+        (*headless, *(name for name in state if name in chosen)),
         tuple(name for name in drawn if name in explained),
         (*converted.notes, *counters, *(converted.may_lack[prefix] for prefix in lacking)),
     )
     return taken, report
+
+
+def _without_head(
+    converted: Converted, drawn: State, head: str, leave_out: Sequence[str]
+) -> tuple[Converted, list[str]]:
+    """Let a file lack the classifier as a whole, and leave out what it has in its place: a projection, for example."""
+    own = [name for name in drawn if head and _below(head, name)]
+    if not own or any(name in converted.state or matches(leave_out, name) for name in own):
+        return converted, []
+    instead = [name for name in converted.state if _below(head, name) and not matches(leave_out, name)]
+    state = {name: tensor for name, tensor in converted.state.items() if name not in instead}
+    why = f"the classifier '{head}', which the file has not, is drawn new"
+    return replace(converted, state=state, may_lack={head: why, **converted.may_lack}), instead
 
 
 def _with_counters(state: State, drawn: State) -> tuple[State, list[str]]:

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tasks.backbones import catalogue, fitting, onnx_files, sources, timm_models, zoo
+from tasks.backbones import catalogue, checkpoints, fitting, onnx_files, sources, timm_models, unwrapping, zoo
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import Converted, LoadReport, State
 from tasks.errors import UserError
@@ -200,8 +200,9 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
     where = f"the weights file {found.file} does not fit {params.name}"
     model = _drawn(architecture, size)
     drawn = model.state_dict()
-    content = onnx_files.state(params.name, size) if params.weights == params.name else fitting.read(found.file)
-    state, notes = fitting.unwrapped(content, drawn)
+    in_onnx = params.weights == params.name
+    content = {"": onnx_files.state(params.name, size)} if in_onnx else checkpoints.candidates(found.file)
+    state, notes = unwrapping.chosen(content, drawn)
     leave_out = params.leave_out or ()
     dropped = {name: tensor for name, tensor in state.items() if fitting.matches(leave_out, name)}
     try:
@@ -209,7 +210,7 @@ def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, s
     except Exception as error:  # whatever a conversion stumbles over in a file that it isn't made for
         raise UserError(f"{where}: {' '.join(str(error).split())[:200]}") from error
     converted = replace(converted, state={**dropped, **converted.state}, notes=(*found.notes, *notes, *converted.notes))
-    return fitting.fit(converted, drawn, leave_out, where)
+    return fitting.fit(converted, drawn, leave_out, where, architecture.head)
 
 
 def _converted(name: str, state: State, model: nn.Module, size: int) -> Converted:

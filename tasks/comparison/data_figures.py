@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from tasks.comparison.figures import INK, STYLE, Picture, literal, without_alpha
+from tasks.comparison.figures import INK, STYLE, Picture, without_alpha
 
 COLUMNS = 10
 FIRST_TITLE = 0.15  # inches above the first row
@@ -18,7 +18,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[str]]], picture: Picture) -
     """Return a row of images for each title.
 
     Args:
-        rows: a title, and paths of images of which the first ten are shown.
+        rows: a title (see ``Lettering``), and paths of images of which the first ten are shown.
         picture: returns the pixels of an image by its path.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
@@ -31,8 +31,7 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[str]]], picture: Picture) -
     for (title, paths), line in zip(rows, panels, strict=True):
         for path, axes in zip(paths, line, strict=False):
             axes.imshow(without_alpha(picture(path)), cmap="gray", vmin=0, vmax=255)
-        words = literal(title if len(title) <= 60 else title[:59] + "…")
-        text = line[0].text(0, 1.06, words, fontsize=8, color=INK, transform=line[0].transAxes)
+        text = line[0].text(0, 1.06, title, fontsize=8, color=INK, transform=line[0].transAxes)
         text.set_in_layout(False)  # it may be wider than its image
     return figure
 

@@ -18,7 +18,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
-from tasks.comparison.schema import Comparison, Part, StrategyResult
+from tasks.comparison.lettering import Lettering
+from tasks.comparison.schema import Comparison, Part, StrategyResult, SuspectLabel
 from tasks.comparison.verdict import METRIC_NAMES, starred
 from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
@@ -49,6 +50,7 @@ NARROW, WIDEST = 5.4, 10.6  # inches: can be read on a phone without scrolling; 
 FEW_CLASSES = 12  # with more, the page has only one confusion matrix
 SMALLEST_CELL = 0.17  # inches: below, there is no room for a figure
 MISTAKES = 12
+LONGEST = 14  # signs of a name beside a confusion matrix
 HEAT, STRONGEST = "inferno", 0.75  # of a saliency map: its colours, and how opaque they are at most
 LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
 LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
@@ -275,19 +277,50 @@ def mistakes(predictions: pd.DataFrame, classes: Sequence[str], picture: Picture
         return None
     confidence = pd.Series(probabilities_of(wrong, classes).max(axis=1), index=wrong.index)
     worst = wrong.assign(confidence=confidence).sort_values("confidence", ascending=False, kind="stable")[:MISTAKES]
-    columns = min(3, len(worst))
-    rows = -(-len(worst) // columns)
+    shown = [
+        (_beside(without_alpha(picture(path)), saliency(path, answer)), answer, sureness, label)
+        for path, answer, sureness, label in worst[["path", "predicted", "confidence", "label"]].itertuples(index=False)
+    ]
+    lettering = Lettering(classes)
+    return _answered(
+        [
+            (pixels, f"{lettering.of(answer)} {sureness:.2f}\nis {lettering.of(label)}")
+            for pixels, answer, sureness, label in shown
+        ],
+        width=2.9,
+    )
+
+
+def suspects(found: Sequence[SuspectLabel], classes: Sequence[str], picture: Picture) -> Figure | None:
+    """Return the images whose label is doubted, the least likely first, with what each is rather; None if none is."""
+    if not found:
+        return None
+    lettering = Lettering(classes)
+    titles = [
+        f"labelled {lettering.of(one.label)}\nrather {lettering.of(one.suggested)} {one.probability:.2f}"
+        for one in found[:MISTAKES]
+    ]
+    return _answered([(without_alpha(picture(one.path)), title) for one, title in zip(found, titles, strict=False)])
+
+
+def _answered(shown: Sequence[tuple[Pixels, str]], width: float = 2.0) -> Figure:
+    """Return images in rows, each below its title.
+
+    Args:
+        shown: pixels and title of each.
+        width: of an image, in inches.
+    """
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(2.9 * columns, 1.85 * rows))
+        figure = Figure(figsize=(width * columns, 1.85 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels[len(worst) :]:
+    for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    for axes, (_, row) in zip(panels, worst.iterrows(), strict=False):
-        path, answer = str(row["path"]), str(row["predicted"])
-        pixels = without_alpha(picture(path))
+    for axes, (pixels, title) in zip(panels, shown, strict=False):
         axes.set_axis_off()
-        axes.imshow(_beside(pixels, saliency(path, answer)), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(literal(f"{answer} {row['confidence']:.2f}\nis {row['label']}"), fontsize=8, loc="left")
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, fontsize=8, loc="left")
     return figure
 
 
@@ -315,7 +348,8 @@ def confusion(axes: Axes, matrix: list[list[int]], classes: Sequence[str]) -> No
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.6 else INK
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    short = [literal(label if len(label) <= 14 else label[:13] + "…") for label in classes]
+    lettering = Lettering(classes)
+    short = [lettering.of(label, LONGEST) for label in classes]
     axes.set_xticks(range(len(classes)), short, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(classes)), short, fontsize=8)
 
@@ -349,11 +383,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         return figure, figure.subplots()
-
-
-def literal(text: str) -> str:
-    """Return text that is drawn as it stands; a pair of dollar signs would be read as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def without_alpha(pixels: Pixels) -> Pixels:

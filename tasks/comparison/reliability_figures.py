@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE, literal
+from tasks.comparison.figures import ACCENT, INK, MUTED, NARROW, SECOND, STYLE
+from tasks.comparison.lettering import literal
 from tasks.evaluation.calibration import Bin, scaled
 from tasks.evaluation.calibration import reliability as binned
 from tasks.evaluation.corruptions import SEVERITIES, Kind

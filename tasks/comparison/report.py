@@ -17,6 +17,7 @@ from PIL import Image
 from tasks.comparison import figures, reliability_figures, repeat_figures
 from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
 from tasks.comparison.figures import Picture, Saliency
+from tasks.comparison.lettering import Lettering
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Quality, rows
@@ -29,7 +30,7 @@ TEMPLATE = "report.html"
 MARGIN = 0.03  # inches around a panel
 PIXELS_AN_INCH = 100  # so that words in pictures are about as large as those around them
 SMALL, PLAIN = 250, 600  # pixels of width: two side by side, and one, can be read on a phone
-IN_PANELS = {"plans", "curves", "confusions", "robustness", "shares", "mistakes"}
+IN_PANELS = {"plans", "curves", "confusions", "robustness", "shares", "mistakes", "suspects"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def write(
         target: the page.
         folder: where the pictures go.
     """
-    drawn = _drawn(found, predictions, data, saliency)
+    lettering = Lettering(found.data.classes)
+    drawn = _drawn(found, predictions, data, saliency, lettering)
     files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
@@ -88,6 +90,7 @@ def write(
         found=found,
         metric=METRIC_NAMES[found.metric],
         pictures={name: _embedded(file, drawn[name], name in IN_PANELS) for name, file in files.items()},
+        numbered=lettering.numbered,
         quality=data.quality,
         quality_rows=rows(data.quality),
         pretences=data.pretences,
@@ -98,7 +101,9 @@ def write(
     return list(files.values())
 
 
-def _drawn(found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency) -> dict[str, Figure]:
+def _drawn(
+    found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, lettering: Lettering
+) -> dict[str, Figure]:
     """Return the pictures that there is something to show on, by name."""
     drawn = {
         "scores": figures.scores(found),
@@ -111,8 +116,9 @@ def _drawn(found: Comparison, predictions: pd.DataFrame, data: DataPage, salienc
         "reliability": _reliability(found, predictions),
         "robustness": _robustness(found),
         "mistakes": figures.mistakes(predictions, found.data.classes, data.picture, saliency),
-        "data_classes": contact_sheet(_samples(data.table), data.picture),
-        "data_groups": contact_sheet(_groups(data.quality), data.picture) if data.quality.groups else None,
+        "suspects": figures.suspects(found.suspect_labels, found.data.classes, data.picture),
+        "data_classes": contact_sheet(_samples(data.table, lettering), data.picture),
+        "data_groups": contact_sheet(_groups(data.quality, lettering), data.picture) if data.quality.groups else None,
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -183,15 +189,17 @@ def run_figures(
     return [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _samples(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def _samples(table: pd.DataFrame, lettering: Lettering) -> list[tuple[str, list[str]]]:
     """Return images that are trained on, for a contact sheet with a row a class."""
     seen = table[table["split"] == "train"].sort_values("path").groupby("label")["path"]
-    return [(f"{label} ({len(paths)} trained on)", spread(paths.tolist())) for label, paths in seen][:CLASSES]
+    return [(f"{lettering.of(str(label))} ({len(paths)} trained on)", spread(paths.tolist())) for label, paths in seen][
+        :CLASSES
+    ]
 
 
-def _groups(quality: Quality) -> list[tuple[str, list[str]]]:
+def _groups(quality: Quality, lettering: Lettering) -> list[tuple[str, list[str]]]:
     """Return the largest groups, for a contact sheet with a row a group."""
-    return [(f"{g.name}: {g.images} images, {g.split}", g.paths) for g in quality.largest_groups[:GROUPS]]
+    return [(f"{lettering.of(g.name)}: {g.images} images, {g.split}", g.paths) for g in quality.largest_groups[:GROUPS]]
 
 
 def save(figure: Figure, target: Path) -> Path:

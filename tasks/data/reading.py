@@ -2,6 +2,7 @@
 
 How each mode becomes pixels:
 
+- HEIC and HEIF need the extra ``heic``: see ``tasks.data.heif``.
 - Photographs are turned the way their EXIF orientation says; animations give their first frame.
 - 8-bit grey (``1``, ``L``) and colour (``P``, ``RGB``, ``CMYK``, ``YCbCr``, ...) are taken as they are.
 - Alpha (``LA``, ``PA``, ``RGBA``, a transparent palette colour) is composited over ``data.background`` for one and
@@ -23,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tasks.data import heif
 from tasks.params import DataParams
 
 # The limit is ours (data.max_pixels), checked before anything is decoded.
@@ -86,9 +88,10 @@ Known = Callable[[str], tuple[ReadImage, Pixels] | None]
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return those of ``FORMATS`` that this Pillow can read; it looks only once all its plugins are loaded."""
+    """Return those of ``FORMATS`` that this Pillow can read, which looks only once all its plugins are loaded; HEIF."""
     Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
+    more = (heif.FORMAT,) if heif.is_readable() else ()
+    return (*(name for name in FORMATS if name in Image.OPEN), *more)
 
 
 def is_grey(root: Path, name: str, params: DataParams) -> bool | None:
@@ -138,7 +141,7 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
             return earlier
         return _decoded(content, digest, params, channels)
     except UnidentifiedImageError:  # its own words name an object in memory, different in every run
-        problem = f"unreadable: is in none of the formats that are read ({', '.join(_formats())})"
+        problem = f"unreadable: is {_instead(path)}"
         return ReadImage(problem=problem, kind="unreadable"), None
     except Exception as error:  # whatever a damaged file makes a decoder raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -152,6 +155,15 @@ def _unnameable(name: str) -> ReadImage | None:
     except UnicodeEncodeError:
         return ReadImage(problem="unreadable: its name is no Unicode: rename it", kind="unreadable")
     return None
+
+
+def _instead(path: Path) -> str:
+    """Return what a file is that is in none of the formats."""
+    with path.open("rb") as stream:
+        start = stream.read(heif.HEADER)
+    if heif.is_heif(start) and not heif.is_readable():
+        return heif.NEEDED
+    return f"in none of the formats that are read ({', '.join(_formats())})"
 
 
 def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:

@@ -34,9 +34,15 @@ def shared_params(params: Params, data: PreparedData) -> dict[str, Any]:
         "data.channels": data.channels,
         "backbone.name": data.record.name,
         "backbone.weights": data.record.weights,
+        **_made_to_fit(data),
         **{f"split.{key}": value for key, value in params.split.model_dump().items()},
         **{f"augment.{key}": value for key, value in params.augment.model_dump().items()},
     }
+
+
+def _made_to_fit(data: PreparedData) -> dict[str, str]:
+    notes = data.record.report.get("notes", [])
+    return {"backbone.made_to_fit": "; ".join(notes)} if notes else {}
 
 
 def flat_params(settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType
 
+from tasks.data import heif
 from tasks.errors import UserError
 from tasks.files import digest_of_tree
 from tasks.tracking.store import client, model_name, shown_uri, stored
@@ -60,7 +61,9 @@ def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = C
                 artifacts={"champion": str(folder)},
                 code_paths=[str(CODE)],
                 signature=_signature(),
-                pip_requirements=[f"{package}=={version(package)}" for package in (*REQUIREMENTS, *more)],
+                pip_requirements=[
+                    f"{package}=={version(package)}" for package in (*REQUIREMENTS, *more, *_installed())
+                ],
             )
     finally:  # logging a model opens the run again
         client().set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED), ended)
@@ -70,6 +73,11 @@ def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = C
     else:
         client().set_registered_model_alias(name, alias, made.version)
     return str(made.version)
+
+
+def _installed() -> list[str]:
+    """Return the packages that the champion reads more kinds of images with, where its images were read with them."""
+    return [heif.PACKAGE] if heif.is_readable() else []
 
 
 @stored

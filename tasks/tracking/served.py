@@ -1,6 +1,5 @@
 """The registered champion as MLflow serves it; MLflow runs this file to make the model, no pickle is involved."""
 
-import base64
 import tempfile
 from pathlib import Path
 from threading import Lock
@@ -14,6 +13,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from PIL import Image
 
 from tasks.serving.champion import Champion
+from tasks.serving.encoded import decoded
 from tasks.serving.scores import score
 
 FOLDER = "champion"
@@ -27,8 +27,8 @@ NO_ARRAY = (
 class ServedChampion(PythonModel):
     """Takes a table with a column ``image``, answers the table of ``tasks.serving.scores``.
 
-    An image is the content of an image file, as bytes or as base64, or an array of shape (height, width) or (height,
-    width, channels) with values from 0 to 255, of any size.
+    An image is the content of an image file, as bytes or as any usual base64 (see ``tasks.serving.encoded``), or an
+    array of shape (height, width) or (height, width, channels) with values from 0 to 255, of any size.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -59,14 +59,14 @@ class ServedChampion(PythonModel):
 def _write(image: Any, target: Path) -> str:
     """Write an image as a file, and return what is wrong with it, if it is; then there is no file."""
     try:
-        if isinstance(image, bytes | bytearray):
+        if isinstance(image, bytes | bytearray | memoryview):
             target.write_bytes(image)
         elif isinstance(image, str):
-            target.write_bytes(base64.b64decode(image, validate=True))
+            target.write_bytes(decoded(image))
         else:
             _write_array(image, target)
-    except (ValueError, TypeError):  # binascii.Error is a ValueError
-        return NOT_BASE64 if isinstance(image, str) else NO_ARRAY
+    except (ValueError, TypeError) as error:
+        return f"{NOT_BASE64}: this {error}" if isinstance(image, str) else NO_ARRAY
     return ""
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses, replacing
+from tasks.tracking import addresses
 from tasks.tracking.credentials import hidden, separated, without_user
 from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
 
@@ -26,6 +27,7 @@ EMBEDDED_UI = "http://127.0.0.1:5000"
 POSTGRESQL_DRIVER = "psycopg2"
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
+NOT_MLFLOW = re.compile(r"failed with error code (?!5)\d+|not in a valid JSON format|Response body: '?\s*<", re.I)
 
 FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
 
@@ -62,6 +64,11 @@ def stored(function: Callable[P, Answer]) -> Callable[P, Answer]:
 
 def failure(error: Exception) -> UserError:
     """Return what a failure of the tracking store means for its user."""
+    if isinstance(error.__context__, requests.exceptions.SSLError):
+        return UserError(
+            f"MLflow's server {shown_uri()} can't be trusted over TLS: write http:// if it has no TLS, or set "
+            "MLFLOW_TRACKING_SERVER_CERT_PATH to the certificate of whoever signed its own"
+        )
     if is_outage(error):
         return OutageError(
             f"MLflow's server {shown_uri()} gave no answer within {patience()}: start it, and run the same command "
@@ -71,6 +78,11 @@ def failure(error: Exception) -> UserError:
         return UserError(
             f"MLflow's server {shown_uri()} refuses: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
             "MLFLOW_TRACKING_TOKEN, to those of somebody who may, and run the same command again"
+        )
+    if NOT_MLFLOW.search(str(error)):
+        return UserError(
+            f"what answers at {shown_uri()} is no MLflow server: set MLFLOW_TRACKING_URI to the address that "
+            "'mlflow server' prints, without a path of its pages, or unset it for mlflow.db in this folder"
         )
     reason = hidden(str(error)).strip().splitlines()[0][:200]
     return UserError(
@@ -148,7 +160,12 @@ def _server() -> str:
 
 
 def client() -> mlflow.MlflowClient:
-    """Return a client of the store that the environment names."""
+    """Return a client of the store that the environment names.
+
+    Raises:
+        UserError: what it names is no store.
+    """
+    addresses.check(_uri())
     if is_file():
         _make_whole(make_url(_uri()).database)
     if mlflow.get_tracking_uri() != _uri():

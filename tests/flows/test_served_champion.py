@@ -30,7 +30,7 @@ def test_the_champion_answers_over_http(cells: Path, tmp_path: Path) -> None:
     file = sorted((cells / "broken").iterdir())[0]
     grey = np.asarray(Image.open(file))
     bad = [base64.b64encode(b"no image").decode(), "näh", [[1, 2], [3]], [[300]], None]
-    good = [base64.b64encode(file.read_bytes()).decode(), grey[::2, ::3].tolist()]
+    good = [f"data:image/png;base64,{base64.encodebytes(file.read_bytes()).decode()}", grey[::2, ::3].tolist()]
     rows = [{"image": image} for image in (*good, *bad)]
     command = ("mlflow", "models", "serve", "-m", "models:/thawline@champion", "--env-manager", "local")
     store = f"sqlite:///{project.root / 'mlflow.db'}"

@@ -155,9 +155,10 @@ def test_a_server_is_asked_with_a_password_that_nobody_sees(
 )
 def test_a_database_s_password_is_not_shown(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Whatever is wrong with an address, the sentence has neither user nor password."""
+    monkeypatch.setattr("tasks.tracking.addresses.SECONDS_TO_REACH", 0.1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setitem(sys.modules, "psycopg2", None)
-    with pytest.raises(UserError, match="MLflow's store") as caught:
+    with pytest.raises(UserError, match=r"MLflow's store|MLFLOW_TRACKING_URI") as caught:
         tracking.experiment_id()
     assert "ret" not in str(caught.value).replace("retr", "")
     assert ("pip install -e '.[servers]'" in str(caught.value)) == address.startswith("postgresql")
@@ -204,3 +205,49 @@ def status_of(run_id: str) -> str:
     """Return a run's status."""
     status: str = mlflow.MlflowClient().get_run(run_id).info.status
     return status
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1:5000", "write http://127.0.0.1:5000"),
+        ("localhost:5000/", "write http://localhost:5000/"),
+        ("http:/localhost:5000", "names no server"),
+        ("http://:5000", "names no server"),
+        ("htp://localhost:5000", "a kind that MLflow doesn't know"),
+        ("postgres://somebody:secret@db/mlflow", "a kind that MLflow doesn't know"),
+        ("mlruns", "names a folder"),
+        ("file:///tmp/mlruns", "names a folder"),
+        ("sqlite:/mlflow.db", "names no file"),
+        ("postgresql://somebody:secret@127.0.0.1:1/mlflow", "no database server answers there (Connection refused)"),
+    ],
+)
+def test_addresses_that_are_none(address: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence says what to write, or start; no password is in it."""
+    monkeypatch.setattr("tasks.tracking.addresses.SECONDS_TO_REACH", 0.1)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(UserError, match=re.escape(expected)) as error:
+        tracking.experiment_id()
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(("status", "text"), [(200, "<html>welcome</html>"), (404, "<html>nothing</html>"), (404, "")])
+def test_a_server_of_something_else(status: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers, but not as MLflow does, is said to be no MLflow server."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{served.server_port}")
+        with pytest.raises(UserError, match="is no MLflow server"):
+            tracking.experiment_id()
+        served.shutdown()

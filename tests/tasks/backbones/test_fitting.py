@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.backbones.fitting import Converted, LoadReport, fit, fits, unwrapped
+from tasks.backbones.fitting import Converted, LoadReport, fit, fits
+from tasks.backbones.unwrapping import unwrapped
 from tasks.errors import UserError
 
 NAMES = ["stem.weight", "stage1.weight", "stage1.bias", "stage2.weight", "head.weight", "head.bias", "aux1.weight"]

@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,7 +20,7 @@ from PIL import Image
 
 from tasks.comparison import figures, repeat_figures, report
 from tasks.comparison.compare import Entrant, Repeated
-from tasks.comparison.schema import Comparison, OnShare
+from tasks.comparison.schema import Comparison, OnShare, SuspectLabel
 from tasks.data.quality import describe
 from tasks.data.reading import Pixels
 from tasks.evaluation.probed import Pretence
@@ -109,9 +110,10 @@ def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("report")
     champion = next(one.test for one in entrants if one.name == found.champion)
     assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
-    pictures = report.write(
-        found, champion, data_of(cells, PRETENCES), upper_half, folder / "page.html", folder / "figures"
-    )
+    data = data_of(cells, PRETENCES)
+    doubted = SuspectLabel(path=data.table["path"][3], label=EVIL, suggested=CLASSES[1], probability=0.97)
+    found = found.model_copy(update={"suspect_labels": [doubted]})
+    pictures = report.write(found, champion, data, upper_half, folder / "page.html", folder / "figures")
     raw = (folder / "page.html").read_text(encoding="utf-8")
     return Written(found, raw, Page(raw), pictures)
 
@@ -138,6 +140,7 @@ def test_every_picture_is_embedded(written: Written) -> None:
         "robustness",
         "data_classes",
         "data_groups",
+        "suspects",
     }
     embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
     assert {name for name, content in files.items() if content in embedded} == set(files) - report.IN_PANELS
@@ -400,3 +403,36 @@ def test_seeds_and_shares_are_drawn_where_they_were_asked_for(
     panels = repeat_figures.shares(found)
     assert panels is not None
     assert [axes.get_title("left").removeprefix("★ ") for axes in panels.axes] == list(found.strategies)
+
+
+def test_suspect_labels_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
+    """The image itself, with its label and what it is rather, on the page and as a file; most likely wrong first."""
+    assert "suspects" in {picture.stem for picture in written.pictures}
+    assert any("doubted" in (picture["alt"] or "") for picture in written.page.pictures)
+    data = data_of(cells)
+    doubted = [
+        SuspectLabel(path=path, label="one", suggested="other", probability=0.9)
+        for path in data.table["path"][: figures.MISTAKES + 3]
+    ]
+    shown = figures.suspects(doubted, ["one", "other"], data.picture)
+    assert shown is not None
+    panels = [axes for axes in shown.axes if axes.images]
+    assert len(panels) == figures.MISTAKES
+    assert panels[0].get_title(loc="left") == "labelled one\nrather other 0.90"
+    assert np.array_equal(panels[0].images[0].get_array(), data.picture(doubted[0].path)[..., 0])
+    assert figures.suspects([], CLASSES, data.picture) is None
+
+
+def test_any_script_is_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
+    """What pictures can't write is a number in them, and in words beside them, in its own direction."""
+    classes = ["猫", "قطة"]
+    entrants = [entrant("full", 2.0, 900, 30.0, classes=classes), entrant("head_only", 1.9, 90, 3.0, classes=classes)]
+    found = comparison_of(ranked_of(entrants, classes), classes)
+    champion = next(one.test for one in entrants if one.name == found.champion)
+    data = data_of(cells)
+    data.table["label"] = data.table["label"].map(dict(zip(CLASSES, classes, strict=True)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as matplotlib warns of what its font lacks
+        report.write(found, champion, data, upper_half, tmp_path / "page.html", tmp_path)
+    raw = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert re.search(r"In pictures #1 is\s+<bdi>猫</bdi>, #2 is\s+<bdi>قطة</bdi>", raw)
