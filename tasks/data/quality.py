@@ -31,7 +31,8 @@ class Group(_Record):
     name: str
     split: str
     images: int
-    paths: list[str] = Field(description="some of them")
+    classes: dict[str, int] = Field(description="images of each class, the most frequent first")
+    paths: list[str] = Field(description="some of them, of each class by turns")
 
 
 class Leak(_Record):
@@ -152,7 +153,9 @@ def _span(values: pd.Series) -> Span:
 
 def _group(name: str, members: pd.DataFrame) -> Group:
     splits = " and ".join(sorted(set(members["split"])))
-    return Group(name=name, split=splits, images=len(members), paths=members["path"].head(SHOWN).tolist())
+    by_turns = members["path"].iloc[members.groupby("label").cumcount().argsort(kind="stable")]
+    classes = {str(label): int(count) for label, count in members["label"].value_counts().items()}
+    return Group(name=name, split=splits, images=len(members), classes=classes, paths=by_turns.head(SHOWN).tolist())
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
