@@ -136,7 +136,8 @@ def rows(quality: Quality) -> list[dict[str, Any]]:
         **{name: f"{span.least} to {span.largest}, median {span.median}" for name, span in spans.items()},
         **{f"mode {name}": count for name, count in quality.modes.items()},
         **{f"format {name}": count for name, count in quality.formats.items()},
-        "animated, first frame taken": quality.animated,
+        **{f"beyond 8 bits, {kind}": f"{low:g} black, {high:g} white" for kind, (low, high) in quality.ranges.items()},
+        "more frames than the first, which is taken": quality.animated,
         "images in groups": f"{quality.grouped} in {quality.groups} groups",
         "pairs that leak between given splits": quality.leaks,
     }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from tasks.data.reading import ReadImage
 from tasks.data.scenes import NONE, Numbers
 from tasks.params import SplitParams
 
@@ -12,6 +13,27 @@ MADE = "alike-"  # what names of groups begin with that the source did not give
 LARGE = 0.2  # share of the images in one group that is said
 FAR_OFF = 1 / 3  # of the share that was asked for
 NAMED = 5
+EXTRAS = ("MPO",)  # formats whose further frames are previews and depths of the first
+
+
+def on_frames(paths: Sequence[str], images: Sequence[ReadImage]) -> list[str]:
+    """Return that files have more in them than is read: pages, frames, or bits."""
+    seen = [(path, image) for path, image in zip(paths, images, strict=True) if not image.problem]
+    notes = []
+    several = [(path, image.frames) for path, image in seen if image.frames > 1 and image.format not in EXTRAS]
+    if several:
+        some = ", ".join(f"{path} ({frames})" for path, frames in several[:NAMED])
+        notes.append(
+            f"{_files(several)} more pages or frames than the first, such as {some}: only the first is read; "
+            "to use others, write each as a file of its own, and give those of one file the same 'group'"
+        )
+    halved = [path for path, image in seen if image.halved]
+    if halved:
+        notes.append(
+            f"{_files(halved)} 16 bits a colour, such as {halved[0]}: only the upper 8 are read, of which dark "
+            "images keep little; to use all, write them in 8 bits, scaled as you need, or as 16-bit grey"
+        )
+    return notes
 
 
 def on_scenes(paths: Sequence[str], scenes: Numbers) -> list[str]:
@@ -57,7 +79,7 @@ def on_shares(splits: pd.Series, asked: SplitParams) -> list[str]:
         if abs(count - wanted) > max(FAR_OFF * wanted, 1):
             notes.append(
                 f"the {split} split has {count} of {len(splits)} images ({count / len(splits):.0%}), where {share:.0%} "
-                "was asked for: groups are drawn whole; another split.seed draws others"
+                "was asked for: images are drawn by their content, groups whole; another split.seed draws others"
             )
     return notes
 
@@ -70,3 +92,7 @@ def _told(name: str, table: pd.DataFrame) -> str:
     more = f" and {len(counts) - NAMED} more classes" if len(counts) > NAMED else ""
     by_turns = members["path"].iloc[members.groupby("label").cumcount().argsort(kind="stable")].tolist()
     return f"'{name}' ({len(members)} images: {classes}{more}; such as {' and '.join(by_turns[:2])})"
+
+
+def _files(found: Sequence[object]) -> str:
+    return "1 file has" if len(found) == 1 else f"{len(found)} files have"

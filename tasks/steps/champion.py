@@ -61,7 +61,7 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[
         channels=data.channels,
         data=DataParams(
             source="folder", path=".", size=read.size, background=read.background, max_pixels=read.max_pixels,
-            max_bytes=read.max_bytes, upright=read.is_upright,
+            max_bytes=read.max_bytes, upright=read.is_upright, range=read.range,
         ),
         ranges=read_quality().ranges,
         settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another

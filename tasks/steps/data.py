@@ -1,7 +1,7 @@
 """Images: read, checked, split, decoded."""
 
 from tasks import layout
-from tasks.data import manifest, sources, store
+from tasks.data import manifest, remarks, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
 from tasks.data.quality import describe
@@ -19,10 +19,9 @@ def prepare() -> list[str]:
         ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     curated = curate(found.files, ingested, params.data, params.split, earlier)
-    notes = [*found.notes, *curated.notes]
-    quality = describe(
-        curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, found.notes
-    )
+    understood = [*found.notes, *remarks.on_frames(paths, ingested.images), *ingested.notes]
+    notes = [*understood, *curated.notes]
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, understood)
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
