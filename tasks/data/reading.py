@@ -204,13 +204,19 @@ def _frames(image: Image.Image) -> int:
     try:
         return int(getattr(image, "n_frames", 2))
     except Exception:  # whatever damage behind the first makes a decoder raise
+        image.seek(0)
         return 2
 
 
 def _is_halved(image: Image.Image) -> bool:
     """Return whether an image that isn't loaded has colours or alpha of 16 bits, of which Pillow reads the upper 8."""
     tiles: Any = getattr(image, "tile", None)
-    return bool(tiles) and ";16" in str(tiles[0][3]) and not is_deep_mode(image.mode)
+    if not tiles or is_deep_mode(image.mode):
+        return False
+    asked = tiles[0][3]  # of the decoder: the mode in the file, and behind it, for PPM, the largest value
+    if image.format == "PPM":
+        return isinstance(asked, tuple) and asked[-1] > 255
+    return image.format in {"PNG", "TIFF"} and ";16" in str(asked)
 
 
 def _deep(image: Image.Image, size: int) -> Deep:

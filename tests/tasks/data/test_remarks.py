@@ -76,8 +76,23 @@ def test_colour_of_16_bits_is_said_to_be_halved(tmp_path: Path, kind: int, chann
     write_deep_colour(tmp_path / "a.png", kind, channels)
     Image.new("I;16", (16, 16), 3000).save(tmp_path / "b.png")
     Image.new("RGB", (16, 16)).save(tmp_path / "c.png")
+    Image.new("RGB", (16, 16)).save(tmp_path / "d.ppm")
+    (tmp_path / "e.ppm").write_bytes(b"P6 16 16 65535\n" + b"\x0b\xb8" * 16 * 16 * 3)
     (note,) = said_of(tmp_path)
-    assert note.startswith("1 file has 16 bits a colour, such as a.png")
+    assert note.startswith("2 files have 16 bits a colour, such as a.png")
+
+
+def test_damage_behind_the_first_page_costs_nothing(tmp_path: Path) -> None:
+    """A stack whose second page is cut off gives its first, and is said to have more."""
+    path = tmp_path / "a.tif"
+    frames = [Image.fromarray(np.full((64, 64), value, dtype=np.uint8)) for value in (10, 200, 90)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3 - 100])
+    image, pixels = read(tmp_path, "a.tif", DATA, 1)
+    assert image.problem == ""
+    assert image.frames >= 2
+    assert isinstance(pixels, np.ndarray)
+    assert set(np.unique(pixels)) == {10}
 
 
 def manifest_of(*groups: tuple[str, str, int]) -> pd.DataFrame:
