@@ -126,6 +126,9 @@ class DataParams(_Section):
         background: what images with alpha are laid over, by name (``white``) or number (``#ffffff``).
         label_case: whether classes, or subsets, whose names differ in case alone are one (``join``) or several
             (``keep``).
+        range: which values of grey beyond 8 bits become black and white: ``robust`` (those of the whole set, but for a
+            few pixels and images far outside), ``full`` (all values of the set), ``image`` (each image by its own,
+            robustly), or two numbers.
     """
 
     source: Literal["elpv", "folder", "manifest", "archive", "torchvision"]
@@ -144,6 +147,19 @@ class DataParams(_Section):
     max_bytes: int = Field(500_000_000, gt=0)
     background: str = "white"
     label_case: Literal["join", "keep"] = "join"
+    range: Literal["robust", "full", "image"] | tuple[float, float] = "robust"
+
+    @field_validator("range", mode="before")
+    @classmethod
+    def _is_a_range(cls, asked: Any) -> Any:
+        if isinstance(asked, str) and asked in {"robust", "full", "image"}:
+            return asked
+        numbers = (
+            isinstance(asked, list | tuple) and len(asked) == 2 and all(type(end) in {int, float} for end in asked)
+        )
+        if not numbers or not asked[0] < asked[1]:
+            raise ValueError(f"'{asked}' is no range: write robust, full, image or two numbers such as [0, 4095]")
+        return asked
 
     @field_validator("background")
     @classmethod

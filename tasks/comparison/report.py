@@ -20,7 +20,7 @@ from tasks.comparison.figures import Picture, Saliency
 from tasks.comparison.lettering import Lettering
 from tasks.comparison.schema import Comparison, Part
 from tasks.comparison.verdict import METRIC_NAMES
-from tasks.data.quality import Quality, rows
+from tasks.data.quality import Group, Quality, rows
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.probed import Pretence
 from tasks.evaluation.robustness import Robustness
@@ -198,8 +198,17 @@ def _samples(table: pd.DataFrame, lettering: Lettering) -> list[tuple[str, list[
 
 
 def _groups(quality: Quality, lettering: Lettering) -> list[tuple[str, list[str]]]:
-    """Return the largest groups, for a contact sheet with a row a group."""
-    return [(f"{lettering.of(g.name)}: {g.images} images, {g.split}", g.paths) for g in quality.largest_groups[:GROUPS]]
+    """Return the largest groups and one that mixes classes, for a contact sheet with a row a group."""
+    largest = quality.largest_groups
+    mixed = [group for group in largest[GROUPS - 1 :] if len(group.classes) > 1][:1]
+    shown = [*largest[: GROUPS - 1], *(mixed or largest[GROUPS - 1 : GROUPS])]
+    return [
+        (f"{lettering.of(g.name)}: {g.images} images of {_classes(g, lettering)}, {g.split}", g.paths) for g in shown
+    ]
+
+
+def _classes(group: Group, lettering: Lettering) -> str:
+    return lettering.of(next(iter(group.classes))) if len(group.classes) == 1 else f"{len(group.classes)} classes"
 
 
 def save(figure: Figure, target: Path) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.data import duplicates, manifest, splits
+from tasks.data import duplicates, manifest, remarks, splits
 from tasks.data.duplicates import Alike
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
@@ -62,7 +62,8 @@ def curate(
     unusable = seen[seen["reason"] != ""]
     _tolerate(unusable, len(seen), data)
     images = seen[seen["reason"] == ""].reset_index(drop=True)
-    alike = duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates)
+    classes = pd.factorize(images["label"], sort=True)[0]
+    alike = duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates, classes)
     assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds)
     images["split"] = assigned.splits
     if split.folds:
@@ -81,7 +82,13 @@ def curate(
     quarantine = pd.concat([unusable, images.loc[list(dropped)]]).sort_values("path", ignore_index=True)
     leaks = leaks.sort_values(["alike", "path", "twin"], ascending=[False, True, True])
     leaks = leaks[leaks["path"].isin(table["path"]) & leaks["twin"].isin(table["path"])].reset_index(drop=True)
-    notes = [*_notes(table, quarantine, leaks, assigned), *splits.check(table["label"], table["split"])]
+    notes = [
+        *_notes(table, quarantine, leaks, assigned),
+        *remarks.on_scenes(images["path"].tolist(), alike.scenes),
+        *remarks.on_groups(table, split.near_duplicates),
+        *([] if images["given"].any() else remarks.on_shares(table["split"], split)),
+        *splits.check(table["label"], table["split"]),
+    ]
     table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends
     return Curated(
         _typed(table[list(manifest.MANIFEST.columns)]),
@@ -178,7 +185,7 @@ def _group_names(images: pd.DataFrame, groups: splits.Numbers) -> list[str]:
     numbers = pd.Series(groups, index=images.index)
     sizes = numbers.groupby(numbers).transform("size")
     named = images["group"].where(images["group"] != "").groupby(numbers).transform("min")
-    made = "alike-" + images["sha256"].groupby(numbers).transform("min").str[:12]
+    made = remarks.MADE + images["sha256"].groupby(numbers).transform("min").str[:12]
     return named.fillna(made.where(sizes > 1, "")).tolist()
 
 

@@ -1,21 +1,22 @@
 """From files to a store: every file opened once, in threads; what an earlier store has already is not decoded again.
 
-Grey beyond 8 bits is kept as floating point until every file was seen, and then becomes 8 bits by the smallest and the
-largest value of the whole set.
+Grey beyond 8 bits is kept as floating point until every file was seen, and then becomes 8 bits by the range of the
+whole set.
 """
 
 import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks import stopping
-from tasks.data import fingerprints
+from tasks.data import fingerprints, ranges
+from tasks.data.ranges import Asked, Extent, range_of
 from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
 from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
 from tasks.params import DataParams
@@ -32,8 +33,10 @@ class Ingested:
         store: where the pixels are, until ``store.move`` puts them in place.
         images: facts, or the reason why a file can't be used.
         thumbnails: of the usable images, uint8 of shape (files, 32, 32); what ``tasks.data.fingerprints`` compares.
-        ranges: smallest and largest value of grey beyond 8 bits: ``integer``, ``float``.
+        ranges: values of grey beyond 8 bits that became black and white: ``integer``, ``float``; none where each image
+            has its own.
         reused: number of images that an earlier store had.
+        notes: what a person should know of the ranges.
     """
 
     store: Path
@@ -41,6 +44,7 @@ class Ingested:
     thumbnails: npt.NDArray[np.uint8]
     ranges: Ranges
     reused: int
+    notes: list[str] = field(default_factory=list)
 
 
 def resolve_channels(root: Path, paths: Sequence[str], params: DataParams) -> int:
@@ -81,10 +85,11 @@ def ingest(
         move(growing, left)
     shelves = [Shelf(left, made), Shelf(earlier, made)]
     with writing(growing, len(paths), made) as writer:
-        images, thumbnails, ranges = _Ingestion(root, paths, params, made, writer, shelves, work, progress).run()
+        run = _Ingestion(root, paths, params, made, writer, shelves, work, progress)
+        images, thumbnails, used = run.run()
     for file in (left, index_of(left)):
         file.unlink(missing_ok=True)
-    return Ingested(growing, images, thumbnails, ranges, sum(shelf.taken for shelf in shelves))
+    return Ingested(growing, images, thumbnails, used, sum(shelf.taken for shelf in shelves), run.remarks(used))
 
 
 class _Ingestion:
@@ -106,8 +111,8 @@ class _Ingestion:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for count in pool.map(self._block, starts):
                 self._progress(count)
-        ranges = self._scale()
-        return self._images, self._thumbnails, ranges
+        used = self._scale()
+        return self._images, self._thumbnails, used
 
     def _block(self, start: int) -> int:
         stopping.check()
@@ -134,27 +139,37 @@ class _Ingestion:
 
     def _scale(self) -> Ranges:
         """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
-        ranges = self._deep.ranges()
+        used = self._deep.ranges(self._params.range)
         for row, kind in self._deep.kinds.items():
-            pixels = to_8_bits(self._deep.get(row), *ranges[kind], self._made.channels)
+            own = self._deep.extents[row].own if self._params.range == "image" else used[kind]
+            pixels = to_8_bits(self._deep.get(row), *own, self._made.channels)
             self._writer.record([self._put(row, self._images[row], pixels)])
-        return ranges
+        return {} if self._params.range == "image" else used
+
+    def remarks(self, used: Ranges) -> list[str]:
+        """Return what a person should know of the ranges."""
+        notes = []
+        for kind in sorted(set(self._deep.kinds.values())):
+            rows = sorted(row for row, own in self._deep.kinds.items() if own == kind)
+            found = {self._paths[row]: self._deep.extents[row] for row in rows}
+            notes += ranges.remarks(found, used.get(kind, (-np.inf, np.inf)), self._params.range)
+        return notes
 
 
 class _Planes:
-    """Floating-point planes on the disk, and the range of values of the images they come from."""
+    """Floating-point planes on the disk, and how far the values go of the images they come from."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - as long as this object
         self._size = size
-        self._extremes: dict[int, tuple[float, float]] = {}
+        self.extents: dict[int, Extent] = {}
         self.kinds: dict[int, str] = {}
 
     def put(self, row: int, deep: Deep) -> None:
         """Keep a plane; several threads may."""
         write_at(self._file.fileno(), deep.plane.tobytes(), row * deep.plane.nbytes)
-        self._extremes[row] = (deep.low, deep.high)
-        self.kinds[row] = "integer" if deep.integer else "float"
+        self.extents[row] = deep.extent
+        self.kinds[row] = deep.kind
 
     def get(self, row: int) -> Plane:
         """Return a plane."""
@@ -162,10 +177,10 @@ class _Planes:
         content = os.pread(self._file.fileno(), count, row * count)
         return np.frombuffer(content, dtype=np.float32).reshape(self._size, self._size)
 
-    def ranges(self) -> Ranges:
-        """Return the smallest and the largest value of all images of a kind."""
-        found = {}
-        for kind in sorted(set(self.kinds.values())):
-            extremes = [self._extremes[row] for row, own in self.kinds.items() if own == kind]
-            found[kind] = (min(low for low, _ in extremes), max(high for _, high in extremes))
-        return found
+    def ranges(self, asked: Asked) -> Ranges:
+        """Return the range of the images of each kind."""
+        kinds = sorted(set(self.kinds.values()))
+        return {
+            kind: range_of([self.extents[row] for row, own in self.kinds.items() if own == kind], asked)
+            for kind in kinds
+        }

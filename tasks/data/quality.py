@@ -31,7 +31,8 @@ class Group(_Record):
     name: str
     split: str
     images: int
-    paths: list[str] = Field(description="some of them")
+    classes: dict[str, int] = Field(description="images of each class, the most frequent first")
+    paths: list[str] = Field(description="some of them, of each class by turns")
 
 
 class Leak(_Record):
@@ -135,7 +136,8 @@ def rows(quality: Quality) -> list[dict[str, Any]]:
         **{name: f"{span.least} to {span.largest}, median {span.median}" for name, span in spans.items()},
         **{f"mode {name}": count for name, count in quality.modes.items()},
         **{f"format {name}": count for name, count in quality.formats.items()},
-        "animated, first frame taken": quality.animated,
+        **{f"beyond 8 bits, {kind}": f"{low:g} black, {high:g} white" for kind, (low, high) in quality.ranges.items()},
+        "more frames than the first, which is taken": quality.animated,
         "images in groups": f"{quality.grouped} in {quality.groups} groups",
         "pairs that leak between given splits": quality.leaks,
     }
@@ -152,7 +154,9 @@ def _span(values: pd.Series) -> Span:
 
 def _group(name: str, members: pd.DataFrame) -> Group:
     splits = " and ".join(sorted(set(members["split"])))
-    return Group(name=name, split=splits, images=len(members), paths=members["path"].head(SHOWN).tolist())
+    by_turns = members["path"].iloc[members.groupby("label").cumcount().argsort(kind="stable")]
+    classes = {str(label): int(count) for label, count in members["label"].value_counts().items()}
+    return Group(name=name, split=splits, images=len(members), classes=classes, paths=by_turns.head(SHOWN).tolist())
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -3,12 +3,14 @@
 How each mode becomes pixels:
 
 - HEIC and HEIF need the extra ``heic``: see ``tasks.data.heif``.
-- Photographs are turned the way their EXIF orientation says; animations give their first frame.
+- Photographs are turned the way their EXIF orientation says.
 - 8-bit grey (``1``, ``L``) and colour (``P``, ``RGB``, ``CMYK``, ``YCbCr``, ...) are taken as they are.
 - Alpha (``LA``, ``PA``, ``RGBA``, a transparent palette colour) is composited over ``data.background`` for one and
   three channels, and is the last of two and four channels; an image without it is opaque.
 - Grey beyond 8 bits (``I;16``, ``I``) and floating point (``F``) become 8 bits by the range of values that the whole
-  set has, one range for integers and one for floating point: see ``tasks.data.ingest``.
+  set has, one range for integers and one for floating point: see ``tasks.data.ranges``.
+- Of colour with 16 bits a channel, Pillow gives the upper 8.
+- Of several pages or frames, the first is taken.
 """
 
 import hashlib
@@ -25,6 +27,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.data import heif
+from tasks.data.ranges import Extent, extent
 from tasks.params import DataParams
 
 # The limit is ours (data.max_pixels), checked before anything is decoded.
@@ -52,6 +55,8 @@ class ReadImage:
         sha256: of the file.
         problem: why the file can't be used; empty when it can.
         kind: of the problem, to count by.
+        frames: or pages, of which the first is taken.
+        halved: it has 16 bits a channel, of which the upper 8 are taken.
     """
 
     width: int = 0
@@ -63,6 +68,8 @@ class ReadImage:
     sha256: str = ""
     problem: str = ""
     kind: str = ""
+    frames: int = 1
+    halved: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,18 @@ class Deep:
 
     Attributes:
         plane: float32 of shape (size, size).
-        low, high: smallest and largest value of the whole image.
+        extent: how far the values of the whole image go.
         integer: whether the file holds integers.
     """
 
     plane: Plane
-    low: float
-    high: float
+    extent: Extent
     integer: bool
+
+    @property
+    def kind(self) -> str:
+        """Under which the range of a set is known: ``integer`` or ``float``."""
+        return "integer" if self.integer else "float"
 
 
 # What was seen of a file, and its pixels: uint8 of shape (size, size, channels), or Deep; nothing if it can't be used.
@@ -198,14 +209,35 @@ def _decoded(content: bytes, digest: str, params: DataParams, channels: int) -> 
         if width * height > params.max_pixels:
             problem = f"{width}x{height} pixels are more than data.max_pixels ({params.max_pixels})"
             return ReadImage(problem=problem, kind="too large"), None
-        mode, animated = image.mode, bool(getattr(image, "is_animated", False))
+        mode, animated, halved = image.mode, bool(getattr(image, "is_animated", False)), _is_halved(image)
+        frames = _frames(image) if animated else 1
         image.load()
         if image.format == "TIFF" or any(may in str(key).lower() for key in image.info for may in ("exif", "xmp")):
             ImageOps.exif_transpose(image, in_place=True)
-        seen = ReadImage(*image.size, mode, image.format or "", animated, len(content), digest)
+        seen = ReadImage(*image.size, mode, image.format or "", animated, len(content), digest, "", "", frames, halved)
         if is_deep_mode(mode):
             return seen, _deep(image, params.size)
         return seen, _pixels(image, params.size, channels, params.background)
+
+
+def _frames(image: Image.Image) -> int:
+    """Return the number of frames or pages of an image that has several."""
+    try:
+        return int(getattr(image, "n_frames", 2))
+    except Exception:  # whatever damage behind the first makes a decoder raise
+        image.seek(0)
+        return 2
+
+
+def _is_halved(image: Image.Image) -> bool:
+    """Return whether an image that isn't loaded has colours or alpha of 16 bits, of which Pillow reads the upper 8."""
+    tiles: Any = getattr(image, "tile", None)
+    if not tiles or is_deep_mode(image.mode):
+        return False
+    asked = tiles[0][3]  # of the decoder: the mode in the file, and behind it, for PPM, the largest value
+    if image.format == "PPM":
+        return isinstance(asked, tuple) and asked[-1] > 255
+    return image.format in {"PNG", "TIFF"} and ";16" in str(asked)
 
 
 def _deep(image: Image.Image, size: int) -> Deep:
@@ -214,7 +246,7 @@ def _deep(image: Image.Image, size: int) -> Deep:
     if not np.isfinite(values).all():
         raise ValueError("has values that are no numbers")
     plane = Image.fromarray(values.astype(np.float32)).resize((size, size), Image.Resampling.BILINEAR)
-    return Deep(np.asarray(plane, dtype=np.float32), float(values.min()), float(values.max()), integer)
+    return Deep(np.asarray(plane, dtype=np.float32), extent(values), integer)
 
 
 def _pixels(image: Image.Image, size: int, channels: int, background: str) -> Pixels:

@@ -24,7 +24,7 @@ from tasks.data.reading import Pixels, ReadImage, is_deep_mode
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses, replacing
 
-VERSION = 1  # of what decoding makes of a file
+VERSION = 2  # of what decoding makes of a file
 INDEX_SUFFIX = ".jsonl"
 ROWS_A_BLOCK = 128
 Mapped = np.memmap[Any, np.dtype[np.uint8]]

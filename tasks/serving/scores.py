@@ -72,7 +72,7 @@ def read_image(champion: Champion, root: Path, name: str) -> tuple[Pixels | None
     facts = champion.facts
     seen, pixels = read(root, name, facts.data, facts.channels)
     if isinstance(pixels, Deep):
-        bounds = facts.ranges.get("integer" if pixels.integer else "float")
+        bounds = pixels.extent.own if facts.data.range == "image" else facts.ranges.get(pixels.kind)
         return (to_8_bits(pixels.plane, *bounds, facts.channels), "") if bounds else (None, OUT_OF_RANGE)
     return pixels, seen.problem
 

@@ -54,15 +54,11 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[
     trained_on = answers(adapted, data.chosen(train.iloc[np.sort(some)]), settings)[1]
     held_out = answers(adapted, data.split("val"), settings)[1]
     known = familiar(trained_on, held_out)
-    read = params.data
     facts = Facts(
         strategy=name,
         classes=data.classes,
         channels=data.channels,
-        data=DataParams(
-            source="folder", path=".", size=read.size, background=read.background, max_pixels=read.max_pixels,
-            max_bytes=read.max_bytes, upright=read.is_upright,
-        ),
+        data=as_files_are_read(params.data),
         ranges=read_quality().ranges,
         settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another
         backbone=found.backbone,
@@ -78,3 +74,11 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[
         classes={str(label): int(count) for label, count in train["label"].value_counts().items()},
     )
     return Champion(facts, adapted, known.features), origin
+
+
+def as_files_are_read(data: DataParams) -> DataParams:
+    """Return what of the params decides how a file becomes pixels, for a champion that knows no source."""
+    return DataParams(
+        source="folder", path=".", size=data.size, background=data.background, max_pixels=data.max_pixels,
+        max_bytes=data.max_bytes, upright=data.is_upright, range=data.range,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tasks import layout
-from tasks.data import manifest, sources, store
+from tasks.data import manifest, remarks, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
 from tasks.data.quality import describe
@@ -23,10 +23,9 @@ def prepare() -> list[str]:
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     files = [replace(file, path=sources.kept(file.path)) for file in found.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
-    notes = [*found.notes, *curated.notes]
-    quality = describe(
-        curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, found.notes
-    )
+    understood = [*found.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
+    notes = [*understood, *curated.notes]
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, understood)
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)

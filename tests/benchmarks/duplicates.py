@@ -2,6 +2,9 @@
 
 Thumbnails of random fields that look like clouds and textures, a tenth of them near-duplicates of others; each number
 of images in a process of its own, whose peak memory includes the thumbnails and Python.
+
+``--scenes`` joins the shots of a fixed camera instead, 40 good ones and 40 with a scratch: they show one scene, and
+none of them the same. ``mixed`` counts the groups that hold both.
 """
 
 import json
@@ -15,11 +18,13 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
+from PIL import Image, ImageDraw, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
 from tasks.data.duplicates import alike
-from tasks.data.fingerprints import SIDE, Thumbnails
+from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
+from tasks.data.scenes import NONE
 from tasks.data.splits import components
 from tasks.params import SplitParams
 
@@ -27,6 +32,8 @@ COUNTS = [12_500, 25_000, 50_000, 100_000]
 CORRELATION_LENGTHS = (1.0, 2.0, 4.0, 8.0)  # in pixels of a thumbnail
 PLANTED = 0.1
 AT_ONCE = 4096  # fields that are drawn at once
+CAMERA = 256  # pixels of a fixed camera's shots
+JITTERS, DEFECTS = (0, 2, 4, 8, 12, 16, 20), (12, 24, 36, 48, 60)
 
 
 def random_fields(count: int, rng: np.random.Generator) -> Thumbnails:
@@ -57,6 +64,62 @@ def planted(count: int, rng: np.random.Generator) -> tuple[Thumbnails, npt.NDArr
     return thumbnails[order], pairs
 
 
+def scene(rng: np.random.Generator, side: int) -> npt.NDArray[np.float32]:
+    """Return what a fixed camera looks at: a smooth field, parts that stand out of it, and some texture."""
+    large = Image.fromarray(random_fields(1, rng)[0]).resize((side, side), Image.Resampling.BICUBIC)
+    drawing = ImageDraw.Draw(large)
+    for _ in range(12):
+        left, top = rng.integers(0, side, 2).tolist()
+        width, height = rng.integers(10, side // 4, 2).tolist()
+        drawing.rectangle((left, top, left + width, top + height), fill=int(rng.integers(30, 220)))
+    return np.asarray(large.filter(ImageFilter.GaussianBlur(1.5)), dtype=np.float32)
+
+
+def fixed_camera(
+    count: int, jitter: int, defect: int, rng: np.random.Generator
+) -> tuple[list[Image.Image], npt.NDArray[np.int64]]:
+    """Return ``count`` shots of one scene of each class, and the classes: 1 has a scratch somewhere, 0 has none.
+
+    Args:
+        count: of shots a class.
+        jitter: pixels by which a shot is off at most, in each direction.
+        defect: length of a scratch in pixels; it is 5 wide.
+        rng: draws scene, shots and noise; the gain lies between 0.85 and 1.1, the noise has a deviation of 6.
+    """
+    whole, shots = scene(rng, CAMERA + 2 * jitter), []
+    labels = np.repeat([0, 1], count)
+    down, across = np.mgrid[:CAMERA, :CAMERA].astype(np.float32)
+    for label in labels:
+        left, top = rng.integers(0, 2 * jitter + 1, 2)
+        shot = whole[top : top + CAMERA, left : left + CAMERA].copy()
+        if label:
+            angle, (x, y) = rng.uniform(0, math.pi), rng.uniform(40, CAMERA - 40, 2)
+            along = (across - x) * math.cos(angle) + (down - y) * math.sin(angle)
+            aside = (down - y) * math.cos(angle) - (across - x) * math.sin(angle)
+            shot[(abs(along) < defect / 2) & (abs(aside) < 2.5)] += rng.choice([-60, 60])
+        shot = shot * rng.uniform(0.85, 1.1) + rng.normal(0, 6, shot.shape)
+        shots.append(Image.fromarray(np.clip(np.rint(shot), 0, 255).astype(np.uint8)))
+    return shots, labels
+
+
+def swept(jitter: int, defect: int, count: int = 40) -> dict[str, float]:
+    """Return what is joined of a fixed camera's shots."""
+    images, labels = fixed_camera(count, jitter, defect, np.random.default_rng(1000 * jitter + defect))
+    resized = [np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))[..., None] for image in images]
+    found = alike(np.stack([thumbnail(one) for one in resized]), SplitParams().near_duplicates, labels)
+    groups = components(len(images), found.pairs)
+    sizes = np.bincount(groups)
+    return {
+        "jitter": jitter,
+        "defect": defect,
+        "images": len(images),
+        "in_scenes": int((found.scenes != NONE).sum()),
+        "joined": int(sizes[sizes > 1].sum()),
+        "largest": int(sizes.max()),
+        "mixed": sum(len(set(labels[groups == group].tolist())) > 1 for group in range(len(sizes))),
+    }
+
+
 def measure(count: int) -> dict[str, float]:
     """Return the figures of one number of images."""
     thumbnails, wanted = planted(count, np.random.default_rng(count))
@@ -80,18 +143,27 @@ def measure(count: int) -> dict[str, float]:
 def main(
     counts: Annotated[list[int] | None, typer.Argument(help="Numbers of images, ascending.")] = None,
     alone: Annotated[bool, typer.Option(help="Measure in this process, and print nothing but JSON.")] = False,
+    scenes: Annotated[bool, typer.Option(help="Join the shots of a fixed camera.")] = False,
 ) -> None:
     """Print a table and a line of JSON."""
+    if scenes:
+        figures = [swept(jitter, defect) for jitter in JITTERS for defect in DEFECTS]
+        table = Table(*figures[0])
+        for row in figures:
+            table.add_row(*map(str, row.values()))
+        Console().print(table)
+        typer.echo(json.dumps(figures))
+        return
     if alone:
         typer.echo(json.dumps(measure((counts or COUNTS)[0])))
         return
     rows = []
     for count in counts or COUNTS:
         command = [sys.executable, "-m", "tests.benchmarks.duplicates", str(count), "--alone"]
-        figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        measured = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         last = rows[-1] if rows else None
-        growth = math.log(figures["seconds"] / last["seconds"], count / last["images"]) if last else None
-        rows.append(figures | {"exponent": None if growth is None else round(growth, 2)})
+        growth = math.log(measured["seconds"] / last["seconds"], count / last["images"]) if last else None
+        rows.append(measured | {"exponent": None if growth is None else round(growth, 2)})
     table = Table("images", "seconds", "exponent", "peak MiB", "before MiB", "pairs", "groups", "planted found")
     for row in rows:
         table.add_row(

@@ -157,14 +157,16 @@ def test_order_of_listing_changes_nothing(cells_and_photographs: list[Grey]) -> 
     order = np.random.default_rng(0).permutation(len(thumbnails))
     straight, shuffled = alike(thumbnails, 0.8), alike(thumbnails[order], 0.8)
     assert len(straight.pairs) >= len(copies) * 0.9
-    named = {tuple(sorted(order[pair].tolist())): value for pair, value in zip(*shuffled, strict=True)}
-    assert named == {tuple(pair.tolist()): value for pair, value in zip(*straight, strict=True)}
+    named = {
+        tuple(sorted(order[pair].tolist())): value for pair, value in zip(shuffled.pairs, shuffled.values, strict=True)
+    }
+    assert named == {tuple(pair.tolist()): value for pair, value in zip(straight.pairs, straight.values, strict=True)}
 
 
 def test_pairs_are_told_once_with_how_alike_they_are(cells_and_photographs: list[Grey]) -> None:
     """Each pair is listed once, the earlier image first, with a number between the threshold and 1."""
     copies = [COPIES["smaller"](image) for image in cells_and_photographs[:60]]
-    pairs, values = alike(thumbnails_of(cells_and_photographs + copies), THRESHOLD)
+    pairs, values, _ = alike(thumbnails_of(cells_and_photographs + copies), THRESHOLD)
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs) == len(values)
     assert ((values >= THRESHOLD) & (values <= 1)).all()

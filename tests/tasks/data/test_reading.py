@@ -203,7 +203,7 @@ def test_deep_grey_keeps_its_values(folder: Path, mode: str, integer: bool, valu
     seen, deep = read(folder, "1.tif", data(), 3)
     assert isinstance(deep, Deep)
     assert (seen.mode, seen.problem) == (mode, "")
-    assert (deep.low, deep.high, deep.integer) == (*values, integer)
+    assert (deep.extent.least, deep.extent.largest, deep.integer) == (*values, integer)
     assert deep.plane.shape == (SIZE, SIZE)
     assert deep.plane.dtype == np.float32
     assert (deep.plane[0, 0], deep.plane[0, -1]) == values

@@ -275,7 +275,7 @@ def rewritten(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None
         rewritten(lambda lines: ["text", *lines[1:]]),
         rewritten(lambda lines: ["[1, 2]", *lines[1:]]),
         rewritten(lambda lines: ["null", *lines[1:]]),
-        rewritten(lambda lines: [json.dumps({**json.loads(lines[0]), "version": 2}), *lines[1:]]),
+        rewritten(lambda lines: [json.dumps({**json.loads(lines[0]), "version": stores.VERSION + 1}), *lines[1:]]),
         rewritten(lambda lines: [json.dumps({**json.loads(lines[0]), "more": 2}), *lines[1:]]),
         rewritten(lambda lines: lines[1:]),
         rewritten(lambda lines: [lines[0], "{", *lines[2:]]),
