@@ -104,6 +104,8 @@ class DataParams(_Section):
             ``file://``.
         rev: the git revision whose version of ``path`` is read; ``path`` is then one that this repository tracks.
         dataset: ``torchvision`` only: a class of ``torchvision.datasets``, such as ``CIFAR10``.
+        follow_links: read what links lead to outside of ``path``, too, and enter linked folders; links into DVC's cache
+            are always followed.
         max_files: an archive with more members than this is not unpacked.
         max_unpacked_bytes: an archive that unpacks to more than this is not unpacked.
         size: working height and width in pixels; every image is resized to ``size`` x ``size``.
@@ -122,6 +124,7 @@ class DataParams(_Section):
     url: str = ""
     rev: str = ""
     dataset: str = ""
+    follow_links: bool = False
     max_files: int = Field(1_000_000, gt=0)
     max_unpacked_bytes: int = Field(100_000_000_000, gt=0)
     size: int = Field(224, ge=16, le=2048)

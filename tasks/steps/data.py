@@ -8,6 +8,7 @@ from tasks.data.quality import describe
 from tasks.files import write_json
 from tasks.params import load_params
 from tasks.progress import counting
+from tasks.steps.links import links_to
 
 
 def prepare() -> list[str]:
@@ -16,7 +17,10 @@ def prepare() -> list[str]:
     found = sources.find(params.data, layout.WORK)
     paths = [file.path for file in found.files]
     with counting("reading images", len(paths)) as progress:
-        ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
+        ingested = ingest(
+            found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress,
+            links_to(found.root, params.data),
+        )  # fmt: skip
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     curated = curate(found.files, ingested, params.data, params.split, earlier)
     notes = [*found.notes, *curated.notes]

@@ -45,12 +45,13 @@ def score_folder(folder: Path, output: Path, model: str = "") -> dict[str, int]:
     """
     from tasks.serving.champion import Champion
     from tasks.serving.scores import score
+    from tasks.steps.links import following_links
     from tasks.tracking import registry
 
     names = names_of(folder, output)
     champion = Champion.read(registry.folder_of(model or registry.champion_uri()))
     with counting("images scored", len(names)) as advance:
-        table = score(champion, folder, names, advance)
+        table = score(following_links(champion, folder), folder, names, advance)
     with replacing(output) as temporary:
         if output.suffix.lower() == ".csv":
             table.to_csv(temporary, index=False)

@@ -1,8 +1,9 @@
 """From the params to the labelled files."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from tasks.data.sources import archives, elpv, folders, tables
+from tasks.data.sources import archives, elpv, folders, links, tables
 from tasks.data.sources.listing import Found, LabelledFile
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
@@ -38,7 +39,7 @@ def find(params: DataParams, work: Path) -> Found:
             inside = archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes)
             found = _by_table(inside) if tables.at_top(inside) else Found(inside, list(folders.files(inside)))
         case _:
-            found = Found(root, list(folders.files(root)))
+            found = links.counted(Found(root, list(folders.files(root, follow=params.follow_links))), params)
     return _checked(found, params)
 
 
@@ -82,7 +83,7 @@ def _checked(found: Found, params: DataParams) -> Found:
     labels = sorted({file.label for file in files})
     if len(labels) < 2:
         raise UserError(_too_few(found.root, files, labels, params))
-    return Found(found.root, files)
+    return replace(found, files=files)
 
 
 def _too_few(root: Path, files: list[LabelledFile], labels: list[str], params: DataParams) -> str:

@@ -144,8 +144,8 @@ def test_same_listing_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     before = listed(params)
     real = os.walk
 
-    def backwards(top: str | Path) -> object:
-        for parent, folders, names in real(top):
+    def backwards(top: str | Path, **options: bool) -> object:
+        for parent, folders, names in real(top, **options):
             folders.sort(reverse=True)
             yield parent, folders, sorted(names, reverse=True)
 
