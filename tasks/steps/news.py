@@ -43,7 +43,8 @@ def _is_compared(strategy: str) -> bool:
     if not layout.COMPARISON.is_file():
         return False
     compared, run = read_json(layout.COMPARISON), read_json(layout.run_file(strategy, "run.json"))
-    if compared["strategies"].get(strategy, {}).get("mlflow_run_id") != run["mlflow_run_id"]:
+    result = compared["strategies"].get(strategy, {})
+    if run["mlflow_run_id"] not in (result.get("recorded_run_id"), result.get("mlflow_run_id")):
         return False
     digest: str = compared["data"]["digest"]
     return digest == versioning.data_digest(load_params(layout.PARAMS).data)

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 import mlflow
 import requests
 from filelock import FileLock
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,6 +28,7 @@ POSTGRESQL_DRIVER = "psycopg2"
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 
+DELETED = re.compile(r"must be in (the )?'active' (state|lifecycle)|Current state is deleted", re.I)
 FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -73,6 +75,11 @@ def failure(error: Exception) -> UserError:
             "MLFLOW_TRACKING_TOKEN, to those of somebody who may, and run the same command again"
         )
     reason = hidden(str(error)).strip().splitlines()[0][:200]
+    if DELETED.search(reason):
+        return UserError(
+            f"what was being written to in MLflow's store {shown_uri()} was deleted meanwhile ({reason}): run the same "
+            "command again, which starts a new run; finished work was kept"
+        )
     return UserError(
         f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
         "command again; finished work was kept"
@@ -81,17 +88,31 @@ def failure(error: Exception) -> UserError:
 
 @stored
 def experiment_id() -> str:
-    """Return the id of the experiment that runs go to, which is made where it isn't there yet."""
+    """Return the id of the experiment that runs go to, which is made where it isn't there yet.
+
+    Raises:
+        UserError: it was deleted.
+    """
     found = client().get_experiment_by_name(experiment_name())
     if found is not None:
-        return str(found.experiment_id)
+        return _usable(found)
     try:
         return str(client().create_experiment(experiment_name(), tags=EXPERIMENT_TAGS))
     except MlflowException as error:
         made = client().get_experiment_by_name(experiment_name())
         if made is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return str(made.experiment_id)  # by somebody else, just now
+        return _usable(made)  # by somebody else, just now
+
+
+def _usable(experiment: Experiment) -> str:
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError(
+            f"MLflow's experiment '{experiment.name}' in {shown_uri()} was deleted: 'mlflow experiments restore -x "
+            f"{experiment.experiment_id}' brings it back with its runs, or set MLFLOW_EXPERIMENT_NAME to another name; "
+            "then run the same command again"
+        )
+    return str(experiment.experiment_id)
 
 
 def experiment_name() -> str:
@@ -113,10 +134,15 @@ def is_reached() -> bool:
     """Return whether the store answers this process, which asks once."""
     try:
         with without_patience():
-            experiment_id()
+            _ask()
     except UserError:
         return False
     return True
+
+
+@stored
+def _ask() -> None:
+    client().search_experiments(max_results=1)
 
 
 def run_address(experiment: str, run_id: str) -> str:
