@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+from urllib.parse import quote
 
 import mlflow
 import requests
@@ -16,13 +17,16 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks.environment import working_copy
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses, replacing
 from tasks.tracking.credentials import hidden, separated, without_user
 from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
 
 EXPERIMENT = "thawline"
-EMBEDDED_STORE = "sqlite:///mlflow.db"
+FILE = "sqlite:///"
+EMBEDDED_STORE = f"{FILE}mlflow.db"
+EMBEDDED_ARTIFACTS = "mlruns"
 EMBEDDED_UI = "http://127.0.0.1:5000"
 POSTGRESQL_DRIVER = "psycopg2"
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
@@ -97,12 +101,19 @@ def experiment_id() -> str:
     if found is not None:
         return _usable(found)
     try:
-        return str(client().create_experiment(experiment_name(), tags=EXPERIMENT_TAGS))
+        return str(client().create_experiment(experiment_name(), _artifacts(), tags=EXPERIMENT_TAGS))
     except MlflowException as error:
         made = client().get_experiment_by_name(experiment_name())
         if made is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
         return _usable(made)  # by somebody else, just now
+
+
+def _artifacts() -> str | None:
+    """Return where a new experiment's artifacts go, if MLflow would put them into a copy that DVC removes."""
+    if not (is_file() and _is_elsewhere()):
+        return None
+    return str(working_copy() / EMBEDDED_ARTIFACTS / quote(experiment_name(), safe=""))
 
 
 def _usable(experiment: Experiment) -> str:
@@ -158,13 +169,20 @@ def shown_uri() -> str:
 
 def absolute_uri() -> str:
     """Return the store's address as it is from any folder."""
-    store = "sqlite:///"
     uri = _uri()
-    return f"{store}{Path(uri.removeprefix(store)).absolute()}" if uri.startswith(store) else uri
+    return f"{FILE}{Path(uri.removeprefix(FILE)).absolute()}" if uri.startswith(FILE) else uri
 
 
 def _uri() -> str:
-    return separated(os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE)
+    """Return the store's address; a relative one is of the user's working copy, also in DVC's copy of it."""
+    uri = separated(os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE)
+    if uri.startswith(FILE) and _is_elsewhere():
+        return f"{FILE}{working_copy() / uri.removeprefix(FILE)}"
+    return uri
+
+
+def _is_elsewhere() -> bool:
+    return working_copy() != Path.cwd()
 
 
 def _server() -> str:

@@ -204,3 +204,23 @@ def status_of(run_id: str) -> str:
     """Return a run's status."""
     status: str = mlflow.MlflowClient().get_run(run_id).info.status
     return status
+
+
+def test_the_store_of_a_copy_is_that_of_the_working_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC runs experiments in a copy that it removes: a relative store, and new artifacts, are not in it."""
+    copy = tmp_path / "project/.dvc/tmp/exps/tmp1"
+    for folder in (copy / ".dvc", copy / "part"):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.chdir(copy)
+    assert tracking.shown_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("DVC_EXP_NAME", "aside")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/mlflow.db'}"
+    found = mlflow.MlflowClient(tracking.absolute_uri()).get_experiment(tracking.experiment_id())
+    assert Path(found.artifact_location).is_relative_to(tmp_path / "project/mlruns")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # which MLflow itself has set
+    monkeypatch.chdir(copy / "part")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/part/mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'absolute.db'}")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'absolute.db'}"
