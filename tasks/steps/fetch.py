@@ -7,6 +7,7 @@ from tasks import layout, versioning
 from tasks.data.sources import fetching
 from tasks.files import digest_of, read_json, replacing, write_json
 from tasks.params import DataParams, load_params
+from tasks.steps import named
 
 RECORD = layout.WORK / "fetched.json"
 DOWNLOADS = layout.WORK / "downloads"
@@ -20,6 +21,7 @@ def fetch() -> str:
         UnavailableError: it could not be fetched.
     """
     params = load_params(layout.PARAMS).data
+    named.forget_what_is_gone()
     if params.rev:
         versioning.must_stay(params.rev)
     asked = _asked(params)

@@ -3,6 +3,7 @@
 from tasks import layout, versioning
 from tasks.files import read_json
 from tasks.params import load_params
+from tasks.steps.named import forget_what_is_gone
 
 GATE = "gate"
 
@@ -26,6 +27,7 @@ def whats_new(only: str = "") -> list[str]:
     Args:
         only: the only strategy that counts; empty: all, and their comparison.
     """
+    forget_what_is_gone()
     found = versioning.Stages().stale(_stages(only))
     if only and not found and not _is_compared(only):
         found = ["compare"]

@@ -56,3 +56,8 @@ class Stages:
             yield
         except self._failure as error:
             raise UserError(f"DVC can't handle the stage '{stage}': {' '.join(str(error).split())}") from error
+        except FileNotFoundError as error:  # a link to a file that is gone
+            raise UserError(
+                f"DVC can't handle the stage '{stage}': {error.filename} is gone, or links to a file that is: put it "
+                "back, or correct params.yaml"
+            ) from error
