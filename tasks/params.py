@@ -90,6 +90,7 @@ Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_leng
 Share = Annotated[float, Field(gt=0, lt=1)]
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
+READ_BY_DVC = ("split", "backbone", "augment", "train", "compare")  # sections of dvc.yaml that have defaults
 TABLES = (".csv", ".tsv", ".parquet")
 
 
@@ -727,6 +728,22 @@ class Params(_Section):
         if name not in self.strategies:
             raise UserError(f"params.yaml: there is no strategy '{name}'{nearest(name, self.strategies)}")
         return self.strategies[name]
+
+
+def must_have_sections(source: Path = Path("params.yaml")) -> None:
+    """Refuse a file that leaves out a section with defaults, which DVC looks for; an empty one is enough for it.
+
+    Raises:
+        UserError: it does, or is none that ``load_params`` takes.
+    """
+    load_params(source)
+    left_out = [name for name in READ_BY_DVC if name not in YAML(typ="safe").load(source)]
+    if left_out:
+        lines = " and ".join(f"'{name}: {{}}'" for name in left_out)
+        raise UserError(
+            f"{source} leaves out {' and '.join(left_out)}, and DVC runs no stage whose params are not there: add the "
+            f"lines {lines}, which stand for the defaults"
+        )
 
 
 def load_params(source: Path = Path("params.yaml")) -> Params:

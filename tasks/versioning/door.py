@@ -16,6 +16,7 @@ import psutil
 
 from tasks import layout
 from tasks.errors import UserError
+from tasks.versioning.storage import no_repository
 
 MARKS = "rwlock"
 CLOCKS_DIFFER = 5.0  # seconds, of a process's start and a file's time at most
@@ -41,7 +42,7 @@ def kept_shut() -> Iterator[None]:
     try:
         repo = Repo()
     except DvcException as error:
-        raise UserError(f"this is no DVC repository: {error}; run 'dvc init' at its root") from error
+        raise UserError(no_repository(error)) from error
     hardlink = repo.config["core"].get("hardlink_lock", False)
     data = [str(Path(repo.root_dir, layout.RUNS.parts[0]))]
     with repo, ExitStack() as shut:

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks import layout
 from tasks.errors import UserError
+from tasks.params import must_have_sections
 from tasks.versioning import lockfile
+from tasks.versioning.storage import no_repository
 
 TRIES, SECONDS_BETWEEN_TRIES = 60, 1.0
 
@@ -23,7 +26,8 @@ class Stages:
         try:
             self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
-            raise UserError(f"this is no DVC repository: {error}; run 'dvc init' at its root") from error
+            raise UserError(no_repository(error)) from error
+        must_have_sections(root / layout.PARAMS)
 
     def is_current(self, stage: str) -> bool:
         """Return whether a stage's dependencies, params and outputs are as recorded, so that it need not run."""

@@ -36,3 +36,15 @@ def _cache_of(folder: Path) -> Path | None:
             return Path(repo.cache.local_cache_dir)
     except DvcException:
         return None
+
+
+def no_repository(error: Exception) -> str:
+    """Return what to do in the current folder, where DVC has no repository to work in: it needs one of git."""
+    here = Path.cwd()
+    needed = []
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        needed.append("git init")
+    if not (here / ".dvc").is_dir():
+        needed.append("dvc init" if needed or (here / ".git").exists() else "dvc init --subdir")
+    reason = " ".join(str(error).split())
+    return f"this is no DVC repository ({reason}): run '{' && '.join(needed) or 'dvc doctor'}' in {here}"

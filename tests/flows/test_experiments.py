@@ -14,7 +14,7 @@ from tests.support.waiting import wait_for
 
 SOMEBODY = {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_experiments_in_another_folder(committed: Project) -> None:
         committed.run("dvc", "exp", "run", "--queue", "-n", "later", "-S", "strategies.head_only.lr=0.006", **SOMEBODY)
     )
     must(committed.run("dvc", "queue", "start", **SOMEBODY))
-    wait_for(lambda: "later" in shown(committed) and shown(committed)["later"]["typ"] == "branch_base", seconds=300)
+    wait_for(lambda: shown(committed).get("later", {}).get("State") == "Success", seconds=400)
     check_runs(committed, "later")
     found = shown(committed)
     rates = [float(found[name]["strategies.head_only.lr"]) for name in ("aside", "later")]
