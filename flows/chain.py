@@ -23,6 +23,7 @@ from tasks import stopping
 from tasks.errors import UnavailableError, UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import SharedParams, load_params
+from tasks.steps.named import forget_what_is_gone
 from tasks.steps.repeats import Repeat, repeats
 from tasks.versioning import Stages, must_be_known_to_dvc
 
@@ -100,6 +101,7 @@ def version_data(force: bool) -> State[Any]:
     from tasks.steps.outputs import read_quality
 
     must_be_known_to_dvc(load_params().data.path)
+    forget_what_is_gone()
     ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
     create_table_artifact(rows(read_quality()), key="data-quality", description="What the images are, counted.")
     return _done(any(ran))

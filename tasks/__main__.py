@@ -11,6 +11,7 @@ import typer
 from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
+from tasks.params import must_have_sections
 from tasks.steps import together
 from tasks.versioning import lockfile, workable
 
@@ -27,6 +28,7 @@ def _alone(stage: str) -> Iterator[None]:
     """Run a step alone; end the command where the same work was done meanwhile."""
     together.check_alone(stage)
     if exclusive.DVC_STAGE in os.environ:
+        must_have_sections()
         lockfile.keep()  # before DVC writes it
     with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
         if not needed:

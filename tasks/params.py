@@ -90,6 +90,7 @@ Selectors = Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_leng
 Share = Annotated[float, Field(gt=0, lt=1)]
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
+READ_BY_DVC = ("split", "backbone", "augment", "train", "compare")  # sections of dvc.yaml that have defaults
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
 
 
@@ -113,6 +114,8 @@ class DataParams(_Section):
             ``file://``.
         rev: the git revision whose version of ``path`` is read; ``path`` is then one that this repository tracks.
         dataset: ``torchvision`` only: a class of ``torchvision.datasets``, such as ``CIFAR10``.
+        follow_links: read what links lead to outside of ``path``, too, and enter linked folders; links into DVC's cache
+            are always followed.
         max_files: an archive with more members than this is not unpacked.
         max_unpacked_bytes: an archive that unpacks to more than this is not unpacked.
         size: working height and width in pixels; every image is resized to ``size`` x ``size``.
@@ -136,6 +139,7 @@ class DataParams(_Section):
     url: str = ""
     rev: str = ""
     dataset: str = ""
+    follow_links: bool = False
     max_files: int = Field(1_000_000, gt=0)
     max_unpacked_bytes: int = Field(100_000_000_000, gt=0)
     size: int = Field(224, ge=16, le=2048)
@@ -755,6 +759,22 @@ class Params(_Section):
         if name not in self.strategies:
             raise UserError(f"params.yaml: there is no strategy '{name}'{nearest(name, self.strategies)}")
         return self.strategies[name]
+
+
+def must_have_sections(source: Path = Path("params.yaml")) -> None:
+    """Refuse a file that leaves out a section with defaults, which DVC looks for; an empty one is enough for it.
+
+    Raises:
+        UserError: it does, or is none that ``load_params`` takes.
+    """
+    load_params(source)
+    left_out = [name for name in READ_BY_DVC if name not in YAML(typ="safe").load(source)]
+    if left_out:
+        lines = " and ".join(f"'{name}: {{}}'" for name in left_out)
+        raise UserError(
+            f"{source} leaves out {' and '.join(left_out)}, and DVC runs no stage whose params are not there: add the "
+            f"lines {lines}, which stand for the defaults"
+        )
 
 
 def load_params(source: Path = Path("params.yaml")) -> Params:

@@ -1,5 +1,7 @@
 """Every network by its name: torchvision's, timm's, those in ONNX files, and the user's own."""
 
+from pathlib import Path
+
 from tasks.backbones import onnx_files, own, timm_models, zoo
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.explicit import with_parts
@@ -45,6 +47,17 @@ def packages(name: str) -> list[str]:
     if is_onnx(name):
         return list(onnx_files.PACKAGES)
     return ["timm"] if is_timm(name) else []
+
+
+def files(name: str) -> list[Path]:
+    """Return the files of the user's that a network is made from; none for the networks of libraries.
+
+    Raises:
+        UserError: the source can't be imported or read.
+    """
+    if is_onnx(name):
+        return onnx_files.files(name)
+    return own.files(name) if is_own(name) else []
 
 
 def code_sha256(name: str) -> str:

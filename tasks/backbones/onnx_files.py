@@ -161,15 +161,23 @@ def sha256(name: str) -> str:
     Raises:
         UserError: the file can't be read.
     """
-    file = _file(name)
-    model = _read(name, external=False)
-    beside = sorted({entry.value for tensor in model.graph.initializer for entry in tensor.external_data
-                     if entry.key == "location"})  # fmt: skip
     try:
-        found = [sha256_of(file), *(sha256_of(file.parent / other) for other in beside)]
+        found = [sha256_of(file) for file in files(name)]
     except OSError as error:
         raise _unreadable(name, error) from error
-    return digest_of(found) if beside else found[0]
+    return digest_of(found) if len(found) > 1 else found[0]
+
+
+def files(name: str) -> list[Path]:
+    """Return a file, and the files beside it that it keeps weights in.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    file, model = _file(name), _read(name, external=False)
+    beside = sorted({entry.value for tensor in model.graph.initializer for entry in tensor.external_data
+                     if entry.key == "location"})  # fmt: skip
+    return [file, *(file.parent / other for other in beside)]
 
 
 def state(name: str, size: int) -> State:

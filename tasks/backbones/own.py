@@ -17,9 +17,10 @@ from tasks.backbones.architecture import Architecture, Part
 from tasks.backbones.discovery import find_head, find_input_layer, find_parts
 from tasks.backbones.division import check_division
 from tasks.backbones.explicit import stated_parts
+from tasks.backbones.imports import imported
 from tasks.backbones.tracing import Call, trace
 from tasks.errors import UserError, nearest
-from tasks.files import digest_of_tree, sha256_of
+from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import PartsParams
 
 SIZE_PARAMETERS = ("size", "img_size", "image_size")
@@ -91,16 +92,36 @@ def describe(
 
 
 def code_sha256(name: str) -> str:
-    """Return a digest of the source of an architecture: of its package, or of its module where it is in none.
+    """Return a digest of the source of an architecture: of its package or module, and of what that imports from here.
 
     Raises:
         UserError: the module can't be imported.
     """
+    package = _package(name)
+    if package.is_dir():
+        own, found = digest_of_tree(package, "*.py"), sorted(package.rglob("*.py"))
+    else:
+        own, found = sha256_of(package), [package]
+    others = imported(found, Path.cwd())
+    return digest_of([own, *map(sha256_of, others)]) if others else own
+
+
+def files(name: str) -> list[Path]:
+    """Return the source files of an architecture: of its package or module, and those that it imports from here.
+
+    Raises:
+        UserError: the module can't be imported.
+    """
+    package = _package(name)
+    found = sorted(package.rglob("*.py")) if package.is_dir() else [package]
+    return [*found, *imported(found, Path.cwd())]
+
+
+def _package(name: str) -> Path:
+    """Return the folder of the package that an architecture is in, or the file of its module where it is in none."""
     module = _module(name)
     package = sys.modules[module.__name__.partition(".")[0]]
-    if hasattr(package, "__path__"):
-        return digest_of_tree(Path(next(iter(package.__path__))), "*.py")
-    return sha256_of(Path(module.__file__)) if module.__file__ else ""
+    return Path(next(iter(package.__path__)) if hasattr(package, "__path__") else str(module.__file__))
 
 
 def _module(name: str) -> ModuleType:

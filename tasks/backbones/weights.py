@@ -245,6 +245,12 @@ def _record(params: BackboneParams, architecture: Architecture, size: int, sourc
     )
 
 
+def file_of(params: BackboneParams) -> Path | None:
+    """Return the user's own file of weights, if params name one."""
+    given = Path(params.weights).expanduser()
+    return given if _is_file(params.weights) and given.is_file() else None
+
+
 def _is_file(weights: str) -> bool:
     given = Path(weights).expanduser()
     return given.suffix in FILE_SUFFIXES or given.is_file()

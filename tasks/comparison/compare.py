@@ -123,6 +123,7 @@ def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: ComparePar
                 seconds_to_scratch=seconds_of(caught_up, run["epochs"], run["train_seconds"]),
                 history=entrants[i].history,
                 mlflow_run_id=run["mlflow_run_id"],
+                recorded_run_id=run.get("recorded_run_id", ""),
             )
         )
     return results

@@ -178,6 +178,9 @@ class StrategyResult(_Record):
     findings: list[Finding] = []
     history: list[dict[str, float]]
     mlflow_run_id: str
+    recorded_run_id: str = Field(
+        "", description="the run of the training; another one where that had to be logged anew"
+    )
 
     def figure(self, split: str, metric: str) -> tuple[float | None, tuple[float, float] | None]:
         """Return a metric of ``val`` or ``test`` and its interval: of the mean over seeds, if there are several."""

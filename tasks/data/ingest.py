@@ -47,21 +47,27 @@ class Ingested:
     notes: list[str] = field(default_factory=list)
 
 
-def resolve_channels(root: Path, paths: Sequence[str], params: DataParams) -> int:
+def resolve_channels(root: Path, paths: Sequence[str], params: DataParams, links_to: Sequence[Path] = ()) -> int:
     """Return what params ask for, or, for ``auto``, 1 where every image is grey, else 3."""
     if params.channels != "auto":
         return params.channels
     seen = [False]
     for path in paths:
-        grey = is_grey(root, path, params)
-        if grey is False and not read(root, path, params, channels=3)[0].problem:
+        grey = is_grey(root, path, params, links_to)
+        if grey is False and not read(root, path, params, channels=3, links_to=links_to)[0].problem:
             return 3
         seen.append(bool(grey))
     return 1 if any(seen) else 3
 
 
 def ingest(
-    root: Path, paths: Sequence[str], params: DataParams, earlier: Path, work: Path, progress: Progress = lambda _: None
+    root: Path,
+    paths: Sequence[str],
+    params: DataParams,
+    earlier: Path,
+    work: Path,
+    progress: Progress = lambda _: None,
+    links_to: Sequence[Path] = (),
 ) -> Ingested:
     """Fill a store with every usable file; row ``i`` is the file ``paths[i]``, and rows of unusable files are unused.
 
@@ -74,18 +80,19 @@ def ingest(
         earlier: a store that may have some of it already.
         work: where the store grows.
         progress: called with the number of files that were done since the last call.
+        links_to: folders elsewhere that links may lead to.
 
     Raises:
         UserError: the disk is full.
     """
-    made = Made(params.size, resolve_channels(root, paths, params), params.background)
+    made = Made(params.size, resolve_channels(root, paths, params, links_to), params.background)
     left, growing = work / "left.npy", work / "growing.npy"
     work.mkdir(parents=True, exist_ok=True)
     if growing.is_file() and index_of(growing).is_file() and len(Shelf(growing, made)) >= len(Shelf(left, made)):
         move(growing, left)
     shelves = [Shelf(left, made), Shelf(earlier, made)]
     with writing(growing, len(paths), made) as writer:
-        run = _Ingestion(root, paths, params, made, writer, shelves, work, progress)
+        run = _Ingestion(root, paths, params, made, writer, shelves, work, progress, links_to)
         images, thumbnails, used = run.run()
     for file in (left, index_of(left)):
         file.unlink(missing_ok=True)
@@ -97,10 +104,10 @@ class _Ingestion:
 
     def __init__(
         self, root: Path, paths: Sequence[str], params: DataParams, made: Made, writer: Writer,
-        shelves: Sequence[Shelf], work: Path, progress: Progress,
+        shelves: Sequence[Shelf], work: Path, progress: Progress, links_to: Sequence[Path],
     ) -> None:  # fmt: skip
         self._root, self._paths, self._params, self._made = root, paths, params, made
-        self._writer, self._shelves, self._progress = writer, shelves, progress
+        self._writer, self._shelves, self._progress, self._links_to = writer, shelves, progress, links_to
         self._images = [ReadImage()] * len(paths)
         self._thumbnails = np.zeros((len(paths), fingerprints.SIDE, fingerprints.SIDE), dtype=np.uint8)
         self._deep = _Planes(work, params.size)
@@ -121,7 +128,9 @@ class _Ingestion:
         return len(rows)
 
     def _file(self, row: int) -> Entry | None:
-        image, pixels = read(self._root, self._paths[row], self._params, self._made.channels, self._earlier)
+        image, pixels = read(
+            self._root, self._paths[row], self._params, self._made.channels, self._earlier, self._links_to
+        )
         self._images[row] = image
         if pixels is None:
             return None

@@ -15,8 +15,9 @@ How each mode becomes pixels:
 
 import hashlib
 import io
+import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -37,6 +38,7 @@ Image.MAX_IMAGE_PIXELS = None
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 WITHOUT_ALPHA = {1: "L", 3: "RGB"}
 WITH_ALPHA = {2: "LA", 4: "RGBA"}
+LINKS_OUTSIDE = "links to outside the data folder, which 'follow_links: true' under 'data' allows"
 GREY_MODES = {"1", "L", "LA"}
 
 Pixels = npt.NDArray[np.uint8]
@@ -105,10 +107,10 @@ def _formats() -> tuple[str, ...]:
     return (*(name for name in FORMATS if name in Image.OPEN), *more)
 
 
-def is_grey(root: Path, name: str, params: DataParams) -> bool | None:
+def is_grey(root: Path, name: str, params: DataParams, links_to: Sequence[Path] = ()) -> bool | None:
     """Return whether a file's header says grey, or nothing when it isn't an image that may be read."""
     try:
-        if _refused(root / name, root, params):
+        if _refused(root, name, params, links_to):
             return None
         with Image.open(root / name, formats=_formats()) as image:
             return is_grey_mode(image.mode)
@@ -130,7 +132,14 @@ def _nothing_known(_: str) -> tuple[ReadImage, Pixels] | None:
     return None
 
 
-def read(root: Path, name: str, params: DataParams, channels: int, known: Known = _nothing_known) -> Read:
+def read(
+    root: Path,
+    name: str,
+    params: DataParams,
+    channels: int,
+    known: Known = _nothing_known,
+    links_to: Sequence[Path] = (),
+) -> Read:
     """Open a file in full and bring it to the working size.
 
     Args:
@@ -139,10 +148,11 @@ def read(root: Path, name: str, params: DataParams, channels: int, known: Known 
         params: working size and limits.
         channels: of the pixels.
         known: returns what was made earlier of a file with this SHA-256, if it was.
+        links_to: folders outside of ``root`` that links may lead to, such as DVC's cache.
     """
     path = root / name
     try:
-        refused = _unnameable(name) or _refused(path, root, params)
+        refused = _unnameable(name) or _refused(root, name, params, links_to)
         if refused:
             return refused, None
         content = path.read_bytes()
@@ -177,16 +187,18 @@ def _instead(path: Path) -> str:
     return f"in none of the formats that are read ({', '.join(_formats())})"
 
 
-def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
+def _refused(root: Path, name: str, params: DataParams, links_to: Sequence[Path]) -> ReadImage | None:
     """Return why a file isn't read, if it isn't."""
-    is_link = path.is_symlink() or path.name == ".."
-    where = path.resolve() if is_link else _resolved(path.parent) / path.name
-    if not where.is_relative_to(_resolved(root)):
-        return ReadImage(problem="lies, or links to, outside the data folder", kind="outside")
+    path = root / name
+    if leads_outside(root, name, links_to):
+        is_link = Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root))
+        problem = LINKS_OUTSIDE if is_link else "lies outside the data folder"
+        return ReadImage(problem=problem, kind="outside")
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return ReadImage(problem="there is no such file", kind="missing")
+        gone = "it links to a file that is gone" if path.is_symlink() else "there is no such file"
+        return ReadImage(problem=gone, kind="missing")
     if not stat.S_ISREG(facts.st_mode):
         return ReadImage(problem="there is no such file", kind="missing")
     if facts.st_size == 0:
@@ -195,6 +207,17 @@ def _refused(path: Path, root: Path, params: DataParams) -> ReadImage | None:
         problem = f"{facts.st_size} bytes are more than data.max_bytes ({params.max_bytes})"
         return ReadImage(problem=problem, kind="too large")
     return None
+
+
+def leads_outside(root: Path, name: str, links_to: Sequence[Path] = ()) -> bool:
+    """Return whether a file is neither below ``root``, nor behind a link below a folder that links may lead to."""
+    root = root.absolute()
+    path = root / name
+    if not Path(os.path.normpath(path)).is_relative_to(os.path.normpath(root)):
+        return True
+    is_link = path.is_symlink() or path.name == ".."
+    where = path.resolve() if is_link else _resolved(path.parent) / path.name
+    return not any(where.is_relative_to(_resolved(folder)) for folder in (root, *links_to))
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,6 @@
 """The champion as a folder of files, and as something that answers images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,16 @@ class Answers:
 
 @dataclass(frozen=True)
 class Champion:
-    """A fine-tuned network, ready to answer."""
+    """A fine-tuned network, ready to answer.
+
+    Attributes:
+        links_to: where links among image files may lead, besides their folder.
+    """
 
     facts: Facts
     adapted: Adapted
     known: Features
+    links_to: Sequence[Path] = ()
 
     @classmethod
     def read(cls, folder: Path) -> "Champion":

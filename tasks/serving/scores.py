@@ -70,7 +70,7 @@ def blocks(champion: Champion, root: Path, names: Sequence[str]) -> Iterator[tup
 def read_image(champion: Champion, root: Path, name: str) -> tuple[Pixels | None, str]:
     """Return the pixels of a file at the champion's working size, or its problem."""
     facts = champion.facts
-    seen, pixels = read(root, name, facts.data, facts.channels)
+    seen, pixels = read(root, name, facts.data, facts.channels, links_to=champion.links_to)
     if isinstance(pixels, Deep):
         bounds = pixels.extent.own if facts.data.range == "image" else facts.ranges.get(pixels.kind)
         return (to_8_bits(pixels.plane, *bounds, facts.channels), "") if bounds else (None, OUT_OF_RANGE)

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tasks.params import DataParams
 from tasks.serving.champion import Champion
 from tasks.serving.origin import Origin
 from tasks.serving.scores import blocks
+from tasks.steps.links import links_to
 from tasks.steps.prepared import PreparedData
 
 TIMED_IMAGES = 16
@@ -73,6 +74,7 @@ def contest(champion: Contender, challenger: Contender, data: PreparedData, para
     anew, or without the earlier manifest. So they are looked for by what the champion recorded of itself.
     """
     root = sources.find(params, layout.WORK).root
+    champion, challenger = (_following_links(side, root, params) for side in (champion, challenger))
     tested = data.table[data.table["split"] == "test"]
     fresh = unseen(data.table, champion.origin.seen).loc[lambda table: table["split"] == "test"]
     classes = sorted({*data.classes, *spelt_as(data.classes, champion.champion.facts.classes)})
@@ -91,6 +93,10 @@ def contest(champion: Contender, challenger: Contender, data: PreparedData, para
     )
     drift = _drift(champion, data.table, root) if champion.origin.is_known else None
     return Contest(answered, len(tested) - len(fresh), int((~usable).sum()), drift)
+
+
+def _following_links(side: Contender, root: Path, params: DataParams) -> Contender:
+    return replace(side, champion=replace(side.champion, links_to=links_to(root, params)))
 
 
 def unseen(table: pd.DataFrame, seen: frozenset[str]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
-from tasks.steps import unlabelled
+from tasks.steps import anew, unlabelled
 from tasks.steps.champion import CROWNED, crown
 from tasks.steps.outputs import read_probe, read_quality
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
@@ -44,6 +44,8 @@ from tasks.training import device
 
 EVALUATION = Path(metrics.__file__).parent
 TIMED_IMAGES, TIMED_RUNS = 64, 3
+
+Runs = dict[str, str]  # the MLflow run of a fine-tuning, by the one that it recorded
 
 
 def compare(*, only: str = "", promote: bool = True) -> Comparison:
@@ -59,7 +61,8 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     data = PreparedData.read()
     without_label = unlabelled.waiting(params.data)
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
-    entrants = [_entrant(name, params, data) for name in params.strategies]
+    runs = anew.runs_of(params, data)
+    entrants = [_entrant(name, params, data, runs) for name in params.strategies]
     ranked = comparing.rank(entrants, data.classes, params.compare)
     found_out = findings(entrants, params, data.classes, _train_counts(data))
     ranked = [result.model_copy(update={"findings": found_out[result.name]}) for result in ranked]
@@ -95,8 +98,8 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     return found
 
 
-def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant:
-    first, adapted = _repeated(name, FIRST, params, data)
+def _entrant(name: str, params: Params, data: PreparedData, runs: Runs) -> comparing.Entrant:
+    first, adapted = _repeated(name, FIRST, params, data, runs)
     history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
     model, settings = sha256_of(layout.run_file(name, "model.safetensors")), params.strategies[name]
     return comparing.Entrant(
@@ -107,8 +110,8 @@ def _entrant(name: str, params: Params, data: PreparedData) -> comparing.Entrant
         first.test,
         _serving(name, adapted, params, data),
         _robustness(model, adapted, settings, data, params.compare) if params.compare.robustness_images else None,
-        [_repeated(name, repeat, params, data)[0] for repeat in further_seeds(params.train)],
-        [_on_share(name, repeat, data.classes) for repeat in smaller_shares(params.train)],
+        [_repeated(name, repeat, params, data, runs)[0] for repeat in further_seeds(params.train)],
+        [_on_share(name, repeat, data.classes, runs) for repeat in smaller_shares(params.train)],
     )
 
 
@@ -127,26 +130,30 @@ def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) ->
     )
 
 
-def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData) -> tuple[comparing.Repeated, Adapted]:
+def _repeated(
+    name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Runs
+) -> tuple[comparing.Repeated, Adapted]:
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
     answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
-    run, val = _validated(name, repeat)
+    run, val = _validated(name, repeat, runs)
     return comparing.Repeated(
         run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
     ), adapted
 
 
-def _validated(name: str, repeat: Repeat) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return what a fine-tuning recorded of itself, and its answers on the validation split."""
+def _validated(name: str, repeat: Repeat, runs: Runs) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what a fine-tuning recorded of itself, its run of now with it, and its answers on the validation split."""
     answers = layout.run_file(name, "predictions.parquet", repeat.name)
     run = read_json(layout.run_file(name, "run.json", repeat.name))
+    recorded = run["mlflow_run_id"]
+    run |= {"mlflow_run_id": runs[recorded], "recorded_run_id": recorded}
     return run, manifest.read_table(answers, predictions.PREDICTIONS)
 
 
-def _on_share(name: str, repeat: Repeat, classes: list[str]) -> OnShare:
-    run, val = _validated(name, repeat)
+def _on_share(name: str, repeat: Repeat, classes: list[str], runs: Runs) -> OnShare:
+    run, val = _validated(name, repeat, runs)
     return OnShare(
         share=repeat.share,
         images=run["images"],

@@ -1,16 +1,19 @@
 """Images: read, checked, split, decoded."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from tasks import layout
 from tasks.data import manifest, remarks, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
 from tasks.data.quality import describe
+from tasks.environment import working_copy
 from tasks.files import write_json
 from tasks.params import load_params
 from tasks.progress import counting
 from tasks.steps import unlabelled
+from tasks.steps.links import links_to
 
 
 def prepare() -> list[str]:
@@ -19,7 +22,10 @@ def prepare() -> list[str]:
     found = sources.find(params.data, layout.WORK)
     paths = [file.path for file in found.files]
     with counting("reading images", len(paths)) as progress:
-        ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
+        ingested = ingest(
+            found.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
+            links_to(found.root, params.data),
+        )  # fmt: skip
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     files = [replace(file, path=sources.kept(file.path)) for file in found.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
@@ -35,3 +41,8 @@ def prepare() -> list[str]:
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()
     return [*notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
+
+
+def _earlier_pixels() -> Path:
+    """Return the store that may have decoded images; DVC's copy of the working copy begins without one."""
+    return layout.PIXELS if layout.PIXELS.is_file() else working_copy() / layout.PIXELS

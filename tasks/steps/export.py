@@ -67,9 +67,11 @@ def _validation(champion: Champion) -> Pixels:
 def _files(champion: Champion, folder: Path) -> Pixels:
     """Return images of a folder at the working size."""
     from tasks.serving.scores import read_image
+    from tasks.steps.links import following_links
 
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name one of image files, with --images")
+    champion = following_links(champion, folder)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     read = (read_image(champion, folder, name)[0] for name in names[_some(len(names))])
     found = [pixels for pixels in read if pixels is not None]

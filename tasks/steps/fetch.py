@@ -8,6 +8,7 @@ from tasks import exclusive, layout, versioning
 from tasks.data.sources import fetching
 from tasks.files import digest_of, read_json, replacing, write_json
 from tasks.params import DataParams, load_params
+from tasks.steps import named
 
 RECORD = layout.WORK / "fetched.json"
 DOWNLOADS = layout.WORK / "downloads"
@@ -23,6 +24,7 @@ def fetch() -> str:
     params = load_params(layout.PARAMS).data
     if exclusive.DVC_STAGE in os.environ:
         versioning.must_be_known_to_dvc(params.path)
+    named.forget_what_is_gone()
     if params.rev:
         versioning.must_stay(params.rev)
     asked = _asked(params)

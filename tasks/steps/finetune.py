@@ -7,12 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tasks import layout, tracking
 from tasks.backbones import weights
-from tasks.comparison import report
 from tasks.data import manifest
 from tasks.errors import UserError
 from tasks.evaluation import metrics, predictions
@@ -20,6 +18,7 @@ from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import read_json, replacing, write_bytes, write_json
 from tasks.params import load_params
 from tasks.steps.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
+from tasks.steps.handover import track_model
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, flat_params, tags
 from tasks.steps.repeats import FIRST, Repeat, repeats
@@ -28,9 +27,6 @@ from tasks.steps.training import trained_network
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
-
-EXAMPLE_SIDE = 32
-TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
 
 
 def finetune(strategy: str) -> None:
@@ -142,7 +138,11 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
         if attempt.repeat == FIRST:
             model = ImageClassifier(adapted, data.size, flips).eval()
-            _track_model(attempt, data, model, report_, progress, plan)
+            measured = Measurement.read(attempt.work / MEASURED)
+            range_tests = [(curve, measured.measured.rates[place]) for place, curve in measured.curves.items()]
+            track_model(
+                attempt.run_id, attempt.strategy, data, model, report_, progress, plan, range_tests, attempt.work
+            )
         tracking.finish(attempt.run_id)
     return report_
 
@@ -151,26 +151,6 @@ def clean_up(strategy: str) -> None:
     """Remove what a strategy's attempts kept for being killed, once all of them are done."""
     for work in layout.WORK.glob(f"{strategy}-{'[0-9a-f]' * DIGITS}"):
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _track_model(
-    attempt: Attempt,
-    data: PreparedData,
-    model: ImageClassifier,
-    scores: dict[str, Any],
-    progress: dict[str, Any],
-    plan: dict[str, Any],
-) -> None:
-    """Log a run's files, figures and model."""
-    tracking.log_files(attempt.run_id, [layout.run_file(attempt.strategy, name) for name in TRACKED_FILES])
-    found = Measurement.read(attempt.work / MEASURED)
-    range_tests = [(curve, found.measured.rates[place]) for place, curve in found.curves.items()]
-    figures = report.run_figures(attempt.work, progress, plan, range_tests, scores, data.classes)
-    tracking.log_files(attempt.run_id, figures, "figures")
-    tracking.log_files(attempt.run_id, [attempt.work / "plan.json"])
-    example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
-    example[1] = 255
-    tracking.log_model(attempt.run_id, model, example, data.classes)
 
 
 def _write_outputs(

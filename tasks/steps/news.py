@@ -3,6 +3,7 @@
 from tasks import layout, versioning
 from tasks.files import read_json
 from tasks.params import load_params
+from tasks.steps.named import forget_what_is_gone
 
 GATE = "gate"
 
@@ -26,6 +27,7 @@ def whats_new(only: str = "") -> list[str]:
     Args:
         only: the only strategy that counts; empty: all, and their comparison.
     """
+    forget_what_is_gone()
     found = versioning.Stages().stale(_stages(only))
     if only and not found and not _is_compared(only):
         found = ["compare"]
@@ -43,7 +45,8 @@ def _is_compared(strategy: str) -> bool:
     if not layout.COMPARISON.is_file():
         return False
     compared, run = read_json(layout.COMPARISON), read_json(layout.run_file(strategy, "run.json"))
-    if compared["strategies"].get(strategy, {}).get("mlflow_run_id") != run["mlflow_run_id"]:
+    result = compared["strategies"].get(strategy, {})
+    if run["mlflow_run_id"] not in (result.get("recorded_run_id"), result.get("mlflow_run_id")):
         return False
     digest: str = compared["data"]["digest"]
     return digest == versioning.data_digest(load_params(layout.PARAMS).data)

@@ -11,7 +11,7 @@ import torch
 
 from tasks import layout, tracking, versioning
 from tasks.comparison.schema import MadeWith
-from tasks.environment import DATA_REV, NODE
+from tasks.environment import DATA_REV, EXPERIMENT, NODE
 from tasks.files import digest_of, digest_of_tree
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData
@@ -79,6 +79,7 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
         "thawline.identity": identity,
         "thawline.strategy": stage if identity else "",
         "thawline.node": os.environ.get(NODE, ""),
+        "thawline.experiment": os.environ.get(EXPERIMENT, ""),
         "mlflow.source.git.commit": versioning.git_revision(),
     }
     return {key: value for key, value in found.items() if value}

@@ -93,13 +93,14 @@ def score_images(sources: Sequence[str], output: Path, model: str = "") -> dict[
     """
     from tasks.serving.champion import Champion
     from tasks.serving.scores import score
+    from tasks.steps.links import following_links
     from tasks.tracking import registry
 
     must_be_written(output)
     images = images_of(sources, output)
     champion = Champion.read(registry.folder_of(model or registry.champion_uri()))
     with counting("images scored", len(images.names)) as advance:
-        table = score(champion, images.root, images.names, advance)
+        table = score(following_links(champion, images.root), images.root, images.names, advance)
     with replacing(output) as temporary:
         WRITERS[output.suffix.lower()](table, temporary)
     found = {str(label): int(count) for label, count in table["label"].value_counts().items()}

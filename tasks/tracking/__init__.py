@@ -201,8 +201,8 @@ def adopt(parent: str, children: Iterable[str]) -> None:
             store.set_tag(child, PARENT_TAG, parent)
         except MlflowException as error:
             raise UserError(
-                f"the MLflow run {child} is not in the tracking store {shown_uri()}: set "
-                "MLFLOW_TRACKING_URI to the store that the strategies were tracked in, or remove data/runs"
+                f"the MLflow run {child} is no longer in the tracking store {shown_uri()}: run the same command again, "
+                "which logs it anew"
             ) from error
 
 

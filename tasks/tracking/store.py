@@ -7,14 +7,17 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
+from urllib.parse import quote
 
 import mlflow
 import requests
 from filelock import FileLock
+from mlflow.entities import Experiment, LifecycleStage
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from tasks.environment import working_copy
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses, replacing
 from tasks.tracking import addresses
@@ -22,13 +25,16 @@ from tasks.tracking.credentials import hidden, separated, without_user
 from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
 
 EXPERIMENT = "thawline"
-EMBEDDED_STORE = "sqlite:///mlflow.db"
+FILE = "sqlite:///"
+EMBEDDED_STORE = f"{FILE}mlflow.db"
+EMBEDDED_ARTIFACTS = "mlruns"
 EMBEDDED_UI = "http://127.0.0.1:5000"
 POSTGRESQL_DRIVER = "psycopg2"
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 NOT_MLFLOW = re.compile(r"failed with error code (?!5)\d+|not in a valid JSON format|Response body: '?\s*<", re.I)
 
+DELETED = re.compile(r"must be in (the )?'active' (state|lifecycle)|Current state is deleted", re.I)
 FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -85,6 +91,11 @@ def failure(error: Exception) -> UserError:
             "'mlflow server' prints, without a path of its pages, or unset it for mlflow.db in this folder"
         )
     reason = hidden(str(error)).strip().splitlines()[0][:200]
+    if DELETED.search(reason):
+        return UserError(
+            f"what was being written to in MLflow's store {shown_uri()} was deleted meanwhile ({reason}): run the same "
+            "command again, which starts a new run; finished work was kept"
+        )
     return UserError(
         f"MLflow's store {shown_uri()} failed: {reason}; free disk space or start the server, and run the same "
         "command again; finished work was kept"
@@ -93,17 +104,38 @@ def failure(error: Exception) -> UserError:
 
 @stored
 def experiment_id() -> str:
-    """Return the id of the experiment that runs go to, which is made where it isn't there yet."""
+    """Return the id of the experiment that runs go to, which is made where it isn't there yet.
+
+    Raises:
+        UserError: it was deleted.
+    """
     found = client().get_experiment_by_name(experiment_name())
     if found is not None:
-        return str(found.experiment_id)
+        return _usable(found)
     try:
-        return str(client().create_experiment(experiment_name(), tags=EXPERIMENT_TAGS))
+        return str(client().create_experiment(experiment_name(), _artifacts(), tags=EXPERIMENT_TAGS))
     except MlflowException as error:
         made = client().get_experiment_by_name(experiment_name())
         if made is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return str(made.experiment_id)  # by somebody else, just now
+        return _usable(made)  # by somebody else, just now
+
+
+def _artifacts() -> str | None:
+    """Return where a new experiment's artifacts go, if MLflow would put them into a copy that DVC removes."""
+    if not (is_file() and _is_elsewhere()):
+        return None
+    return str(working_copy() / EMBEDDED_ARTIFACTS / quote(experiment_name(), safe=""))
+
+
+def _usable(experiment: Experiment) -> str:
+    if experiment.lifecycle_stage == LifecycleStage.DELETED:
+        raise UserError(
+            f"MLflow's experiment '{experiment.name}' in {shown_uri()} was deleted: 'mlflow experiments restore -x "
+            f"{experiment.experiment_id}' brings it back with its runs, or set MLFLOW_EXPERIMENT_NAME to another name; "
+            "then run the same command again"
+        )
+    return str(experiment.experiment_id)
 
 
 def experiment_name() -> str:
@@ -125,10 +157,15 @@ def is_reached() -> bool:
     """Return whether the store answers this process, which asks once."""
     try:
         with without_patience():
-            experiment_id()
+            _ask()
     except UserError:
         return False
     return True
+
+
+@stored
+def _ask() -> None:
+    client().search_experiments(max_results=1)
 
 
 def run_address(experiment: str, run_id: str) -> str:
@@ -144,13 +181,20 @@ def shown_uri() -> str:
 
 def absolute_uri() -> str:
     """Return the store's address as it is from any folder."""
-    store = "sqlite:///"
     uri = _uri()
-    return f"{store}{Path(uri.removeprefix(store)).absolute()}" if uri.startswith(store) else uri
+    return f"{FILE}{Path(uri.removeprefix(FILE)).absolute()}" if uri.startswith(FILE) else uri
 
 
 def _uri() -> str:
-    return separated(os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE)
+    """Return the store's address; a relative one is of the user's working copy, also in DVC's copy of it."""
+    uri = separated(os.environ.get("MLFLOW_TRACKING_URI") or EMBEDDED_STORE)
+    if uri.startswith(FILE) and _is_elsewhere():
+        return f"{FILE}{working_copy() / uri.removeprefix(FILE)}"
+    return uri
+
+
+def _is_elsewhere() -> bool:
+    return working_copy() != Path.cwd()
 
 
 def _server() -> str:

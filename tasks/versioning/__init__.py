@@ -7,11 +7,13 @@ from tasks.versioning.lockfile import keep, mend
 from tasks.versioning.repository import must_be_known_to_dvc, workable
 from tasks.versioning.revisions import commit_of, digest_at, fetch, git_revision, must_stay
 from tasks.versioning.stages import Stages
+from tasks.versioning.storage import cache_folders
 from tasks.versioning.updates import commit, push, update
 
 __all__ = [
     "DvcAtWorkError",
     "Stages",
+    "cache_folders",
     "changed_code",
     "clone",
     "commit",

@@ -15,8 +15,13 @@ def has_git(folder: Path) -> bool:
 
 def no_repository(error: Exception) -> UserError:
     """Return what to say where DVC finds no repository: what makes one of what is here."""
-    commands = [*([] if has_git(Path()) else ["git init"]), *([] if Path(".dvc").is_dir() else ["dvc init"])]
-    return UserError(f"this is no DVC repository: {error}; run '{' && '.join(commands) or 'dvc doctor'}' at its root")
+    here, commands = Path.cwd(), []
+    if not has_git(here):
+        commands.append("git init")
+    if not (here / ".dvc").is_dir():
+        commands.append("dvc init" if commands or (here / ".git").exists() else "dvc init --subdir")
+    reason = " ".join(str(error).split())
+    return UserError(f"this is no DVC repository ({reason}): run '{' && '.join(commands) or 'dvc doctor'}' in {here}")
 
 
 def workable(sentence: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks import layout
 from tasks.errors import UserError
+from tasks.params import must_have_sections
 from tasks.versioning import lockfile
 from tasks.versioning.repository import no_repository
 
@@ -25,6 +27,7 @@ class Stages:
             self._repo = Repo(str(root), _wait_for_lock=True)
         except DvcException as error:
             raise no_repository(error) from error
+        must_have_sections(root / layout.PARAMS)
 
     def is_current(self, stage: str) -> bool:
         """Return whether a stage's dependencies, params and outputs are as recorded, so that it need not run."""
@@ -57,3 +60,8 @@ class Stages:
             yield
         except self._failure as error:
             raise UserError(f"DVC can't handle the stage '{stage}': {' '.join(str(error).split())}") from error
+        except FileNotFoundError as error:  # a link to a file that is gone
+            raise UserError(
+                f"DVC can't handle the stage '{stage}': {error.filename} is gone, or links to a file that is: put it "
+                "back, or correct params.yaml"
+            ) from error

@@ -1,5 +1,6 @@
 """Where this working copy keeps what DVC tracks."""
 
+from pathlib import Path
 from typing import Any
 
 
@@ -15,3 +16,23 @@ def storage() -> dict[str, Any]:
         if "remote" in here.config["core"]:
             shared["core"] = {"remote": here.config["core"]["remote"]}
     return shared
+
+
+def cache_folders(images: Path) -> tuple[Path, ...]:
+    """Return where DVC keeps what it links to: the caches of this repository, and of the one that has the images.
+
+    Both may be shared with others (``dvc cache dir``). None where there is no repository.
+    """
+    found = [_cache_of(Path()), _cache_of(images.resolve().parent)]  # a folder of images has no say of its own
+    return tuple(dict.fromkeys(cache for cache in found if cache))
+
+
+def _cache_of(folder: Path) -> Path | None:
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        with Repo(Repo.find_root(str(folder))) as repo:
+            return Path(repo.cache.local_cache_dir)
+    except DvcException:
+        return None

@@ -58,8 +58,8 @@ def test_outputs_lie_where_the_steps_write() -> None:
                 paths(stage.get(key, []))}  # fmt: skip
     single = [layout.FETCHED, layout.MANIFEST, layout.QUARANTINE, layout.LEAKS, layout.QUALITY, layout.PIXELS,
               layout.PIXELS.with_suffix(".jsonl"), layout.PROBE, layout.RACE, layout.WEIGHTS, layout.UNLABELLED,
-              layout.WEIGHTS_RECORD, layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS,
-              layout.UNLABELLED_SCORES]  # fmt: skip
+              layout.WEIGHTS_RECORD, layout.NAMED_WEIGHTS, layout.NAMED_NETWORK, layout.REPORT, layout.COMPARISON,
+              layout.TEST_PREDICTIONS, layout.UNLABELLED_SCORES]  # fmt: skip
     runs = ("model.safetensors", "predictions.parquet", "run.json", "metrics.json", "history.csv", "repeats")
     assert declared == {path.as_posix() for path in single} | {
         layout.run_file("${key}", name).as_posix() for name in runs

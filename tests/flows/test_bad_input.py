@@ -1,6 +1,7 @@
 """A user's mistake: one clear sentence, a non-zero exit, no traceback, nothing half-written."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -173,6 +174,21 @@ def test_values_that_mean_nothing(project: Project, section: str, key: str, valu
         params["strategies"] = {"full": {"train": "all"}}
     project.write_params(params)
     assert expected in one_sentence(step(project, "backbone"))
+
+
+def test_sections_that_are_left_out(project: Project) -> None:
+    """By either door the sentence says which lines DVC needs; with them the defaults hold, and by hand without, too."""
+    params = project.params()
+    project.write_params({key: params[key] for key in ("data", "backbone", "train", "strategies")})
+    for done in (project.here("tasks", "fetch", DVC_STAGE="fetch"), flow(project, "finetune", "head_only")):
+        sentence = one_sentence(done)
+        assert "leaves out split and augment and compare" in sentence
+    lines = re.findall(r"'(\w+: \{\})'", sentence)
+    project.steps("fetch", "prepare")
+    with (project.root / "params.yaml").open("a") as stream:
+        stream.write("\n".join(lines))
+    by_dvc = project.run("dvc", "repro", "backbone", "prepare")
+    assert by_dvc.returncode == 0, by_dvc.stdout + by_dvc.stderr
 
 
 def test_unknown_strategy_by_both_doors(project: Project) -> None:

@@ -138,7 +138,8 @@ def make_project(root: Path, images: Path, train: dict[str, Any] | None = None) 
         else:
             shutil.copy(ROOT / name, root / name)
     (root / ".dvc").mkdir()
-    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, root / ".dvc" / name)
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     project = Project(root)
     project.write_params(

@@ -89,15 +89,15 @@ def test_rows_before_an_error_are_kept(run_id: str) -> None:
     assert len(mlflow.MlflowClient().get_metric_history(run_id, "epoch/val_loss")) == 1
 
 
-def test_a_store_that_fails_is_one_sentence(run_id: str, tmp_path: Path) -> None:
-    """Rows that can't be logged end the block with what to do."""
+def test_a_run_that_is_deleted_meanwhile_is_one_sentence(run_id: str) -> None:
+    """Rows that can't be logged end the block with what happened and what to do."""
 
     def train() -> None:
         with tracking.history(run_id) as log:
             mlflow.MlflowClient().delete_run(run_id)
             log(ROWS[0])
 
-    with pytest.raises(UserError, match=r"MLflow's store .* failed"):
+    with pytest.raises(UserError, match=r"was deleted meanwhile .*run the same command again"):
         train()
 
 
@@ -251,3 +251,23 @@ def test_a_server_of_something_else(status: int, text: str, monkeypatch: pytest.
         with pytest.raises(UserError, match="is no MLflow server"):
             tracking.experiment_id()
         served.shutdown()
+
+
+def test_the_store_of_a_copy_is_that_of_the_working_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC runs experiments in a copy that it removes: a relative store, and new artifacts, are not in it."""
+    copy = tmp_path / "project/.dvc/tmp/exps/tmp1"
+    for folder in (copy / ".dvc", copy / "part"):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    monkeypatch.chdir(copy)
+    assert tracking.shown_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("DVC_EXP_NAME", "aside")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/mlflow.db'}"
+    found = mlflow.MlflowClient(tracking.absolute_uri()).get_experiment(tracking.experiment_id())
+    assert Path(found.artifact_location).is_relative_to(tmp_path / "project/mlruns")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # which MLflow itself has set
+    monkeypatch.chdir(copy / "part")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/part/mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'absolute.db'}")
+    assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'absolute.db'}"

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.data.sources import archives, elpv, folders, places, tables
+from tasks.data.sources import archives, elpv, folders, links, places, tables
 from tasks.data.sources.labels import cleaned
 from tasks.data.sources.listing import Found, is_unicode, shown
 from tasks.data.sources.passing import counted
@@ -43,7 +43,7 @@ def find(params: DataParams, work: Path) -> Found:
         case "archive":
             found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
         case _:
-            found = folders.find(root, params)
+            found = links.counted(folders.find(root, params), params)
             found.notes.extend(_unread_table(root))
     return _checked(found, params)
 

@@ -43,7 +43,8 @@ def find(root: Path, params: DataParams, called: Path | None = None) -> Found:
         UserError: a class is empty, splits are beside other folders, there is no train folder among them, or a
             folder's name isn't Unicode or it may not be read.
     """
-    top = tree.read(root, lambda path: is_grey(root, path, params) is not None)
+    anywhere = (Path("/"),) if params.follow_links else ()
+    top = tree.read(root, lambda path: is_grey(root, path, params, anywhere) is not None, follow=params.follow_links)
     found = _Listing()
     _list(top, called or root, found)
     known = [path for path in found.unlabelled if is_unicode(path)]
@@ -267,7 +268,7 @@ def _must_have_no_links(place: Folder, root: Path) -> None:
     if place.links:
         raise UserError(
             f"{_at(root, place)}/{shown(place.links[0])} is a link to a folder, which is not followed: put the folder "
-            "itself there"
+            "itself there, or write 'follow_links: true' under 'data'"
         )
 
 

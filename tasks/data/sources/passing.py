@@ -5,17 +5,18 @@ from collections.abc import Sequence
 
 from tasks.data.sources.kinds import OTHER
 from tasks.data.sources.listing import UNLABELLED, PassedOver, shown
-from tasks.data.sources.tree import LINKS
+from tasks.data.sources.tree import BACK, LINKS
 from tasks.errors import listed
 
 NO_UNICODE = "names that are no Unicode"
 NAMED = 5
 WORDS = {
     OTHER: "no images, and of no known kind",
-    LINKS: "links to folders, which are not followed",
+    LINKS: "which data.follow_links asks to follow",
+    BACK: "to folders that were read, or above them",
     NO_UNICODE: "unlabelled images whose names are no Unicode, and which are not scored: rename them",
 }
-SINGULAR = {LINKS: "link to a folder", NO_UNICODE: "name that is no Unicode"}
+SINGULAR = {LINKS: "link to a folder", BACK: "link that leads back", NO_UNICODE: "name that is no Unicode"}
 
 
 def counted(count: int, kind: str) -> str:

@@ -9,7 +9,7 @@ from tasks.data.sources import kinds
 from tasks.data.sources.listing import PassedOver, kept, shown
 from tasks.errors import UserError
 
-LINKS = "links to folders"
+LINKS, BACK = "links to folders", "links that lead back"
 
 IsImage = Callable[[str], bool]
 
@@ -23,7 +23,7 @@ class Folder:
         folders: in it, sorted by name.
         images: paths of those directly in it, sorted.
         passed_over: what else is in it, at any depth where a system made the folder.
-        links: names of links to folders, which are not followed.
+        links: names of links to folders, where those are not followed.
         count: of the images in it at any depth.
     """
 
@@ -53,21 +53,23 @@ class Folder:
             waiting += reversed(folder.folders)
 
 
-def read(root: Path, is_image: IsImage) -> Folder:
-    """Read a folder and all below it; links to folders are not followed.
+def read(root: Path, is_image: IsImage, *, follow: bool = False) -> Folder:
+    """Read a folder and all below it.
 
     Args:
         root: the folder.
         is_image: tells of a file, by its path below the root, what its name doesn't.
+        follow: whether links to folders outside of the root are followed. A folder is entered once, so circles end.
 
     Raises:
         UserError: a folder may not be read.
     """
     top = Folder()
     read_ones, waiting = [top], [top]
+    behind = _Behind(root) if follow else None
     while waiting:
         folder = waiting.pop()
-        _fill(folder, root, is_image)
+        _fill(folder, root, is_image, behind)
         read_ones += folder.folders
         waiting += folder.folders
     for folder in reversed(read_ones):
@@ -75,8 +77,34 @@ def read(root: Path, is_image: IsImage) -> Folder:
     return top
 
 
-def _fill(folder: Folder, root: Path, is_image: IsImage) -> None:
+class _Behind:
+    """The folders outside of the root that links led to, each of which is entered once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root, self._entered = root.resolve(), set[Path]()
+
+    def is_new(self, folder: Path) -> bool:
+        """Return whether a folder was not entered yet, and will not be without links; remember it."""
+        place = folder.resolve()
+        if place.is_relative_to(self._root) or self._root.is_relative_to(place) or place in self._entered:
+            return False
+        self._entered.add(place)
+        return True
+
+    def sort(self, parent: Path, folders: list[str], links: list[str]) -> tuple[list[str], list[str]]:
+        """Return the names of what is entered, links among it, and of what would be entered again, each sorted."""
+        if not parent.resolve().is_relative_to(self._root):
+            links, folders = sorted([*links, *folders]), []
+        new = [name for name in links if self.is_new(parent / name)]
+        return sorted([*folders, *new]), [name for name in links if name not in new]
+
+
+def _fill(folder: Folder, root: Path, is_image: IsImage, behind: _Behind | None) -> None:
     folders, links, names = _entries(root / folder.path)
+    back: list[str] = []
+    if behind:
+        folders, back = behind.sort(root / folder.path, folders, links)
+        links = []
     for name in folders:
         kind, path = kinds.folder_kind(name), _join(folder.path, name)
         if kind:
@@ -85,6 +113,7 @@ def _fill(folder: Folder, root: Path, is_image: IsImage) -> None:
             folder.folders.append(Folder(path))
     folder.links = [name for name in links if not kinds.folder_kind(name)]
     folder.passed_over += [PassedOver(kept(_join(folder.path, name)), LINKS) for name in links]
+    folder.passed_over += [PassedOver(kept(_join(folder.path, name)), BACK) for name in back]
     beside = kinds.stems(names)
     for name in names:
         path, kind = _join(folder.path, name), kinds.file_kind(name)

@@ -289,9 +289,9 @@ def test_first_colour_image_decides(mixed: Place, monkeypatch: pytest.MonkeyPatc
     looked: list[str] = []
     real = reading.is_grey
 
-    def look(root: Path, name: str, params: DataParams) -> Any:
+    def look(root: Path, name: str, *others: Any) -> Any:
         looked.append(name)
-        return real(root, name, params)
+        return real(root, name, *others)
 
     monkeypatch.setattr("tasks.data.ingest.is_grey", look)
     assert channels(mixed, "000.png", "001.png", "000.png", "000.png") == 3

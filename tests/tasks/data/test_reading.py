@@ -396,8 +396,26 @@ def test_nothing_outside_the_folder_is_read(folder: Path, tmp_path: Path, name: 
     (folder / "out.png").symlink_to(tmp_path / "secret.png")
     (folder / "folder").symlink_to(elsewhere)
     name = name.format(outside=tmp_path / "secret.png")
-    assert reason(folder, name) == ("outside", "lies, or links to, outside the data folder")
+    kind, problem = reason(folder, name)
+    assert kind == "outside"
+    assert ("data folder, which 'follow_links: true'" in problem) == name.startswith(("out", "folder/"))
     assert is_grey(folder, name, data()) is None
+
+
+@pytest.mark.parametrize("name", ["out.png", "folder/secret.png", "../elsewhere/secret.png"])
+def test_links_to_a_folder_that_they_may_lead_to(folder: Path, tmp_path: Path, name: str) -> None:
+    """Links are followed into a folder that is named, such as DVC's cache; a path with dots still leads nowhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("L", (20, 20), 5).save(elsewhere / "secret.png")
+    (folder / "out.png").symlink_to(elsewhere / "secret.png")
+    (folder / "folder").symlink_to(elsewhere)
+    (tmp_path / "linked").symlink_to(elsewhere)
+    for allowed in (elsewhere, tmp_path / "linked"):
+        seen, _ = read(folder, name, data(), 1, links_to=[allowed])
+        grey = is_grey(folder, name, data(), [allowed])
+        assert (seen.kind, grey) == (("outside", None) if name.startswith("..") else ("", True))
+    assert reason(folder, name)[0] == "outside"
 
 
 def test_links_within_the_folder_are_followed(folder: Path) -> None:
@@ -416,7 +434,7 @@ def test_links_that_lead_nowhere(folder: Path) -> None:
     (folder / "circle.png").symlink_to("circle.png")
     (folder / "gone.png").symlink_to("none.png")
     assert reason(folder, "circle.png")[0] == "unreadable"
-    assert reason(folder, "gone.png") == ("missing", "there is no such file")
+    assert reason(folder, "gone.png") == ("missing", "it links to a file that is gone")
 
 
 def test_what_is_no_file(folder: Path) -> None:

@@ -1,0 +1,122 @@
+"""Runs that MLflow lacks by now - deleted, or in another store or experiment - logged anew, from the files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tasks import layout, tracking
+from tasks.comparison.compare import targets_of
+from tasks.data import manifest
+from tasks.evaluation import metrics, predictions
+from tasks.evaluation.classifier import ImageClassifier
+from tasks.files import read_json, write_json
+from tasks.params import Params
+from tasks.steps.handover import final_costs, track_model
+from tasks.steps.prepared import PreparedData, flips_for, with_weights
+from tasks.steps.records import data_identity, final_metrics, flat_params, tags
+from tasks.steps.repeats import FIRST, Repeat, repeats
+from tasks.tracking.whereabouts import STANDS_FOR_TAG, whereabouts
+from tasks.training.progress import Reporter
+
+
+def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
+    """Return the MLflow run of every fine-tuning of some strategies, by the run that the fine-tuning recorded.
+
+    They are all in the experiment that runs go to. What it lacks is logged anew, and a line says so.
+    """
+    found: dict[str, str] = {}
+    for strategy in params.strategies:
+        family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train)]
+        runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
+        first, *others = runs.values()
+        tracking.adopt(first, others)
+        found |= runs
+    return found
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A fine-tuning as its files have it.
+
+    Attributes:
+        run: what it recorded of itself.
+    """
+
+    strategy: str
+    repeat: Repeat
+    run: dict[str, Any]
+
+    @classmethod
+    def read(cls, strategy: str, repeat: Repeat) -> "_Finished":
+        return cls(strategy, repeat, read_json(layout.run_file(strategy, "run.json", repeat.name)))
+
+    @property
+    def recorded(self) -> str:
+        return str(self.run["mlflow_run_id"])
+
+    @property
+    def title(self) -> str:
+        return self.repeat.of(self.strategy)
+
+    def file(self, name: str) -> Path:
+        return layout.run_file(self.strategy, name, self.repeat.name)
+
+
+def _run_of(finished: _Finished, params: Params, data: PreparedData) -> str:
+    known = whereabouts(finished.recorded)
+    if known.run_id:
+        return known.run_id
+    run_id = _logged_anew(finished, params, data.thinned(finished.repeat.share, params.split.seed))
+    files = finished.file("run.json").parent
+    Reporter(finished.title).say(
+        f"its MLflow run {finished.recorded} {known.fate}: logged anew as {run_id} from {files}, without training"
+    )
+    return run_id
+
+
+def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str:
+    """Log a fine-tuning as its own step did, but for the rates that it tried; return the new run."""
+    settings = finished.repeat.settings(params.strategies[finished.strategy])
+    run_id = tracking.start_run(
+        finished.title,
+        flat_params(settings, params, data) | {"train.share": finished.repeat.share},
+        tags(finished.strategy, finished.run["identity"], data) | _own_tags(finished),
+        data_identity(params),
+        layout.started(f"finetune@{finished.title}"),
+    )
+    try:
+        rows: Any = pd.read_csv(finished.file("history.csv")).to_dict("records")
+        with tracking.history(run_id) as log:
+            for row in rows:
+                log(row)
+        scores = _scores(finished, data)
+        tracking.log_metrics(run_id, final_costs(finished.run) | final_metrics("val", scores))
+        if finished.repeat == FIRST:
+            adapted = with_weights(settings, data, finished.file("model.safetensors"))
+            model = ImageClassifier(adapted, data.size, flips_for(settings, params)).eval()
+            folder = layout.WORK / "anew" / finished.strategy
+            write_json(
+                folder / "plan.json", {key: finished.run[key] for key in ("strategy", "identity", "parts", "phases")}
+            )
+            progress = {"history": rows, "best_epoch": finished.run["best_epoch"]}
+            track_model(run_id, finished.strategy, data, model, scores, progress, finished.run, [], folder)
+    except BaseException:
+        tracking.abandon(run_id)
+        raise
+    tracking.finish(run_id)
+    return run_id
+
+
+def _own_tags(finished: _Finished) -> dict[str, str]:
+    return {"thawline.stage": f"finetune@{finished.strategy}", STANDS_FOR_TAG: finished.recorded}
+
+
+def _scores(finished: _Finished, data: PreparedData) -> dict[str, Any]:
+    """Return the report on the validation split, from the answers that were kept."""
+    answers = manifest.read_table(finished.file("predictions.parquet"), predictions.PREDICTIONS)
+    probabilities = predictions.probabilities_of(answers, data.classes)
+    return metrics.report(
+        targets_of(answers, data.classes), probabilities, data.classes, data.rows("val")["subset"].tolist()
+    )

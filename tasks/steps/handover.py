@@ -1,0 +1,59 @@
+"""What MLflow is handed of a finished fine-tuning: its costs, files, figures and model."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks import layout, tracking
+from tasks.comparison import report
+from tasks.evaluation.classifier import ImageClassifier
+from tasks.steps.prepared import PreparedData
+
+EXAMPLE_SIDE = 32
+TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
+
+
+def final_costs(run: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what a fine-tuning took, from its record, under MLflow's names."""
+    trainable, total = run["trainable_parameters"], run["parameters"]
+    return {
+        "cost/trainable_parameters": trainable,
+        "cost/trainable_share": trainable / total,
+        "cost/train_seconds": run["train_seconds"],
+        "cost/peak_memory_mib": run["peak_memory_mib"],
+    }
+
+
+def track_model(
+    run_id: str,
+    strategy: str,
+    data: PreparedData,
+    model: ImageClassifier,
+    scores: dict[str, Any],
+    progress: dict[str, Any],
+    plan: dict[str, Any],
+    range_tests: Sequence[tuple[Sequence[tuple[float, float]], float]],
+    folder: Path,
+) -> None:
+    """Log a run's files, figures and model.
+
+    Args:
+        run_id: the run.
+        strategy: whose outputs are there already.
+        data: what it was trained on.
+        model: what it left.
+        scores: of the validation split.
+        progress: what the training has behind it: ``history``, ``best_epoch``.
+        plan: its ``parts`` and ``phases``.
+        range_tests: of each learning-rate range test (rate, loss) a step, and the rate that was taken.
+        folder: has ``plan.json``, and takes the figures.
+    """
+    tracking.log_files(run_id, [layout.run_file(strategy, name) for name in TRACKED_FILES])
+    figures = report.run_figures(folder, progress, plan, range_tests, scores, data.classes)
+    tracking.log_files(run_id, figures, "figures")
+    tracking.log_files(run_id, [folder / "plan.json"])
+    example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
+    example[1] = 255
+    tracking.log_model(run_id, model, example, data.classes)
