@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tasks.data import duplicates, manifest, splits
+from tasks.data.certainty import rough
+from tasks.data.completing import SMALLEST
 from tasks.data.duplicates import Alike
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
@@ -31,12 +33,14 @@ class Curated:
         quarantine: what is not used.
         leaks: images that show the same, or are of one group, and lie in different splits as the source has it.
         notes: what a person should know.
+        cautions: those of the notes that hold for as long as the images do.
     """
 
     table: pd.DataFrame
     quarantine: pd.DataFrame
     leaks: pd.DataFrame
     notes: list[str]
+    cautions: list[str]
 
 
 def curate(
@@ -81,13 +85,15 @@ def curate(
     quarantine = pd.concat([unusable, images.loc[list(dropped)]]).sort_values("path", ignore_index=True)
     leaks = leaks.sort_values(["alike", "path", "twin"], ascending=[False, True, True])
     leaks = leaks[leaks["path"].isin(table["path"]) & leaks["twin"].isin(table["path"])].reset_index(drop=True)
-    notes = [*_notes(table, quarantine, leaks, assigned), *splits.check(table["label"], table["split"])]
+    cautions = [*splits.check(table["label"], table["split"]), *rough(table)]
+    notes = [*_notes(table, quarantine, leaks, assigned), *cautions]
     table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends
     return Curated(
         _typed(table[list(manifest.MANIFEST.columns)]),
         _typed(quarantine[list(manifest.QUARANTINE.columns)]),
         _typed(leaks),
         notes,
+        cautions,
     )
 
 
@@ -202,7 +208,7 @@ def _notes(table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, a
             f"{len(assigned.moved)} images moved to another split, to be with those they belong to, or to be trained on"
         )
     notes += [
-        f"the class '{label}' has fewer than {splits.SMALLEST} independent images: all are trained on, and nothing is "
+        f"the class '{label}' has fewer than {SMALLEST} independent images: all are trained on, and nothing is "
         "claimed about it"
         for label in assigned.small
     ]

@@ -19,10 +19,8 @@ def prepare() -> list[str]:
         ingested = ingest(found.root, paths, params.data, layout.PIXELS, layout.WORK / "ingest", progress)
     earlier = manifest.earlier(layout.MANIFEST, params.split)
     curated = curate(found.files, ingested, params.data, params.split, earlier)
-    notes = [*found.notes, *curated.notes]
-    quality = describe(
-        curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, found.notes
-    )
+    notes, lasting = [*found.notes, *curated.notes], [*found.notes, *curated.cautions]
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, lasting)
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
