@@ -19,16 +19,22 @@ def independent(rows: pd.DataFrame) -> pd.Series:
     return units.groupby(rows["label"]).nunique()
 
 
-def rough(table: pd.DataFrame) -> list[str]:
-    """Return a line on the class of the manifest of which the fewest images are validated on, if they tell little."""
-    counts = independent(table[table["split"] == "val"])
+def rough(table: pd.DataFrame, folds: int) -> list[str]:
+    """Return a line on the class of the manifest of which the fewest images are validated on, if they tell little.
+
+    Args:
+        table: the manifest.
+        folds: that are validated on, one after the other; 0: the validation split alone.
+    """
+    counts = independent(table[table["fold"] >= 0] if folds else table[table["split"] == "val"])
     little = counts[counts.map(half_width) > ROUGH].sort_values(kind="stable")
     if little.empty:
         return []
     label, count = little.index[0], int(little.iloc[0])
-    others = f", and few of {len(little) - 1} more" if len(little) > 1 else ""
+    where = f"the {folds} folds have" if folds else "the val split has"
     images = "independent image" if count == 1 else "independent images"
+    others = f", and few of {len(little) - 1} more" if len(little) > 1 else ""
     return [
-        f"the val split has {count} {images} of the class '{label}'{others}: its accuracy there is known to "
+        f"{where} {count} {images} of the class '{label}'{others}: its accuracy there is known to "
         f"± {half_width(count):.1f} at best"
     ]

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.data import duplicates, manifest, splits
+from tasks.data import duplicates, folds, manifest, splits
 from tasks.data.certainty import rough
 from tasks.data.completing import SMALLEST
 from tasks.data.duplicates import Alike
@@ -67,12 +67,12 @@ def curate(
     _tolerate(unusable, len(seen), data)
     images = seen[seen["reason"] == ""].reset_index(drop=True)
     alike = duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates)
-    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds)
+    assigned, divisions = _assigned(images, alike, split, earlier)
     images["split"] = assigned.splits
-    if split.folds:
-        images["fold"] = _folds(images, assigned, split, split.folds, earlier)
+    if divisions:
+        images["fold"] = folds.divide(images, assigned, divisions, split.seed, earlier.folds_of(divisions))
         held_out = images["split"].isin(["test", ""])
-        images["split"] = images["split"].where(held_out, "train").mask(images["fold"] == split.fold, "val")
+        images["split"] = images["split"].where(held_out, "train").mask(images["fold"] == (split.fold or 0), "val")
     leaks = _leaks(images, alike)
     dropped: Reasons = {place: (BRIDGE, reason) for place, reason in assigned.left_out.items()}
     if split.repair:
@@ -85,9 +85,14 @@ def curate(
     quarantine = pd.concat([unusable, images.loc[list(dropped)]]).sort_values("path", ignore_index=True)
     leaks = leaks.sort_values(["alike", "path", "twin"], ascending=[False, True, True])
     leaks = leaks[leaks["path"].isin(table["path"]) & leaks["twin"].isin(table["path"])].reset_index(drop=True)
-    cautions = [*splits.check(table["label"], table["split"]), *rough(table)]
+    rounds = divisions if split.fold is None else 0
+    cautions = [*splits.check(table["label"], table["split"]), *rough(table, rounds)]
+    if rounds and split.folds == "auto":
+        cautions.insert(0, folds.said(rounds))
     notes = [*_notes(table, quarantine, leaks, assigned), *cautions]
     table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends
+    if rounds:
+        table.attrs |= {manifest.FOLDS: rounds}
     return Curated(
         _typed(table[list(manifest.MANIFEST.columns)]),
         _typed(quarantine[list(manifest.QUARANTINE.columns)]),
@@ -102,7 +107,17 @@ def _seen(files: Sequence[LabelledFile], ingested: Ingested) -> pd.DataFrame:
     listed = pd.DataFrame([asdict(file) for file in files])
     table = pd.concat([listed.rename(columns={"split": "given"}), facts], axis=1)
     table = table.rename(columns={"size": "bytes", "problem": "reason"})
-    return table.assign(row=range(len(table)), fold=manifest.NO_FOLD)
+    return table.assign(row=range(len(table)), fold=folds.NO_FOLD)
+
+
+def _assigned(images: pd.DataFrame, alike: Alike, split: SplitParams, earlier: Earlier) -> tuple[splits.Assigned, int]:
+    """Return the split of every image, and into how many folds what isn't tested on is to be divided."""
+    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(split.divisions))
+    divisions = folds.number_of_folds(images["label"], assigned, split, given=bool((images["given"] == "val").any()))
+    if divisions != split.divisions:
+        split = split.model_copy(update={"folds": divisions})
+        assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(divisions))
+    return assigned, divisions
 
 
 def _with_contradictions(table: pd.DataFrame) -> pd.DataFrame:
@@ -124,25 +139,6 @@ def _tolerate(unusable: pd.DataFrame, count: int, data: DataParams) -> None:
             f"{len(unusable)} of {count} files in {data.path} can't be used, more than data.max_unreadable "
             f"({data.max_unreadable:.0%}) allows; the first is {first['path']} ({first['reason']})"
         )
-
-
-def _folds(
-    images: pd.DataFrame, assigned: splits.Assigned, split: SplitParams, count: int, earlier: Earlier
-) -> pd.Series:
-    """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before.
-
-    A class that is too small, or would be in one fold alone, is in none: it is trained on, whichever is validated.
-    """
-    groups = assigned.groups
-    least = images.groupby(groups)[["sha256", "label"]].transform("min")
-    drawn = splits.folds_of(least["sha256"].tolist(), least["label"].tolist(), count, split.seed)
-    before = images["sha256"].map(earlier.folds).groupby(groups).transform("min")
-    folds = before.fillna(pd.Series(drawn, index=images.index)).astype("int64")
-    folds = folds.where(images["split"].isin(["train", "val"]), manifest.NO_FOLD)
-    divided = folds[folds >= 0].groupby(images["label"]).nunique()
-    whole = {*assigned.small, *divided.index[divided < 2]}
-    always_trained_on = groups[images["label"].isin(whole).to_numpy()]
-    return folds.mask(np.isin(groups, always_trained_on), manifest.NO_FOLD)
 
 
 def _leaks(images: pd.DataFrame, alike: Alike) -> pd.DataFrame:

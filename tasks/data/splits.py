@@ -102,7 +102,10 @@ def assign(
     images = images.reset_index(drop=True)
     free = _free(images["given"], params)
     pairs = pairs.reshape(-1, 2)
-    places = {**(earlier or {}), **{digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}}
+    places = dict(earlier or {})
+    if params.divisions:
+        places = {digest: "train" if split == "val" else split for digest, split in places.items()}
+        places |= {digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}
     was = [places.get(digest, "") if one else "" for digest, one in zip(images["sha256"], free, strict=True)]
     draws = _Draws(images, params)
     found = list(images["given"])
@@ -129,11 +132,6 @@ def assign(
     found = drawn.completed(found, draws.spans, draws.wanted)
     moved = tuple(int(i) for i in np.flatnonzero(free) if was[i] and found[i] != _split(was[i]))
     return Assigned(found, together, left_out, moved, drawn.small(found))
-
-
-def folds_of(keys: Sequence[str], labels: Sequence[str], folds: int, seed: int) -> list[int]:
-    """Return the fold (from 0) of every image, drawn by its group's key; each class divides on its own."""
-    return [int(position(f"fold:{key}", label, seed) * folds) for key, label in zip(keys, labels, strict=True)]
 
 
 def check(labels: pd.Series, splits: pd.Series) -> list[str]:
@@ -166,7 +164,7 @@ class _Draws:
         self._keys = list(zip(images["group"], images["sha256"], images["label"], strict=True))
         self._seed = params.seed
         test, validation = _shares(images["given"], params)
-        folded = bool(params.folds)  # what isn't tested on is divided later
+        folded = params.divisions > 0  # what isn't tested on is divided later
         self._test, self._validation = test, 0.0 if folded else validation
         held_out = self._test + self._validation
         spans = {"train": (held_out, 1.0), "val": (test, held_out), "test": (0.0, test)}
