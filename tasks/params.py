@@ -247,6 +247,11 @@ class SplitParams(_Section):
         """Number of folds that is asked for; 0: none, or as the images are."""
         return int(self.folds) if isinstance(self.folds, int) else 0
 
+    @property
+    def is_on_one_split(self) -> bool:
+        """Whether every strategy is validated on one split or one fold, whatever the images are."""
+        return not self.folds or self.fold is not None
+
 
 class PartsParams(_Section):
     """What the layers of a network are for: names of modules and parameters, which stand for all below them.

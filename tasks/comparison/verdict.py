@@ -25,8 +25,8 @@ def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) ->
     return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
 
 
-def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float) -> str:
-    """Return the verdict on strategies ordered from best to worst."""
+def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float, folds: int = 0) -> str:
+    """Return the verdict on strategies ordered from best to worst, which were validated on one split or on folds."""
     winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
     if best.excluded:
@@ -44,6 +44,11 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy "
         f"{_figure(winner.figure('test', 'accuracy')[0])} (intervals at {confidence:.0%}{_seeds_of(winner)})."
     ]
+    if folds:
+        sentences.append(
+            f"It was chosen by {folds}-fold cross-validation on {winner.val.images} images; tested is the network that "
+            "the first fold was held out from."
+        )
     if winner is not best:
         sentences.append(
             f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "

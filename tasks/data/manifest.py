@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
+from pyarrow.parquet import read_schema
 
 from tasks.data.folds import NO_FOLD
 from tasks.data.splits import SPLITS
@@ -103,6 +104,12 @@ def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -
     valid = checked(table, schema, target)
     with replacing(target) as temporary:
         valid.to_parquet(temporary, index=False)
+
+
+def folds_in(source: Path) -> int:
+    """Return how many folds of a manifest are validated on, one after the other; 0: the validation split alone is."""
+    attributes = (read_schema(source).pandas_metadata or {}).get("attributes", {})
+    return int(attributes.get(FOLDS, 0))
 
 
 @dataclass(frozen=True)
