@@ -34,9 +34,10 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         return f"There is no champion: every strategy breaks a limit ({broken})."
     if winner is None:
         reached = _figure(best.figure("val", metric)[0])
+        by_folds = f" {_by_folds(folds, best)}" if folds else ""
         return (
-            f"Nothing was learned: the best validation {name}, {reached} of {best.name}, is no better than what "
-            f"{chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at {confidence:.0%}). "
+            f"Nothing was learned: the best validation {name}, {reached} of {best.name}{by_folds}, is no better than "
+            f"what {chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at {confidence:.0%}). "
             "There is no champion: check the labels, or bring more images."
         )
     sentences = [
@@ -45,10 +46,7 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         f"{_figure(winner.figure('test', 'accuracy')[0])} (intervals at {confidence:.0%}{_seeds_of(winner)})."
     ]
     if folds:
-        sentences.append(
-            f"It was chosen by {folds}-fold cross-validation on {winner.val.images} images; tested is the network that "
-            "the first fold was held out from."
-        )
+        sentences.append(f"It was chosen {_by_folds(folds, winner)}; tested is the network of the first fold.")
     if winner is not best:
         sentences.append(
             f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "
@@ -66,6 +64,10 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
     sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
+
+
+def _by_folds(folds: int, result: StrategyResult) -> str:
+    return f"by {folds}-fold cross-validation on {result.val.images} images"
 
 
 def starred(result: StrategyResult, champion: str | None) -> str:

@@ -20,6 +20,7 @@ from tasks.params import DataParams, SplitParams
 TEXT = ("path", "label", "split", "group", "subset", "mode", "format", "sha256", "kind", "reason")
 CONTRADICTED, BRIDGE, LEAK = "contradicted", "between splits", "leak"
 NOTHING_EARLIER = Earlier()
+TRIES = 3  # the number of folds follows from what isn't tested on, and that, in classes of four, from there being folds
 
 Reasons = dict[int, tuple[str, str]]  # place of an image: the kind of its problem, and the reason
 
@@ -112,11 +113,15 @@ def _seen(files: Sequence[LabelledFile], ingested: Ingested) -> pd.DataFrame:
 
 def _assigned(images: pd.DataFrame, alike: Alike, split: SplitParams, earlier: Earlier) -> tuple[splits.Assigned, int]:
     """Return the split of every image, and into how many folds what isn't tested on is to be divided."""
-    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(split.divisions))
-    divisions = folds.number_of_folds(images["label"], assigned, split, given=bool((images["given"] == "val").any()))
-    if divisions != split.divisions:
-        split = split.model_copy(update={"folds": divisions})
-        assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(divisions))
+    given = bool((images["given"] == "val").any())
+    divisions = split.divisions
+    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(divisions))
+    for _ in range(TRIES):
+        fitting = folds.number_of_folds(images["label"], assigned, split, given=given)
+        if fitting == divisions:
+            break
+        divisions, folded = fitting, split.model_copy(update={"folds": fitting or False})
+        assigned = splits.assign(images, alike.pairs, folded, earlier.splits, earlier.folds_of(divisions))
     return assigned, divisions
 
 
