@@ -78,12 +78,16 @@ class Drawn:
 
     def _unit(self, group: Sequence[int], splits: Sequence[str]) -> Unit:
         labels = frozenset(self.labels[i] for i in group)
-        return Unit(splits[group[0]], labels, self.position(group), self._reluctance(group, labels, splits))
+        return Unit(
+            splits[group[0]],
+            labels,
+            self.position(group),
+            self._reluctance(group, splits),
+            is_last=not all(self._is_enough(label) for label in labels),
+        )
 
-    def _reluctance(self, group: Sequence[int], labels: frozenset[str], splits: Sequence[str]) -> int:
+    def _reluctance(self, group: Sequence[int], splits: Sequence[str]) -> int:
         """Return how late a group moves: new ones first, then those held out before, then those trained on before."""
-        if not all(self._is_enough(label) for label in labels):
-            return 3
         if not any(self.was[i] for i in group):
             return 0
         return 2 if splits[group[0]] == "train" else 1

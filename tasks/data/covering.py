@@ -17,13 +17,15 @@ class Unit:
         place: where they were drawn to.
         labels: their classes.
         position: their draw, from 0 to 1.
-        reluctance: units with less are moved first.
+        reluctance: of units that take no others along, those with less are moved first.
+        is_last: whether it moves only where no other can.
     """
 
     place: str
     labels: frozenset[str]
     position: float
     reluctance: int = 0
+    is_last: bool = False
 
 
 class Covering:
@@ -93,13 +95,13 @@ class Covering:
             self._held[label, place] += 1
         self.places[i] = place
 
-    def _cost(self, i: int, label: str, place: str) -> tuple[int, bool, float, float, float]:
+    def _cost(self, i: int, label: str, place: str) -> tuple[bool, bool, int, float, float, float]:
         """Return what a unit of a class costs to move: others that move with it, what it leaves, how far it goes."""
         unit, here, (low, high) = self._units[i], self.places[i], self._spans[place]
         takes_others = any(self._lacks(own, here, units=1) for own in unit.labels)
         fullness = self._held[label, here] / self._width(here)
         distance = max(low - unit.position, unit.position - high, 0.0)
-        return unit.reluctance, takes_others, -fullness, distance, unit.position
+        return unit.is_last, takes_others, unit.reluctance, -fullness, distance, unit.position
 
     def _width(self, place: str) -> float:
         low, high = self._spans.get(place, (0.0, 1.0))
