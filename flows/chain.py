@@ -19,10 +19,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.cluster import Cluster, connected
 from flows.running import RAN
-from tasks import stopping
+from tasks import layout, stopping
 from tasks.errors import UnavailableError, UserError
 from tasks.files import naming_what_the_disk_refuses
-from tasks.params import SharedParams, load_params
+from tasks.params import Params, load_params
 from tasks.steps.named import forget_what_is_gone
 from tasks.steps.repeats import Repeat, repeats
 from tasks.versioning import Stages, must_be_known_to_dvc
@@ -174,11 +174,10 @@ def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[A
 
 
 def submit_fine_tunings(
-    strategy: str, shared: SharedParams, *, force: bool, after: PrefectFuture[Any]
+    strategy: str, asked: Sequence[Repeat], *, force: bool, after: PrefectFuture[Any]
 ) -> list[PrefectFuture[Any]]:
     """Submit all fine-tunings of a strategy, one behind the other; return their task runs, the last evaluation last."""
     submitted: list[PrefectFuture[Any]] = []
-    asked = repeats(shared)
     for repeat in asked:
         adapted = adapt.submit(strategy, repeat, force, wait_for=[after])
         trained = fine_tune.submit(strategy, repeat, adapted)
@@ -235,8 +234,20 @@ def submit_to_nodes(
     return [*tuned.values(), *recorded], recorded
 
 
+def asked_for(params: Params, after: PrefectFuture[Any]) -> list[Repeat]:
+    """Return all fine-tunings of a strategy; where the images decide on their number, they have to be there first."""
+    if params.split.is_on_one_split:
+        return repeats(params.train)
+    after.wait()
+    if not after.state.is_completed():
+        return repeats(params.train)
+    from tasks.data import manifest
+
+    return repeats(params.train, manifest.folds_in(layout.MANIFEST))
+
+
 def submit_all_fine_tunings(
-    strategies: Sequence[str], shared: SharedParams, cluster: Cluster | None, *, force: bool, after: PrefectFuture[Any]
+    strategies: Sequence[str], params: Params, cluster: Cluster | None, *, force: bool, after: PrefectFuture[Any]
 ) -> tuple[list[PrefectFuture[Any]], list[PrefectFuture[Any]]]:
     """Submit the fine-tunings of strategies: to a cluster, or else to this process, one after the other.
 
@@ -245,7 +256,8 @@ def submit_all_fine_tunings(
     """
     if cluster:
         return submit_to_nodes(strategies, cluster, force=force, after=after)
-    tuned = [submit_fine_tunings(strategy, shared, force=force, after=after) for strategy in strategies]
+    asked = asked_for(params, after)
+    tuned = [submit_fine_tunings(strategy, asked, force=force, after=after) for strategy in strategies]
     return [future for own in tuned for future in own], [own[-1] for own in tuned]
 
 
@@ -292,7 +304,7 @@ def submit_strategies(force: bool, only: str = "", *, promote: bool = True) -> l
         backbone = retrieve_backbone.submit(force, wait_for=[data])
         probed = probe_data.submit(force, wait_for=[backbone])
         raced = probed if only else race_strategies.submit(force, wait_for=[probed])
-        tuned, evaluated = submit_all_fine_tunings(strategies, params.train, cluster, force=force, after=raced)
+        tuned, evaluated = submit_all_fine_tunings(strategies, params, cluster, force=force, after=raced)
     compared = compare_strategies.submit(force, only, promote, wait_for=evaluated)
     return list(dict.fromkeys([data, backbone, probed, raced, *tuned, compared]))
 

@@ -32,7 +32,7 @@ def _finetune(strategy: str, *, force: bool) -> State[Any]:
         data = version_data.submit(force)
         backbone = retrieve_backbone.submit(force, wait_for=[data])
         raced = race_strategies.submit(force, wait_for=[backbone])
-        tuned, _ = submit_all_fine_tunings([strategy], params.train, cluster, force=force, after=raced)
+        tuned, _ = submit_all_fine_tunings([strategy], params, cluster, force=force, after=raced)
     return outcome([data, backbone, raced, *tuned])
 
 

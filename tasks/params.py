@@ -255,8 +255,10 @@ class SplitParams(_Section):
         near_duplicates: images that are at least this alike, whatever their exposure (1 is the same), never lie in
             different splits; ``false`` compares contents alone.
         repair: leave images out of training that leak into a held-out split which the source gave.
-        folds: divide all images but the test split into so many folds, instead of drawing ``validation``.
-        fold: the fold, from 0, that is validated on.
+        folds: divide all images but the test split into so many folds, instead of drawing ``validation``, and let every
+            strategy be trained once for each, validated on it; ``auto`` does so where a class has few images, and
+            ``false`` never.
+        fold: the only fold, from 0, that is validated on.
     """
 
     validation: float = Field(0.15, gt=0, lt=1)
@@ -264,16 +266,26 @@ class SplitParams(_Section):
     seed: int = 0
     near_duplicates: Literal[False] | Annotated[float, Field(gt=0.5, le=1, strict=True)] = 0.9
     repair: bool = False
-    folds: int | None = Field(None, ge=2, le=100)
-    fold: int = Field(0, ge=0)
+    folds: Literal["auto", False] | Annotated[int, Field(ge=2, le=100, strict=True)] | None = "auto"
+    fold: int | None = Field(None, ge=0)
 
     @model_validator(mode="after")
     def _leaves_something_to_train_on(self) -> "SplitParams":
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together leave nothing to train on (their sum must be below 1)")
-        if self.fold >= (self.folds or 1):
+        if (self.fold or 0) >= (self.divisions or 1):
             raise ValueError(f"'fold' {self.fold} is none of the folds, which are counted from 0 ('folds')")
         return self
+
+    @property
+    def divisions(self) -> int:
+        """Number of folds that is asked for; 0: none, or as the images are."""
+        return int(self.folds) if isinstance(self.folds, int) else 0
+
+    @property
+    def is_on_one_split(self) -> bool:
+        """Whether every strategy is validated on one split or one fold, whatever the images are."""
+        return not self.folds or self.fold is not None
 
 
 class PartsParams(_Section):

@@ -44,7 +44,7 @@ class Entrant:
 
     Attributes:
         run: what the fine-tuning recorded of itself (``run.json``).
-        val, test: prediction tables, in the same order of images for every entrant.
+        val, test: prediction tables, in the same order of images for every entrant; ``val`` of all folds, if any.
         serving: what an answer costs.
         robustness: its scores on corrupted images, if they were asked for.
         seeds: the same strategy with other seeds, as many for every entrant.
@@ -60,6 +60,12 @@ class Entrant:
     robustness: Robustness | None = None
     seeds: Sequence["Repeated"] = ()
     shares: Sequence[OnShare] = ()
+
+    @property
+    def first_val(self) -> pd.DataFrame:
+        """The predictions for the validation images that the history was measured on: with folds, of the first."""
+        first: pd.DataFrame = self.val[self.val["repeat"] == self.val["repeat"].iloc[0]]
+        return first
 
     def tables(self, split: str) -> list[pd.DataFrame]:
         """Return the predictions of every seed for a split."""
@@ -174,7 +180,7 @@ def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params
         if entrant.run["params"].get("soup", 1) == 1 and not entrant.run["params"].get("wise_ft")
     }
     seconds = {entrant.name: float(entrant.run["train_seconds"]) for entrant in entrants}
-    found = replay(runners, seconds, len(entrants[0].val))
+    found = replay(runners, seconds, len(entrants[0].first_val))
     scores = {result.name: result.figure("val", params.compare.metric)[0] or 0.0 for result in ranked}
     regret = max(scores.values()) - max(score for name, score in scores.items() if name not in found.stopped)
     return Racing(budget=None, stopped=found.stopped, saved=found.saved, regret=regret)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tasks.comparison.compare import Entrant
+from tasks.comparison.compare import Entrant, targets_of
 from tasks.comparison.diagnosis_against import diagnose_against
 from tasks.comparison.schema import Finding, SuspectLabel
 from tasks.evaluation import labels
@@ -36,7 +36,7 @@ def findings(
 def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
     """Return the validation images whose labels a strategy doubts with confidence, the least likely first."""
     probabilities = probabilities_of(entrant.val, classes)
-    found = labels.suspects(_targets(entrant, classes), probabilities)[:MOST_SUSPECTS]
+    found = labels.suspects(targets_of(entrant.val, classes), probabilities)[:MOST_SUSPECTS]
     return [
         SuspectLabel(
             path=str(entrant.val["path"].iloc[suspect.image]),
@@ -56,8 +56,8 @@ def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integ
         phases=entrant.run["phases"],
         thaws_at={part["name"]: part["thaws_at"] for part in entrant.run["parts"]},
         train_counts=counts,
-        targets=_targets(entrant, classes),
-        probabilities=probabilities_of(entrant.val, classes),
+        targets=targets_of(entrant.first_val, classes),
+        probabilities=probabilities_of(entrant.first_val, classes),
         classes=classes,
     )
 
@@ -72,8 +72,3 @@ def _of_run(run: Run, others: Sequence[Run], params: Params) -> list[Finding]:
         )
         for found in (*diagnose(run), *diagnose_against(run, others, params.compare))
     ]
-
-
-def _targets(entrant: Entrant, classes: Sequence[str]) -> Integers:
-    codes = {label: code for code, label in enumerate(classes)}
-    return np.asarray(entrant.val["label"].map(codes), dtype=np.int64)

@@ -200,7 +200,8 @@ class DataFacts(_Record):
     classes: list[str]
     channels: int
     size: int
-    images: dict[str, int] = Field(description="number of images a split")
+    images: dict[str, int] = Field(description="number of images a split; with folds, as the first is validated on")
+    folds: int = Field(0, description="that every strategy was validated on, one after the other; 0: on one split")
     unusable: int = Field(description="files left out, listed in data/quarantine.parquet")
 
 

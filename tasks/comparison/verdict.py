@@ -25,8 +25,8 @@ def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) ->
     return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
 
 
-def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float) -> str:
-    """Return the verdict on strategies ordered from best to worst."""
+def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float, folds: int = 0) -> str:
+    """Return the verdict on strategies ordered from best to worst, which were validated on one split or on folds."""
     winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
     if best.excluded:
@@ -34,9 +34,10 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         return f"There is no champion: every strategy breaks a limit ({broken})."
     if winner is None:
         reached = _figure(best.figure("val", metric)[0])
+        by_folds = f" {_by_folds(folds, best)}" if folds else ""
         return (
-            f"Nothing was learned: the best validation {name}, {reached} of {best.name}, is no better than what "
-            f"{chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at {confidence:.0%}). "
+            f"Nothing was learned: the best validation {name}, {reached} of {best.name}{by_folds}, is no better than "
+            f"what {chance.p_value:.0%} of label permutations give by chance ({chance.high:.3f} at {confidence:.0%}). "
             "There is no champion: check the labels, or bring more images."
         )
     sentences = [
@@ -44,6 +45,8 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         f"test {name} {_with_interval(winner, 'test', metric)}, test accuracy "
         f"{_figure(winner.figure('test', 'accuracy')[0])} (intervals at {confidence:.0%}{_seeds_of(winner)})."
     ]
+    if folds:
+        sentences.append(f"It was chosen {_by_folds(folds, winner)}; tested is the network of the first fold.")
     if winner is not best:
         sentences.append(
             f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "
@@ -61,6 +64,10 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
     sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
+
+
+def _by_folds(folds: int, result: StrategyResult) -> str:
+    return f"by {folds}-fold cross-validation on {result.val.images} images"
 
 
 def starred(result: StrategyResult, champion: str | None) -> str:

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.data import duplicates, manifest, remarks, splits
+from tasks.data import duplicates, folds, manifest, remarks, splits
+from tasks.data.certainty import rough
+from tasks.data.completing import SMALLEST
 from tasks.data.duplicates import Alike
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
@@ -18,6 +20,7 @@ from tasks.params import DataParams, SplitParams
 TEXT = ("path", "label", "split", "group", "subset", "mode", "format", "sha256", "kind", "reason")
 CONTRADICTED, BRIDGE, LEAK = "contradicted", "between splits", "leak"
 NOTHING_EARLIER = Earlier()
+TRIES = 3  # the number of folds follows from what isn't tested on, and that, in classes of four, from there being folds
 
 Reasons = dict[int, tuple[str, str]]  # place of an image: the kind of its problem, and the reason
 
@@ -31,12 +34,14 @@ class Curated:
         quarantine: what is not used.
         leaks: images that show the same, or are of one group, and lie in different splits as the source has it.
         notes: what a person should know.
+        cautions: those of the notes that hold for as long as the images do.
     """
 
     table: pd.DataFrame
     quarantine: pd.DataFrame
     leaks: pd.DataFrame
     notes: list[str]
+    cautions: list[str]
 
 
 def curate(
@@ -64,12 +69,12 @@ def curate(
     images = seen[seen["reason"] == ""].reset_index(drop=True)
     classes = pd.factorize(images["label"], sort=True)[0]
     alike = duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates, classes)
-    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds)
+    assigned, divisions = _assigned(images, alike, split, earlier)
     images["split"] = assigned.splits
-    if split.folds:
-        images["fold"] = _folds(images, assigned, split, split.folds, earlier)
+    if divisions:
+        images["fold"] = folds.divide(images, assigned, divisions, split.seed, earlier.folds_of(divisions))
         held_out = images["split"].isin(["test", ""])
-        images["split"] = images["split"].where(held_out, "train").mask(images["fold"] == split.fold, "val")
+        images["split"] = images["split"].where(held_out, "train").mask(images["fold"] == (split.fold or 0), "val")
     leaks = _leaks(images, alike)
     dropped: Reasons = {place: (BRIDGE, reason) for place, reason in assigned.left_out.items()}
     if split.repair:
@@ -82,19 +87,26 @@ def curate(
     quarantine = pd.concat([unusable, images.loc[list(dropped)]]).sort_values("path", ignore_index=True)
     leaks = leaks.sort_values(["alike", "path", "twin"], ascending=[False, True, True])
     leaks = leaks[leaks["path"].isin(table["path"]) & leaks["twin"].isin(table["path"])].reset_index(drop=True)
+    rounds = divisions if split.fold is None else 0
+    cautions = [*splits.check(table["label"], table["split"]), *rough(table, rounds)]
+    if rounds and split.folds == "auto":
+        cautions.insert(0, folds.said(rounds))
     notes = [
         *_notes(table, quarantine, leaks, assigned),
         *remarks.on_scenes(images["path"].tolist(), alike.scenes),
         *remarks.on_groups(table, split.near_duplicates),
         *([] if images["given"].any() else remarks.on_shares(table["split"], split)),
-        *splits.check(table["label"], table["split"]),
+        *cautions,
     ]
     table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends
+    if rounds:
+        table.attrs |= {manifest.FOLDS: rounds}
     return Curated(
         _typed(table[list(manifest.MANIFEST.columns)]),
         _typed(quarantine[list(manifest.QUARANTINE.columns)]),
         _typed(leaks),
         notes,
+        cautions,
     )
 
 
@@ -103,7 +115,21 @@ def _seen(files: Sequence[LabelledFile], ingested: Ingested) -> pd.DataFrame:
     listed = pd.DataFrame([asdict(file) for file in files])
     table = pd.concat([listed.rename(columns={"split": "given"}), facts], axis=1)
     table = table.rename(columns={"size": "bytes", "problem": "reason"})
-    return table.assign(row=range(len(table)), fold=manifest.NO_FOLD)
+    return table.assign(row=range(len(table)), fold=folds.NO_FOLD)
+
+
+def _assigned(images: pd.DataFrame, alike: Alike, split: SplitParams, earlier: Earlier) -> tuple[splits.Assigned, int]:
+    """Return the split of every image, and into how many folds what isn't tested on is to be divided."""
+    given = bool((images["given"] == "val").any())
+    divisions = split.divisions
+    assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(divisions))
+    for _ in range(TRIES):
+        fitting = folds.number_of_folds(images["label"], assigned, split, given=given)
+        if fitting == divisions:
+            break
+        divisions, folded = fitting, split.model_copy(update={"folds": fitting or False})
+        assigned = splits.assign(images, alike.pairs, folded, earlier.splits, earlier.folds_of(divisions))
+    return assigned, divisions
 
 
 def _with_contradictions(table: pd.DataFrame) -> pd.DataFrame:
@@ -125,25 +151,6 @@ def _tolerate(unusable: pd.DataFrame, count: int, data: DataParams) -> None:
             f"{len(unusable)} of {count} files in {data.path} can't be used, more than data.max_unreadable "
             f"({data.max_unreadable:.0%}) allows; the first is {first['path']} ({first['reason']})"
         )
-
-
-def _folds(
-    images: pd.DataFrame, assigned: splits.Assigned, split: SplitParams, count: int, earlier: Earlier
-) -> pd.Series:
-    """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before.
-
-    A class that is too small, or would be in one fold alone, is in none: it is trained on, whichever is validated.
-    """
-    groups = assigned.groups
-    least = images.groupby(groups)[["sha256", "label"]].transform("min")
-    drawn = splits.folds_of(least["sha256"].tolist(), least["label"].tolist(), count, split.seed)
-    before = images["sha256"].map(earlier.folds).groupby(groups).transform("min")
-    folds = before.fillna(pd.Series(drawn, index=images.index)).astype("int64")
-    folds = folds.where(images["split"].isin(["train", "val"]), manifest.NO_FOLD)
-    divided = folds[folds >= 0].groupby(images["label"]).nunique()
-    whole = {*assigned.small, *divided.index[divided < 2]}
-    always_trained_on = groups[images["label"].isin(whole).to_numpy()]
-    return folds.mask(np.isin(groups, always_trained_on), manifest.NO_FOLD)
 
 
 def _leaks(images: pd.DataFrame, alike: Alike) -> pd.DataFrame:
@@ -210,7 +217,7 @@ def _notes(table: pd.DataFrame, quarantine: pd.DataFrame, leaks: pd.DataFrame, a
         )
     if assigned.small:
         notes.append(
-            f"{splits.counted_classes(assigned.small)} fewer than {splits.SMALLEST} independent images: all are "
+            f"{splits.counted_classes(assigned.small)} fewer than {SMALLEST} independent images: all are "
             f"trained on, and nothing is claimed about {'it' if len(assigned.small) == 1 else 'them'}"
         )
     return notes

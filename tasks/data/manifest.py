@@ -8,14 +8,16 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
+from pyarrow.parquet import read_schema
 
+from tasks.data.folds import NO_FOLD
 from tasks.data.splits import SPLITS
 from tasks.errors import UserError
 from tasks.files import replacing
 from tasks.params import SplitParams
 
 SHA256 = r"[0-9a-f]{64}"
-NO_FOLD = -1
+FOLDS = "folds"  # the manifest's attribute that says into how many folds strategies are validated on, one by one
 KINDS = ("unreadable", "missing", "outside", "too large", "contradicted", "between splits", "leak")
 
 MANIFEST = pa.DataFrameSchema(
@@ -104,6 +106,12 @@ def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -
         valid.to_parquet(temporary, index=False)
 
 
+def folds_in(source: Path) -> int:
+    """Return how many folds of a manifest are validated on, one after the other; 0: the validation split alone is."""
+    attributes = (read_schema(source).pandas_metadata or {}).get("attributes", {})
+    return int(attributes.get(FOLDS, 0))
+
+
 @dataclass(frozen=True)
 class Earlier:
     """Where images were before, by the digest of their files.
@@ -116,10 +124,14 @@ class Earlier:
     splits: Mapping[str, str] = field(default_factory=dict)
     folds: Mapping[str, int] = field(default_factory=dict)
 
+    def folds_of(self, count: int) -> Mapping[str, int]:
+        """Return the folds if there were so many; nothing if images were divided in another way."""
+        return self.folds if self.folds and max(self.folds.values()) + 1 == count else {}
+
 
 def drawn_by(split: SplitParams) -> dict[str, Any]:
     """Return what of the params draws the splits; it is kept with the manifest."""
-    return split.model_dump(include={"validation", "test", "seed", "folds"})
+    return split.model_dump(include={"validation", "test", "seed"}) | {"folds": split.divisions or None}
 
 
 def earlier(source: Path, split: SplitParams) -> Earlier:

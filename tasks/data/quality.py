@@ -83,7 +83,7 @@ class Quality(_Record):
     some_left_out: list[LeftOut]
     passed_over: dict[str, int] = Field(description="files that are no labelled images, by kind")
     some_passed_over: list[Passed]
-    notes: list[str] = Field(description="how the source was understood")
+    notes: list[str] = Field(description="how the source was understood, and what the splits can't tell")
 
 
 def describe(

@@ -1,6 +1,7 @@
 """Splits that are seeded, keep groups whole, and that no added file and no order of listing changes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,12 +11,12 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tasks.data.completing import Drawn
 from tasks.errors import NOTED, UserError, listed
 from tasks.params import SplitParams
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = ("val", "test")
-SMALLEST = 3  # groups a class needs to be in every split
 FOLD = "fold "
 
 Pairs = npt.NDArray[np.int64]
@@ -87,8 +88,9 @@ def assign(
 
     Splits that the source gave are kept; a held-out split that it lacks is carved from its ``train``. All others are
     drawn a group at a time, by the content of one image of it, so that the shares hold in expectation, not to the
-    image. An image that was assigned before stays where it was; one that came later follows its group. One that would
-    join groups which are in different splits is left out.
+    image. Where a split got nothing of a class that has enough, the group whose draw was nearest to it moves there. An
+    image that was assigned before stays where it was, unless its class would be lacking somewhere; one that came later
+    follows its group. One that would join groups which are in different splits is left out.
 
     Args:
         images: columns ``sha256``, ``label``, ``given`` (a split or empty) and ``group`` (the source's, or empty).
@@ -100,11 +102,14 @@ def assign(
     images = images.reset_index(drop=True)
     free = _free(images["given"], params)
     pairs = pairs.reshape(-1, 2)
-    places = {**(earlier or {}), **{digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}}
+    places = dict(earlier or {})
+    if params.divisions:
+        places = {digest: "train" if split == "val" else split for digest, split in places.items()}
+        places |= {digest: f"{FOLD}{fold}" for digest, fold in (folds or {}).items()}
     was = [places.get(digest, "") if one else "" for digest, one in zip(images["sha256"], free, strict=True)]
     draws = _Draws(images, params)
     found = list(images["given"])
-    left_out = _follow_given(was, images, free, link(images, pairs))
+    left_out, followers = _follow_given(was, images, free, link(images, pairs))
     free &= ~np.isin(np.arange(len(images)), list(left_out))
     groups = components(len(images), link(images[free], pairs))
     for members in _members(groups, free):
@@ -120,15 +125,13 @@ def assign(
                 found[i] = own.get(i, "")
     free &= ~np.isin(np.arange(len(images)), list(left_out))
     groups = components(len(images), link(images[free], pairs))
-    small = _spare_small_classes(images, groups, free, found, was, draws)
-    moved = tuple(int(i) for i in np.flatnonzero(free) if was[i] and found[i] != _split(was[i]))
     together = components(len(images), link(images.drop(index=list(left_out)), pairs))
-    return Assigned(found, together, left_out, moved, small)
-
-
-def folds_of(keys: Sequence[str], labels: Sequence[str], folds: int, seed: int) -> list[int]:
-    """Return the fold (from 0) of every image, drawn by its group's key; each class divides on its own."""
-    return [int(position(f"fold:{key}", label, seed) * folds) for key, label in zip(keys, labels, strict=True)]
+    labels = images["label"].tolist()
+    movable = [group for group in _members(groups, free) if not followers & set(group)]
+    drawn = Drawn(labels, movable, _independent(labels, together, left_out), was, draws.position)
+    found = drawn.completed(found, draws.spans, draws.wanted)
+    moved = tuple(int(i) for i in np.flatnonzero(free) if was[i] and found[i] != _split(was[i]))
+    return Assigned(found, together, left_out, moved, drawn.small(found))
 
 
 def check(labels: pd.Series, splits: pd.Series) -> list[str]:
@@ -168,7 +171,13 @@ class _Draws:
     def __init__(self, images: pd.DataFrame, params: SplitParams) -> None:
         self._keys = list(zip(images["group"], images["sha256"], images["label"], strict=True))
         self._seed = params.seed
-        self._test, self._validation = _shares(images["given"], params)
+        test, validation = _shares(images["given"], params)
+        folded = params.divisions > 0  # what isn't tested on is divided later
+        self._test, self._validation = test, 0.0 if folded else validation
+        held_out = self._test + self._validation
+        spans = {"train": (held_out, 1.0), "val": (test, held_out), "test": (0.0, test)}
+        self.spans = {split: span for split, span in spans.items() if span[1] > span[0]}
+        self.wanted = {name: 2 if folded and name == "train" else 1 for name in self.spans}
 
     def position(self, members: Sequence[int]) -> float:
         """Return the draw of a group: that of its named group, or of the image with the least digest."""
@@ -206,25 +215,28 @@ def _members(groups: Numbers, free: npt.NDArray[np.bool_]) -> list[list[int]]:
     return [part.tolist() for part in np.split(order, cuts) if len(part)]
 
 
-def _follow_given(was: list[str], images: pd.DataFrame, free: npt.NDArray[np.bool_], linked: Pairs) -> dict[int, str]:
+def _follow_given(
+    was: list[str], images: pd.DataFrame, free: npt.NDArray[np.bool_], linked: Pairs
+) -> tuple[dict[int, str], set[int]]:
     """Let images that have no split yet follow those they belong with that the source gave one.
 
     Returns:
-        Why images that belong with several given splits are left out, by their places.
+        Why images that belong with several given splits are left out, by their places; the places of those that follow.
     """
     together = components(len(images), linked)
     given = images["given"].where(~free, "")
     splits: dict[int, set[str]] = {}
     for number, split in zip(together[given != ""], given[given != ""], strict=True):
         splits.setdefault(int(number), set()).add(split)
-    left_out = {}
+    left_out, followers = {}, set()
     for place in np.flatnonzero(free & (images["given"] == "").to_numpy() & np.isin(together, list(splits))):
         own = splits[int(together[place])]
         if len(own) > 1:
             left_out[int(place)] = _bridge(own)
-        elif not was[place]:
-            (was[place],) = own
-    return left_out
+            continue
+        followers.add(int(place))
+        was[place] = was[place] or next(iter(own))
+    return left_out, followers
 
 
 def _disagreeing(
@@ -310,25 +322,7 @@ def _bridge(places: Collection[str]) -> str:
     return f"belongs together with images of different splits or folds ({', '.join(places)}), which it would join"
 
 
-def _spare_small_classes(
-    images: pd.DataFrame, groups: Numbers, free: npt.NDArray[np.bool_], found: list[str], was: Sequence[str],
-    draws: _Draws,
-) -> tuple[str, ...]:  # fmt: skip
-    """Give classes with too few groups, or with none drawn to be trained on, something to train on; return them."""
-    small = []
-    for label, rows in images[free].groupby("label").groups.items():
-        own = sorted({int(groups[i]) for i in rows})
-        missing = "train" not in {found[i] for i in images.index[images["label"] == label]}
-        if len(own) >= SMALLEST and not missing:
-            continue
-        members = {number: np.flatnonzero((groups == number) & free).tolist() for number in own}
-        lost_its_own = missing and any(was[i] for i in rows)
-        movable = [number for number in own if lost_its_own or not any(was[i] for i in members[number])]
-        if len(own) >= SMALLEST and movable:
-            movable = [max(movable, key=lambda number: draws.position(members[number]))]
-        for number in movable:
-            for i in members[number]:
-                found[i] = "train"
-        if len(own) < SMALLEST and {found[i] for i in images.index[images["label"] == label]} <= {"train", ""}:
-            small.append(str(label))
-    return tuple(small)
+def _independent(labels: Sequence[str], together: Numbers, left_out: Collection[int]) -> dict[str, int]:
+    """Return how many independent images each class has: groups, and images that are in none."""
+    pairs = {(label, int(together[i])) for i, label in enumerate(labels) if i not in left_out}
+    return dict(Counter(label for label, _ in pairs))

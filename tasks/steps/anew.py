@@ -28,7 +28,7 @@ def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for strategy in params.strategies:
-        family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train)]
+        family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train, data.folds)]
         runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
         first, *others = runs.values()
         tracking.adopt(first, others)
@@ -68,7 +68,8 @@ def _run_of(finished: _Finished, params: Params, data: PreparedData) -> str:
     known = whereabouts(finished.recorded)
     if known.run_id:
         return known.run_id
-    run_id = _logged_anew(finished, params, data.thinned(finished.repeat.share, params.split.seed))
+    seen = data.on_fold(finished.repeat.fold).thinned(finished.repeat.share, params.split.seed)
+    run_id = _logged_anew(finished, params, seen)
     files = finished.file("run.json").parent
     Reporter(finished.title).say(
         f"its MLflow run {finished.recorded} {known.fate}: logged anew as {run_id} from {files}, without training"

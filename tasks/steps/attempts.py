@@ -31,7 +31,7 @@ class Planned:
 
     Attributes:
         settings: the strategy's, with the repeat's seed.
-        data: with the repeat's share of the training split.
+        data: with the repeat's fold as the validation split, and its share of the training split.
         identity: digest of everything that the result depends on.
         work: the folder of its intermediate files; named after the identity.
         measurement: what the plan needed.
@@ -75,7 +75,7 @@ class Planned:
 def plan_attempt(strategy: str, repeat: Repeat = FIRST) -> Planned:
     """Make the network fit the data, measure what the plan needs, and plan what freezes."""
     params, settings, data = read_for(strategy, repeat)
-    identity = _identity(settings, params, data, repeat.share)
+    identity = _identity(settings, params, data, repeat)
     work = layout.WORK / f"{strategy}-{identity[:DIGITS]}"
     measured = work / MEASURED
     measurement = (
@@ -90,10 +90,10 @@ def plan_attempt(strategy: str, repeat: Repeat = FIRST) -> Planned:
 
 
 def read_for(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, PreparedData]:
-    """Return all params, the strategy's with the repeat's seed, and the data with its share of the training split."""
+    """Return all params, the strategy's with the repeat's seed, and the data with its fold and its share."""
     params = load_params(layout.PARAMS)
     settings = with_processes(repeat.settings(params.strategy(strategy)))
-    return params, settings, PreparedData.read().thinned(repeat.share, params.split.seed)
+    return params, settings, PreparedData.read().on_fold(repeat.fold).thinned(repeat.share, params.split.seed)
 
 
 def assist(assignment: Assignment, team: Team) -> None:
@@ -112,14 +112,15 @@ def epochs_allowed(strategy: str) -> int | None:
     return allowed
 
 
-def _identity(settings: StrategyParams, params: Params, data: PreparedData, share: float) -> str:
+def _identity(settings: StrategyParams, params: Params, data: PreparedData, repeat: Repeat) -> str:
     """Return a digest of everything that a strategy's result depends on."""
     return digest_of(
         {
             "settings": settings.model_dump(),
             "augment": params.augment.model_dump(),
             "upright": params.data.is_upright,
-            "share": share,
+            "share": repeat.share,
+            "fold": repeat.fold,
             "manifest": sha256_of(layout.MANIFEST),
             "pixels": sha256_of(index_of(layout.PIXELS)),
             "weights": sha256_of(layout.WEIGHTS),

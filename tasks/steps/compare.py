@@ -37,7 +37,7 @@ from tasks.steps.champion import CROWNED, crown
 from tasks.steps.outputs import read_probe, read_quality
 from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
 from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
-from tasks.steps.repeats import FIRST, Repeat, further_seeds, smaller_shares
+from tasks.steps.repeats import FIRST, Repeat, further_seeds, on_folds, smaller_shares
 from tasks.strategies.surgery import Adapted
 from tasks.tracking import views
 from tasks.training import device
@@ -111,7 +111,7 @@ def _entrant(name: str, params: Params, data: PreparedData, runs: Runs) -> compa
         _serving(name, adapted, params, data),
         _robustness(model, adapted, settings, data, params.compare) if params.compare.robustness_images else None,
         [_repeated(name, repeat, params, data, runs)[0] for repeat in further_seeds(params.train)],
-        [_on_share(name, repeat, data.classes, runs) for repeat in smaller_shares(params.train)],
+        [_on_share(name, repeat, data, runs) for repeat in smaller_shares(params.train)],
     )
 
 
@@ -137,27 +137,31 @@ def _repeated(
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
     answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
-    run, val = _validated(name, repeat, runs)
+    run, val = _validated(name, repeat, data.folds, runs)
     return comparing.Repeated(
         run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
     ), adapted
 
 
-def _validated(name: str, repeat: Repeat, runs: Runs) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Return what a fine-tuning recorded of itself, its run of now with it, and its answers on the validation split."""
-    answers = layout.run_file(name, "predictions.parquet", repeat.name)
+def _validated(name: str, repeat: Repeat, folds: int, runs: Runs) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return what a fine-tuning recorded of itself, its run of now with it, and its answers on what it is validated on.
+
+    That is the validation split or, if there are folds, all of them.
+    """
     run = read_json(layout.run_file(name, "run.json", repeat.name))
     recorded = run["mlflow_run_id"]
     run |= {"mlflow_run_id": runs[recorded], "recorded_run_id": recorded}
-    return run, manifest.read_table(answers, predictions.PREDICTIONS)
+    files = [layout.run_file(name, "predictions.parquet", one.name) for one in on_folds(repeat, folds)]
+    tables = [manifest.read_table(file, predictions.PREDICTIONS) for file in files]
+    return run, pd.concat(tables, ignore_index=True)
 
 
-def _on_share(name: str, repeat: Repeat, classes: list[str], runs: Runs) -> OnShare:
-    run, val = _validated(name, repeat, runs)
+def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Runs) -> OnShare:
+    run, val = _validated(name, repeat, data.folds, runs)
     return OnShare(
         share=repeat.share,
         images=run["images"],
-        val=metrics.scores(comparing.targets_of(val, classes), predictions.probabilities_of(val, classes)),
+        val=metrics.scores(comparing.targets_of(val, data.classes), predictions.probabilities_of(val, data.classes)),
         train_seconds=run["train_seconds"],
         mlflow_run_id=run["mlflow_run_id"],
     )
@@ -201,6 +205,7 @@ def _comparison(
         channels=data.channels,
         size=data.size,
         images={split: len(data.rows(split)) for split in splits.SPLITS},
+        folds=data.folds,
         unusable=len(quarantine),
     )
     winner = verdict.champion(ranked, chance, params.compare.confidence)
@@ -209,7 +214,7 @@ def _comparison(
         chance=chance,
         advised=advised,
         racing=raced,
-        verdict=verdict.paragraph(ranked, chance, params.compare.metric, params.compare.confidence),
+        verdict=verdict.paragraph(ranked, chance, params.compare.metric, params.compare.confidence, data.folds),
         metric=params.compare.metric,
         confidence=params.compare.confidence,
         test_read_at=read_at,
@@ -274,6 +279,8 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         tracking.log_metrics(
             result.mlflow_run_id, final_metrics("test", result.test.model_dump()) | _verdict_of(result)
         )
+        if found.data.folds:
+            tracking.log_metrics(result.mlflow_run_id, final_metrics("cv", result.val.model_dump()))
         by_images = {point.images: point.val for point in result.by_share}
         if by_images:
             tracking.log_curves(

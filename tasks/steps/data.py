@@ -30,8 +30,8 @@ def prepare() -> list[str]:
     files = [replace(file, path=sources.kept(file.path)) for file in found.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
     understood = [*found.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
-    notes = [*understood, *curated.notes]
-    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, understood)
+    notes, lasting = [*understood, *curated.notes], [*understood, *curated.cautions]
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, lasting)
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)

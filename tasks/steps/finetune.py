@@ -37,7 +37,7 @@ def finetune(strategy: str) -> None:
 
 def fine_tunings(strategy: str) -> None:
     """Adapt the network to one strategy, train it, evaluate it on the validation split; then repeat it."""
-    for repeat in repeats(load_params(layout.PARAMS).train):
+    for repeat in repeats(load_params(layout.PARAMS).train, manifest.folds_in(layout.MANIFEST)):
         attempt = adapt(strategy, repeat)
         train(attempt)
         evaluate(attempt)
@@ -73,6 +73,8 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     params, settings, data, work, plan = planned.params, planned.settings, planned.data, planned.work, planned.plan
     title = repeat.of(strategy)
     described = flat_params(settings, params, data) | {"train.share": repeat.share}
+    if data.folds:
+        described |= {"split.folds": data.folds, "split.fold": repeat.fold}
     identified = tags(strategy, planned.identity, data)
     run_id = tracking.start_run(
         title, described, identified, data_identity(params), layout.started(f"finetune@{title}")
@@ -176,7 +178,7 @@ def _write_outputs(
     flat = {key: value for key, value in scores.items() if isinstance(value, float)}
     costs = {key: facts[key] for key in ("train_seconds", "peak_memory_mib", "trainable_parameters")}
     write_json(output("metrics.json"), {"val": flat, **costs})
-    if attempt.repeat.share == 1:
+    if attempt.repeat.share == 1 and attempt.repeat.fold == 0:
         with replacing(output("model.safetensors")) as temporary:
             shutil.copyfile(attempt.work / "model.safetensors", temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}

@@ -72,6 +72,11 @@ class PreparedData:
         """Height and width of the decoded images in pixels."""
         return int(self.store.shape[1])
 
+    @property
+    def folds(self) -> int:
+        """Folds that are validated on, one after the other; 0: the validation split alone is."""
+        return int(self.table.attrs.get(manifest.FOLDS, 0))
+
     def rows(self, split: str) -> pd.DataFrame:
         """Return the manifest's rows of a split."""
         return self.table[self.table["split"] == split]
@@ -97,6 +102,13 @@ class PreparedData:
         code = [self.record.code_sha256, digest_of_tree(Path(__file__).parents[1], "*.py"), libraries]
         digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
         return Cache(layout.WORK / "activations", limit, digest) if limit else None
+
+    def on_fold(self, fold: int) -> "PreparedData":
+        """Return the same with a fold as the validation split, and the others trained on."""
+        if not fold:  # as the manifest has it
+            return self
+        split = self.table["split"].mask(self.table["split"] == "val", "train").mask(self.table["fold"] == fold, "val")
+        return replace(self, table=self.table.assign(split=split))
 
     def thinned(self, share: float, seed: int) -> "PreparedData":
         """Return the same with a share of each class's training images, at least one; smaller shares lie in larger.

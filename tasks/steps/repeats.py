@@ -1,6 +1,7 @@
-"""A strategy's fine-tunings: the first, with other seeds, and on shares of the training split."""
+"""A strategy's fine-tunings: the first, with other seeds, on shares of the training split; each on every fold."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from tasks.params import SharedParams, StrategyParams
 
@@ -12,17 +13,22 @@ class Repeat:
     Attributes:
         seed: what is added to the strategy's.
         share: of the training split.
+        fold: that is validated on, where images are divided into folds; the first fold's network is the strategy's.
     """
 
     seed: int = 0
     share: float = 1.0
+    fold: int = 0
 
     @property
     def name(self) -> str:
         """What tells it from the strategy's other ones; empty for the first."""
-        if self.share < 1:
-            return f"share-{self.share:g}"
-        return f"seed-{self.seed}" if self.seed else ""
+        parts = {
+            f"share-{self.share:g}": self.share < 1,
+            f"seed-{self.seed}": self.seed,
+            f"fold-{self.fold}": self.fold,
+        }
+        return "-".join(part for part, is_told in parts.items() if is_told)
 
     def of(self, strategy: str) -> str:
         """Return a name for people."""
@@ -47,6 +53,12 @@ def smaller_shares(shared: SharedParams) -> list[Repeat]:
     return [Repeat(share=share) for share in shared.shares]
 
 
-def repeats(shared: SharedParams) -> list[Repeat]:
+def on_folds(repeat: Repeat, folds: int) -> list[Repeat]:
+    """Return a fine-tuning as it is repeated for each of so many folds; 0: there are none."""
+    return [replace(repeat, fold=fold) for fold in range(folds or 1)]
+
+
+def repeats(shared: SharedParams, folds: int = 0) -> list[Repeat]:
     """Return all fine-tunings of a strategy; those behind the first need its outputs."""
-    return [FIRST, *further_seeds(shared), *smaller_shares(shared)]
+    asked: Sequence[Repeat] = [FIRST, *further_seeds(shared), *smaller_shares(shared)]
+    return [repeat for one in asked for repeat in on_folds(one, folds)]

@@ -159,3 +159,12 @@ def test_what_chance_gives_too_is_no_victory(base: StrategyResult) -> None:
     assert text.startswith("Nothing was learned")
     assert "30% of label permutations" in text
     assert "wins" not in text
+
+
+def test_folds_are_told_whether_or_not_something_was_learned(base: StrategyResult) -> None:
+    """Where all folds chose, the verdict says how many there were, and of how many images."""
+    ranked = [planted(base, "full")]
+    said = f"by 5-fold cross-validation on {base.val.images} images"
+    for chance in (LEARNED, Chance(high=0.9, p_value=0.5)):
+        assert said in verdict.paragraph(ranked, chance, "auroc", 0.95, folds=5)
+        assert "cross-validation" not in verdict.paragraph(ranked, chance, "auroc", 0.95)

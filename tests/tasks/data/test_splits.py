@@ -2,20 +2,22 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.data.completing import SMALLEST
 from tasks.data.curation import curate
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
 from tasks.data.reading import ReadImage
 from tasks.data.sources import LabelledFile, elpv, find
-from tasks.data.splits import SMALLEST, SPLITS, Assigned, Pairs, assign, check, position
+from tasks.data.splits import SPLITS, Assigned, Pairs, assign, check, position
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
 from tests.support.cells import packaged_cells
@@ -75,7 +77,10 @@ def single(digests: list[str], label: str, params: SplitParams) -> list[str]:
 @given(st.data(), PARAMS)
 @settings(deadline=None, max_examples=40)
 def test_added_images_move_no_other(data: st.DataObject, params: SplitParams) -> None:
-    """Whatever comes in later, in whatever groups and alike to whatever: images that were there stay, all of them."""
+    """Whatever comes in later, in whatever groups and alike to whatever: images that were there stay.
+
+    Only what a class needs that had too few images to be in every split moves, and it is said.
+    """
     old = data.draw(sets())
     links = data.draw(links_in(len(old)))
     first = assign(old, pairs_of(links), params)
@@ -88,9 +93,10 @@ def test_added_images_move_no_other(data: st.DataObject, params: SplitParams) ->
     fresh = set(len(old) + np.flatnonzero(~known))
     brought = [link for link in data.draw(links_in(len(both))) if fresh & set(link)]
     again = assign(both, pairs_of(links + brought), params, remembered(old, first))
-    assert again.splits[: len(old)] == first.splits
+    changed = [place for place, split in enumerate(first.splits) if again.splits[place] != split]
+    assert [place for place in again.moved if place < len(old)] == changed
     assert "" not in first.splits
-    assert again.moved == ()
+    assert not changed or any(splits_of(label, old, first) < set(SPLITS) for label in set(both["label"]))
     for place, split in enumerate(again.splits):
         assert (split == "") == (place in again.left_out)
     assert_groups_whole(both, links + brought, again)
@@ -117,24 +123,30 @@ def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assig
 def test_unrelated_images_move_no_other_even_if_nothing_is_remembered(data: st.DataObject, params: SplitParams) -> None:
     """Without an earlier manifest, too, images that have nothing to do with those that were there move none of them."""
     old = data.draw(sets(least=1))
-    links = data.draw(links_in(len(old)))  # not with the anchors, so that no class has to be given a training image
-    anchors = [table_of(trained(label, params.seed), label) for label in sorted(set(old["label"]))]
+    links = data.draw(links_in(len(old)))  # not with the anchors, so that every class is in every split
+    anchors = [table_of(one_in_each_split(label, params), label) for label in sorted(set(old["label"]))]
     old = pd.concat([old, *anchors], ignore_index=True)
     new = data.draw(sets())
     new = new[~new["sha256"].isin(old["sha256"])]
     new["group"] = new["group"].where(new["group"] == "", "new")
     inside = [(len(old) + one, len(old) + two) for one, two in data.draw(links_in(len(new)))]
     first = assign(old, pairs_of(links), params)
-    assume(not first.small)
     again = assign(pd.concat([old, new], ignore_index=True), pairs_of(links + inside), params)
     assert again.splits[: len(old)] == first.splits
 
 
-def trained(label: str, seed: int) -> list[str]:
-    """Return contents of a class that are drawn for training whatever the shares: its small numbers need no help."""
-    digests = (hashlib.sha256(f"trained {number}".encode()).hexdigest() for number in range(10_000))
-    found = (digest for digest in digests if position(digest, label, seed) > 0.99)
-    return [next(found) for _ in range(SMALLEST)]
+def one_in_each_split(label: str, params: SplitParams) -> list[str]:
+    """Return contents of a class that are drawn for each of the splits: its small numbers need no help."""
+    digests = [hashlib.sha256(f"{label} {number}".encode()).hexdigest() for number in range(2000)]
+    drawn = {digest: position(digest, label, params.seed) for digest in digests}
+    held_out = params.test + params.validation
+    spans = [(0.0, params.test), (params.test, held_out), (held_out, 1.0)]
+    return [next(digest for digest in digests if low <= drawn[digest] < high) for low, high in spans]
+
+
+def splits_of(label: str, images: pd.DataFrame, assigned: Assigned) -> set[str]:
+    """Return the splits that a class is in."""
+    return {split for split, own in zip(assigned.splits, images["label"], strict=True) if own == label}
 
 
 @given(st.data(), PARAMS)
@@ -267,15 +279,18 @@ def test_new_class_takes_no_test_image_for_itself() -> None:
 
 
 def test_class_that_lost_its_training_images_gets_some_again() -> None:
-    """Where training images were removed, held-out ones are trained on, and it is said that they moved."""
+    """Where training images were removed, held-out ones are trained on, and it is said that they moved.
+
+    So is it where those were removed that it was validated on.
+    """
     params = SplitParams()
     images, earlier, _, _ = opposite(params)
     splits = images["sha256"].map(earlier)
     kept = images[(images["label"] == "b") | (splits == "test")].reset_index(drop=True)
     found = assign(kept, pairs_of([]), params, earlier)
     own = kept.index[kept["label"] == "a"]
-    assert Counter(found.splits[i] for i in own) == {"train": 1, "test": len(own) - 1}
-    assert [found.splits[i] for i in found.moved] == ["train"]
+    assert Counter(found.splits[i] for i in own) == {"train": 1, "val": 1, "test": len(own) - 2}
+    assert sorted(found.splits[i] for i in found.moved) == ["train", "val"]
 
 
 @given(PARAMS)
@@ -323,20 +338,24 @@ def test_class_with_images_of_its_own_to_test_is_not_small() -> None:
     """A class that the source holds enough images of out is not said to have none to claim anything by."""
     labels, splits = ["a"] * 40 + ["b"] * 22, (["train"] * 20 + ["test"] * 20) + ["train"] * 2 + ["test"] * 20
     found = assign(table_of(MANY[:62], labels, given=splits), pairs_of([]), SplitParams())
-    assert found.splits[40:] == ["train"] * 2 + ["test"] * 20
+    assert sorted(found.splits[40:]) == ["test"] * 20 + ["train", "val"]
     assert found.small == ()
 
 
 @given(st.integers(SMALLEST, 6), st.integers(0, 2**31))
 @settings(deadline=None, max_examples=30)
 def test_every_class_has_something_to_train_on(count: int, seed: int) -> None:
-    """A class whose images would all be held out keeps one, and only one, to train on; no other class is changed."""
+    """A class whose images would all be held out keeps one, and only one, to train on; no other class is changed.
+
+    And the class is in the other splits, too.
+    """
     params = SplitParams(validation=0.49, test=0.5, seed=seed)
     images = table_of(MANY[: 200 + count], ["a"] * 200 + ["b"] * count)
     found = assign(images, pairs_of([]), params)
     drawn = [position(digest, "b", seed) for digest in MANY[200 : 200 + count]]
     trained_on = [place for place, split in enumerate(found.splits[200:]) if split == "train"]
-    assert trained_on == ([i for i in range(count) if drawn[i] >= 0.99] or [drawn.index(max(drawn))])
+    assert trained_on == ([i for i in range(count) if drawn[i] >= 0.99] or trained_on[:1])
+    assert set(found.splits[200:]) == set(SPLITS)
     assert found.splits[:200] == single(MANY[:200], "a", params)
     assert found.small == ()
 
@@ -354,6 +373,85 @@ def test_every_class_with_a_free_image_is_trained_on(images: pd.DataFrame, param
             assert "train" in {found.splits[i] for i in rows.index}
         if label in found.small and not follow:
             assert {found.splits[i] for i in rows.index} == {"train"}
+
+
+@given(st.integers(2, 10), st.integers(SMALLEST, 40), st.integers(0, 2**31), st.integers(1, 8))
+@settings(deadline=None, max_examples=30)
+def test_small_folders_are_never_refused(classes: int, count: int, seed: int, more: int) -> None:
+    """From three images a class on, every class is in every split, whatever the seed; more images move none of them."""
+    params = SplitParams(seed=seed, folds=None)
+    labels = [f"class {place % classes}" for place in range(classes * count + more)]
+    both = table_of(MANY[seed % 10_000 :][: len(labels)], labels)
+    images = both.head(classes * count)
+    found = assign(images, pairs_of([]), params)
+    assert check(images["label"], pd.Series(found.splits)) == []
+    assert all(splits_of(label, images, found) == set(SPLITS) for label in set(labels[: len(images)]))
+    again = assign(both, pairs_of([]), params, remembered(images, found))
+    assert again.splits[: len(images)] == found.splits
+
+
+@given(st.lists(st.sets(st.sampled_from("abc"), min_size=1), min_size=3, max_size=7), PARAMS, st.data())
+@settings(deadline=None, max_examples=40)
+def test_every_class_is_in_every_split_if_its_groups_can_be(
+    groups: list[set[str]], params: SplitParams, data: st.DataObject
+) -> None:
+    """Groups of several classes, too, are so divided that every class is everywhere, wherever that is possible.
+
+    That is so whatever an earlier assignment had, and what had to move is counted.
+    """
+    rows = [(label, f"group {number}") for number, labels in enumerate(groups) for label in sorted(labels)]
+    images = table_of(MANY[: len(rows)], [label for label, _ in rows], [group for _, group in rows])
+    places = data.draw(st.lists(st.sampled_from(["", *SPLITS]), min_size=len(groups), max_size=len(groups)))
+    before = {digest: places[int(group[6:])] for digest, group in zip(images["sha256"], images["group"], strict=True)}
+    enough = {label for label in "abc" if sum(label in labels for labels in groups) >= SMALLEST}
+    for earlier in ({}, {digest: split for digest, split in before.items() if split}):
+        found = assign(images, pairs_of([]), params, earlier)
+        assert_groups_whole(images, [], found)
+        complete = all(splits_of(label, images, found) == set(SPLITS) for label in enough)
+        assert complete or not can_be_everywhere(groups, enough)
+        for place, (digest, split) in enumerate(zip(images["sha256"], found.splits, strict=True)):
+            assert (place in found.moved) == (digest in earlier and earlier[digest] != split)
+
+
+def can_be_everywhere(groups: list[set[str]], enough: set[str]) -> bool:
+    """Return whether any way of dividing groups has some classes in every split, and all in training."""
+
+    def fits(splits: tuple[str, ...]) -> bool:
+        there = {(label, split) for labels, split in zip(groups, splits, strict=True) for label in labels}
+        everywhere = {(label, split) for label in enough for split in SPLITS}
+        return there >= everywhere | {(label, "train") for labels in groups for label in labels}
+
+    return any(map(fits, product(SPLITS, repeat=len(groups))))
+
+
+@given(st.sampled_from(["val", "test"]), st.integers(2, 12), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=30)
+def test_carved_split_has_every_class(held_out: str, count: int, seed: int) -> None:
+    """The split that a source lacks gets something of each class that the source gave two training images of."""
+    images = table_of(MANY[: 4 * count], ["a", "b"] * 2 * count, given=["train"] * 2 * count + [held_out] * 2 * count)
+    found = assign(images, pairs_of([]), SplitParams(seed=seed, folds=None))
+    assert splits_of("a", images, found) == splits_of("b", images, found) == set(SPLITS)
+    assert found.splits[2 * count :] == [held_out] * 2 * count
+
+
+@given(st.integers(SMALLEST, 12), st.integers(2, 5), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=15)
+def test_folds_leave_every_class_something_to_validate_on_and_to_test(count: int, folds: int, seed: int) -> None:
+    """With folds, too, every class is in the test split, and in two folds at least."""
+    rows = [(digest, "ab"[place % 2], "") for place, digest in enumerate(MANY[: 2 * count])]
+    found = folded(rows, SplitParams(folds=folds, seed=seed, near_duplicates=False))
+    for _, own in found.groupby("label"):
+        assert (own["split"] == "test").any()
+        assert own.loc[own["split"] != "test", "fold"].nunique() >= 2
+
+
+def test_image_that_follows_a_test_image_is_not_what_completes_a_class() -> None:
+    """What belongs with images that the source tests on is not trained on, not even where a class has nothing else."""
+    rows = [("test", "P1", "a")] * 3 + [("", "P1", "a")] * 3 + [("", "", "b")] * 20
+    images = pd.DataFrame(rows, columns=["given", "group", "label"]).assign(sha256=MANY[: len(rows)])
+    for earlier in ({}, dict.fromkeys(MANY[3:6], "test")):
+        found = assign(images, pairs_of([]), SplitParams(), earlier)
+        assert found.splits[:6] == ["test"] * 6
 
 
 def test_another_seed_is_another_split() -> None:
@@ -375,7 +473,7 @@ def test_classes_are_drawn_independently() -> None:
 @settings(deadline=None, max_examples=30)
 def test_single_images_are_drawn_by_content_class_and_seed(digests: list[str], params: SplitParams) -> None:
     """An image that belongs to no other is where its own draw puts it, whatever else is there."""
-    found = assign(table_of(digests + trained("a", params.seed), "a"), pairs_of([]), params).splits
+    found = assign(table_of(digests + one_in_each_split("a", params), "a"), pairs_of([]), params).splits
     for digest, split in zip(digests, found, strict=False):
         drawn = position(digest, "a", params.seed)
         assert (split == "test") == (drawn < params.test)
@@ -385,13 +483,16 @@ def test_single_images_are_drawn_by_content_class_and_seed(digests: list[str], p
 @pytest.mark.parametrize(
     ("label", "seed", "held_out"),
     [
-        ("a", 0, {1: "test", 7: "test"}),
+        ("a", 0, {1: "test", 7: "test", 9: "val"}),
         ("b", 0, {3: "test", 4: "val", 5: "test", 6: "test", 8: "test", 9: "test", 11: "test"}),
         ("a", 7, {7: "test", 11: "val"}),
     ],
 )
 def test_splits_are_those_of_every_version(label: str, seed: int, held_out: dict[int, str]) -> None:
-    """An update of the program carries no image from one split to another: results stay comparable."""
+    """An update of the program carries no image from one split to another: results stay comparable.
+
+    One that was trained on is validated on where nothing of the class was.
+    """
     params = SplitParams(validation=0.15, test=0.25, seed=seed)
     found = single(MANY[:12], label, params)
     assert {place: split for place, split in enumerate(found) if split != "train"} == held_out

@@ -43,3 +43,27 @@ def test_every_repeat_has_a_name_of_its_own() -> None:
     asked = SharedParams(seeds=3, shares=(0.5, 0.1, 0.5))
     assert [repeat.name for repeat in repeats(asked)] == ["", "seed-1", "seed-2", "share-0.1", "share-0.5"]
     assert repeats(SharedParams()) == [FIRST]
+
+
+def test_every_fine_tuning_is_repeated_on_every_fold() -> None:
+    """Seeds and shares, too; the first of all validates on the first fold, and all names differ."""
+    asked = SharedParams(seeds=2, shares=(0.5,))
+    found = repeats(asked, folds=2)
+    names = ["", "fold-1", "seed-1", "seed-1-fold-1", "share-0.5", "share-0.5-fold-1"]
+    assert [repeat.name for repeat in found] == names
+    assert found[0] == FIRST
+    assert [repeat for repeat in found if not repeat.fold] == repeats(asked)
+
+
+def test_a_fold_is_validated_on_and_all_others_are_trained_on() -> None:
+    """What is tested on stays out of all of them, and what is in no fold is always trained on."""
+    folds = [0, 1, 2, 0, 1, 2, -1, -1]
+    splits = ["test" if place == 7 else "val" if fold == 0 else "train" for place, fold in enumerate(folds)]
+    table = pd.DataFrame({"label": ["a", "b"] * 4, "split": splits, "fold": folds})
+    data = PreparedData(table, np.empty(0), ["a", "b"], None)  # type: ignore[arg-type]
+    assert data.on_fold(0) is data
+    for fold in (0, 1, 2):
+        found = data.on_fold(fold)
+        assert found.rows("val").index.tolist() == [fold, fold + 3]
+        assert found.rows("test").index.tolist() == [7]
+        assert 6 in found.rows("train").index

@@ -1,0 +1,90 @@
+"""Folds: what isn't tested on, divided so that each part is validated on once."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from tasks.data.covering import Covering, Unit
+from tasks.data.splits import Assigned, position
+from tasks.params import SplitParams
+
+NO_FOLD = -1
+FEW = 30  # independent images of a class, below which one validation split tells too little
+MOST = 5
+
+
+def number_of_folds(labels: pd.Series, assigned: Assigned, params: SplitParams, *, given: bool) -> int:
+    """Return into how many folds to divide what isn't tested on; 0: not at all.
+
+    Args:
+        labels: of every image.
+        assigned: their splits.
+        params: which may leave it to the images: five folds where a class has few, or as many as it has.
+        given: whether the source says what is validated on.
+    """
+    if params.folds != "auto":
+        return params.divisions
+    outside = pd.Series(assigned.groups)[pd.Series(assigned.splits).isin(["train", "val"])]
+    counts = outside.groupby(labels).nunique().drop(list(assigned.small), errors="ignore")
+    smallest = int(counts[counts > 1].min()) if (counts > 1).any() else FEW
+    return 0 if given or smallest >= FEW else min(smallest, MOST)
+
+
+def said(count: int) -> str:
+    """Return what a person should know where the images decided on folds."""
+    return (
+        f"some class has fewer than {FEW} independent images to train and validate on: every strategy is trained "
+        f"{count} times and validated on each of {count} folds (split.folds: false validates on one split)"
+    )
+
+
+def divide(images: pd.DataFrame, assigned: Assigned, count: int, seed: int, earlier: Mapping[str, int]) -> list[int]:
+    """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before.
+
+    Each class divides on its own, by draws; it is in every fold, or in the first ones, if it has fewer groups than
+    there are folds. One that is too small for two is in none: it is trained on, whichever is validated.
+
+    Args:
+        images: columns ``sha256`` and ``label``.
+        assigned: their splits.
+        count: of the folds.
+        seed: of the draws.
+        earlier: the fold that an image had before, by its digest.
+    """
+    groups = _groups(images["label"], assigned)
+    held = Counter(label for labels in groups.values() for label in labels)
+    least = images.groupby(assigned.groups)[["sha256", "label"]].min()
+    drawn = {
+        int(number): position(f"fold:{digest}", label, seed)
+        for number, digest, label in zip(least.index, least["sha256"], least["label"], strict=True)
+    }
+    before = images["sha256"].map(earlier).groupby(assigned.groups).min()
+    units = [_unit(labels, drawn[number], before[number], count) for number, labels in groups.items()]
+    spans = {str(fold): (fold / count, (fold + 1) / count) for fold in range(count)}
+    needs = {label: {str(fold): 1 for fold in range(min(count, own))} for label, own in held.items()}
+    places = Covering(units, spans, needs, {}).complete(needs)
+    fold_of = dict(zip(groups, map(int, places), strict=True))
+    return [fold_of.get(int(number), NO_FOLD) for number in assigned.groups]
+
+
+def _groups(labels: pd.Series, assigned: Assigned) -> dict[int, frozenset[str]]:
+    """Return the classes of every group that is divided."""
+    outside = pd.Series(assigned.splits).isin(["train", "val"])
+    by_group = labels[outside].groupby(assigned.groups[outside]).agg(frozenset)
+    found = {int(number): own for number, own in zip(by_group.index, by_group, strict=True)}
+    whole = set(assigned.small)
+    while True:
+        held = Counter(label for own in found.values() for label in own)
+        whole |= {label for label, count in held.items() if count < 2}
+        divided = {number: own for number, own in found.items() if not own & whole}
+        if len(divided) == len(found):
+            return found
+        found = divided
+
+
+def _unit(labels: frozenset[str], drawn: float, before: float, count: int) -> Unit:
+    """Return a group in the fold that it had, or else in the one that it is drawn for."""
+    known = not np.isnan(before)
+    return Unit(str(int(before) if known else int(drawn * count)), labels, drawn, reluctance=int(known))
