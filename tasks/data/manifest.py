@@ -107,8 +107,14 @@ def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -
 
 
 def folds_in(source: Path) -> int:
-    """Return how many folds of a manifest are validated on, one after the other; 0: the validation split alone is."""
-    attributes = (read_schema(source).pandas_metadata or {}).get("attributes", {})
+    """Return how many folds of a manifest are validated on, one after the other; 0: the validation split alone is.
+
+    Where there is no readable manifest it is 0, too: who reads the images says so.
+    """
+    try:
+        attributes = (read_schema(source).pandas_metadata or {}).get("attributes", {})
+    except (OSError, ValueError):
+        return 0
     return int(attributes.get(FOLDS, 0))
 
 

@@ -100,6 +100,7 @@ def test_what_was_divided_stays_so_when_images_are_added(count: int, more: int) 
 
 def test_the_number_of_folds_is_kept_with_the_manifest(tmp_path: Path) -> None:
     """Later steps read it; a manifest of before, without folds, still says where its images are."""
+    assert folds_in(tmp_path / "manifest.parquet") == 0
     for split in (AUTO, AUTO.model_copy(update={"folds": False})):
         table = curated([9, 9], split).table
         write_table(table, MANIFEST, tmp_path / "manifest.parquet")
