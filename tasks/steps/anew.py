@@ -82,7 +82,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
     settings = finished.repeat.settings(params.strategies[finished.strategy])
     run_id = tracking.start_run(
         finished.title,
-        flat_params(settings, params, data) | {"train.share": finished.repeat.share},
+        flat_params(settings, params, data, finished.repeat),
         tags(finished.strategy, finished.run["identity"], data) | _own_tags(finished),
         data_identity(params),
         layout.started(f"finetune@{finished.title}"),

@@ -72,9 +72,7 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     planned = plan_attempt(strategy, repeat)
     params, settings, data, work, plan = planned.params, planned.settings, planned.data, planned.work, planned.plan
     title = repeat.of(strategy)
-    described = flat_params(settings, params, data) | {"train.share": repeat.share}
-    if data.folds:
-        described |= {"split.folds": data.folds, "split.fold": repeat.fold}
+    described = flat_params(settings, params, data, repeat)
     identified = tags(strategy, planned.identity, data)
     run_id = tracking.start_run(
         title, described, identified, data_identity(params), layout.started(f"finetune@{title}")

@@ -15,6 +15,7 @@ from tasks.environment import DATA_REV, EXPERIMENT, NODE
 from tasks.files import digest_of, digest_of_tree
 from tasks.params import Params, StrategyParams, load_params
 from tasks.steps.prepared import PreparedData
+from tasks.steps.repeats import Repeat
 
 LONGEST_NAME = 180
 # Packages that results depend on, by the name that they are imported by where it is another one.
@@ -45,8 +46,8 @@ def _made_to_fit(data: PreparedData) -> dict[str, str]:
     return {"backbone.made_to_fit": "; ".join(notes)} if notes else {}
 
 
-def flat_params(settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:
-    """Return a strategy's params, one level deep; the values of several phases are joined by ``>``."""
+def flat_params(settings: StrategyParams, params: Params, data: PreparedData, repeat: Repeat) -> dict[str, Any]:
+    """Return the params of a fine-tuning, one level deep; the values of several phases are joined by ``>``."""
     phases = settings.schedule()
     plain = settings.model_dump(exclude={"head", "stem", "adapters", "train", "milestones", "phases", "epochs", "lr"})
     described = {
@@ -58,7 +59,10 @@ def flat_params(settings: StrategyParams, params: Params, data: PreparedData) ->
     sections = settings.model_dump(include={"head", "stem", "adapters"})
     nested = {f"{name}.{key}": value for name, own in sections.items() for key, value in (own or {}).items()}
     own = {key: value for key, value in plain.items() if value is not None}
-    return {**own, **described, **nested, **shared_params(params, data)}
+    repeated: dict[str, Any] = {"train.share": repeat.share}
+    if data.folds:
+        repeated |= {"split.folds": data.folds, "split.fold": repeat.fold}
+    return {**own, **described, **nested, **shared_params(params, data), **repeated}
 
 
 def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
