@@ -95,7 +95,7 @@ def curate(
         *_notes(table, quarantine, leaks, assigned),
         *remarks.on_scenes(images["path"].tolist(), alike.scenes),
         *remarks.on_groups(table, split.near_duplicates),
-        *([] if images["given"].any() else remarks.on_shares(table["split"], split)),
+        *([] if images["given"].any() else remarks.on_shares(table["split"], split, divided=bool(divisions))),
         *cautions,
     ]
     table.attrs |= {"split": manifest.drawn_by(split), "upright": data.is_upright}  # on which training depends

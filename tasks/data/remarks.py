@@ -69,9 +69,9 @@ def on_groups(table: pd.DataFrame, threshold: float | bool) -> list[str]:
     return notes
 
 
-def on_shares(splits: pd.Series, asked: SplitParams) -> list[str]:
-    """Return which drawn split is far from the share that was asked for."""
-    shares = {"test": asked.test} | ({} if asked.folds else {"val": asked.validation})
+def on_shares(splits: pd.Series, asked: SplitParams, *, divided: bool = False) -> list[str]:
+    """Return which drawn split is far from the share that was asked for; of images divided into folds, test alone is."""
+    shares = {"test": asked.test} | ({} if divided else {"val": asked.validation})
     counts = splits.value_counts()
     notes = []
     for split, share in shares.items():

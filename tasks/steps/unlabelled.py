@@ -57,13 +57,14 @@ def score_unlabelled(images: Waiting, folder: Path | None, classes: Sequence[str
     """
     from tasks.serving.champion import Champion
     from tasks.serving.scores import SCORES, score
+    from tasks.steps.links import following_links
 
     columns = NOTHING | {f"p[{name}]": "float64" for name in classes}
     table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
     if folder and images.names:
         champion = Champion.read(folder)
         with counting("unlabelled images scored", len(images.names)) as advance:
-            table = score(champion, images.root, images.names, advance)
+            table = score(following_links(champion, images.root), images.root, images.names, advance)
     manifest.write_table(table, SCORES, layout.UNLABELLED_SCORES)
     return said()
 

@@ -153,10 +153,9 @@ def _oddities(text: str, dialect: Dialect) -> tuple[int, int]:
 
 def _tells(text: str, dialect: Dialect, *, are_quotes_used: bool) -> bool:
     """Return whether an escape in a table speaks for the dialect: signs may stand before others by chance, too."""
-    is_usual = dialect.quote in {'"', "'"}
-    if is_usual and dialect.escape != BACKSLASH:
+    if dialect.escape != BACKSLASH or dialect.quote not in {'"', "'"}:
         return False
-    if is_usual and f"{BACKSLASH}{dialect.quote}" in text:
+    if f"{BACKSLASH}{dialect.quote}" in text:
         return True
     return are_quotes_used != (dialect.quote == '"')
 

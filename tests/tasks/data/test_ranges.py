@@ -113,7 +113,7 @@ def test_a_prediction_sees_the_pixels_that_were_trained_on(tmp_path: Path, asked
     images = [np.rint(textured(seed) * (1 + seed / 4)).astype(np.uint16) for seed in range(9)]
     images[4][5, 5] = 65535
     found, pixels, params = made(tmp_path / "plain", images, range=asked)
-    champion: Any = SimpleNamespace(facts=SimpleNamespace(data=params, channels=1, ranges=found.ranges))
+    champion: Any = SimpleNamespace(links_to=(), facts=SimpleNamespace(data=params, channels=1, ranges=found.ranges))
     for place in range(len(images)):
         seen, problem = read_image(champion, tmp_path / "plain/images", f"{place:02}.tif")
         assert problem == ""
