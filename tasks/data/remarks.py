@@ -70,7 +70,7 @@ def on_groups(table: pd.DataFrame, threshold: float | bool) -> list[str]:
 
 
 def on_shares(splits: pd.Series, asked: SplitParams, *, divided: bool = False) -> list[str]:
-    """Return which drawn split is far from the share that was asked for; of images divided into folds, test alone is."""
+    """Return which drawn split is far from the share that was asked for; ``divided``: into folds, which have none."""
     shares = {"test": asked.test} | ({} if divided else {"val": asked.validation})
     counts = splits.value_counts()
     notes = []
