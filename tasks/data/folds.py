@@ -11,7 +11,8 @@ from tasks.data.splits import Assigned, position
 from tasks.params import SplitParams
 
 NO_FOLD = -1
-FEW = 30  # independent images of a class, below which one validation split tells too little
+FEW = 30  # independent images of a class, those for the test among them, below which one split tells too little
+MANY = 1000  # independent images outside the test, above which a rare class doesn't pay for training once a fold
 MOST = 5
 
 
@@ -29,13 +30,14 @@ def number_of_folds(labels: pd.Series, assigned: Assigned, params: SplitParams, 
     outside = pd.Series(assigned.groups)[pd.Series(assigned.splits).isin(["train", "val"])]
     counts = outside.groupby(labels).nunique().drop(list(assigned.small), errors="ignore")
     smallest = int(counts[counts > 1].min()) if (counts > 1).any() else FEW
-    return 0 if given or smallest >= FEW else min(smallest, MOST)
+    is_enough = smallest >= FEW * (1 - params.test) or outside.nunique() > MANY
+    return 0 if given or is_enough else min(smallest, MOST)
 
 
 def said(count: int) -> str:
     """Return what a person should know where the images decided on folds."""
     return (
-        f"some class has fewer than {FEW} independent images to train and validate on: every strategy is trained "
+        f"some class has fewer than {FEW} independent images: every strategy is trained "
         f"{count} times and validated on each of {count} folds (split.folds: false validates on one split)"
     )
 

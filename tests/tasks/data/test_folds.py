@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.data import manifest
 from tasks.data.curation import Curated, curate
-from tasks.data.folds import FEW, MOST, NO_FOLD
+from tasks.data.folds import FEW, MANY, MOST, NO_FOLD
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import MANIFEST, Earlier, earlier, folds_in, write_table
 from tasks.data.reading import ReadImage
@@ -48,7 +48,7 @@ def test_the_smallest_class_decides_on_folds(counts: list[int], seed: int) -> No
     found = curated(counts, AUTO.model_copy(update={"seed": seed}))
     table, smallest = found.table, int(outside(found.table).min())
     made = int(table.attrs.get(manifest.FOLDS, 0))
-    assert made == (0 if smallest >= FEW else min(smallest, MOST))
+    assert made == (0 if smallest >= FEW * (1 - AUTO.test) else min(smallest, MOST))
     assert sum("split.folds: false" in note for note in found.notes) == (made > 0)
     assert set(table["fold"]) == {NO_FOLD, *range(made)}
     assert ((table["fold"] == NO_FOLD) == ((table["split"] == "test") | (made == 0))).all()
@@ -63,6 +63,13 @@ def test_folds_are_made_only_where_nothing_speaks_against_it() -> None:
     assert manifest.FOLDS not in curated([9, 9], AUTO.model_copy(update={"folds": 3, "fold": 0})).table.attrs
     assert curated([9, 9], AUTO.model_copy(update={"folds": 3})).table.attrs[manifest.FOLDS] == 3
     assert manifest.FOLDS not in curated([9, 9], given="val").table.attrs
+
+
+def test_a_rare_class_of_a_large_set_decides_nothing() -> None:
+    """Where images are many, one split is validated on, and what it can't tell of the class is said."""
+    found = curated([9, 2 * MANY])
+    assert manifest.FOLDS not in found.table.attrs
+    assert any("'class 0'" in note and "known to" in note for note in found.notes)
 
 
 def test_a_class_that_is_never_held_out_decides_nothing() -> None:
