@@ -120,11 +120,10 @@ def _seen(files: Sequence[LabelledFile], ingested: Ingested) -> pd.DataFrame:
 
 def _assigned(images: pd.DataFrame, alike: Alike, split: SplitParams, earlier: Earlier) -> tuple[splits.Assigned, int]:
     """Return the split of every image, and into how many folds what isn't tested on is to be divided."""
-    given = bool((images["given"] == "val").any())
     divisions = split.divisions
     assigned = splits.assign(images, alike.pairs, split, earlier.splits, earlier.folds_of(divisions))
     for _ in range(TRIES):
-        fitting = folds.number_of_folds(images["label"], assigned, split, given=given)
+        fitting = folds.number_of_folds(images, assigned, split)
         if fitting == divisions:
             break
         divisions, folded = fitting, split.model_copy(update={"folds": fitting or False})

@@ -11,27 +11,31 @@ from tasks.data.splits import Assigned, position
 from tasks.params import SplitParams
 
 NO_FOLD = -1
-FEW = 30  # independent images of a class, those for the test among them, below which one split tells too little
+FEW = 30  # independent images of a class, those drawn for the test among them, below which one split tells too little
 MANY = 1000  # independent images outside the test, above which a rare class doesn't pay for training once a fold
 MOST = 5
 
 
-def number_of_folds(labels: pd.Series, assigned: Assigned, params: SplitParams, *, given: bool) -> int:
+def number_of_folds(images: pd.DataFrame, assigned: Assigned, params: SplitParams) -> int:
     """Return into how many folds to divide what isn't tested on; 0: not at all.
 
     Args:
-        labels: of every image.
+        images: columns ``label`` and ``given``, the split that the source gave.
         assigned: their splits.
         params: which may leave it to the images: five folds where a class has few, or as many as it has.
-        given: whether the source says what is validated on.
     """
     if params.folds != "auto":
         return params.divisions
-    outside = pd.Series(assigned.groups)[pd.Series(assigned.splits).isin(["train", "val"])]
-    counts = outside.groupby(labels).nunique().drop(list(assigned.small), errors="ignore")
-    smallest = int(counts[counts > 1].min()) if (counts > 1).any() else FEW
-    is_enough = smallest >= FEW * (1 - params.test) or outside.nunique() > MANY
-    return 0 if given or is_enough else min(smallest, MOST)
+    if (images["given"] == "val").any():
+        return 0
+    groups, splits = pd.Series(assigned.groups), pd.Series(assigned.splits)
+    outside = groups[splits.isin(["train", "val"])]
+    held = outside.groupby(images["label"]).nunique().drop(list(assigned.small), errors="ignore")
+    held = held[held > 1]
+    drawn = groups[(splits != "") & (images["given"] != "test")].groupby(images["label"]).nunique()
+    if held.empty or drawn[held.index].min() >= FEW or outside.nunique() > MANY:
+        return 0
+    return min(int(held.min()), MOST)
 
 
 def said(count: int) -> str:
