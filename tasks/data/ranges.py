@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from tasks.errors import NOTED
+
 TAIL = 0.0005  # share of an image's pixels, at each end, that doesn't set its range
 ENOUGH = 100  # pixels an image needs for one of them to be left out
 OTHERS = 0.05  # share of the images, at each end, that doesn't set the range of the set
@@ -19,7 +21,6 @@ FEW = 8  # images; of fewer each counts, of so many one may be another
 FENCE = 0.5  # widths of what is usual that a value may lie outside of it
 NARROW = 0.1  # share of the set's range; images that need less of it are nearly flat in it
 LEAST = 0.1  # share of the pixels that must be left of an image without what stands for no data
-NAMED = 5
 NOTHING = 1e30  # what programs write as 'no data' in floating point is beyond
 NO_DATA = (0.0, 65535.0, -9999.0, -32768.0, -(2.0**31), 2.0**31 - 1)  # what they write there in integers, or borders
 
@@ -103,7 +104,7 @@ def remarks(found: Mapping[str, Extent], used: Range, asked: Asked) -> list[str]
     notes = []
     outside = {path: one for path, one in found.items() if one.is_outside(used)} if asked != "image" else {}
     if outside:
-        some = ", ".join(f"{path} ({one.least:g} to {one.largest:g})" for path, one in list(outside.items())[:NAMED])
+        some = ", ".join(f"{path} ({one.least:g} to {one.largest:g})" for path, one in list(outside.items())[:NOTED])
         notes.append(
             f"grey beyond 8 bits: {used[0]:g} becomes black, {used[1]:g} white; {_images(outside, found)} values "
             f"outside, which are cut: {some}{_more(len(outside))}; data.range can be full, image (each by its own) or "
@@ -148,4 +149,4 @@ def _images(some: Mapping[str, Extent], found: Mapping[str, Extent]) -> str:
 
 
 def _more(count: int) -> str:
-    return f" and {count - NAMED} more" if count > NAMED else ""
+    return f" and {count - NOTED} more" if count > NOTED else ""

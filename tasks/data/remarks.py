@@ -7,12 +7,12 @@ import pandas as pd
 
 from tasks.data.reading import ReadImage
 from tasks.data.scenes import NONE, Numbers
+from tasks.errors import NOTED
 from tasks.params import SplitParams
 
 MADE = "alike-"  # what names of groups begin with that the source did not give
 LARGE = 0.2  # share of the images in one group that is said
 FAR_OFF = 1 / 3  # of the share that was asked for
-NAMED = 5
 EXTRAS = ("MPO",)  # formats whose further frames are previews and depths of the first
 
 
@@ -22,7 +22,7 @@ def on_frames(paths: Sequence[str], images: Sequence[ReadImage]) -> list[str]:
     notes = []
     several = [(path, image.frames) for path, image in seen if image.frames > 1 and image.format not in EXTRAS]
     if several:
-        some = ", ".join(f"{path} ({frames})" for path, frames in several[:NAMED])
+        some = ", ".join(f"{path} ({frames})" for path, frames in several[:NOTED])
         notes.append(
             f"{_files(several)} more pages or frames than the first, such as {some}: only the first is read; "
             "to use others, write each as a file of its own, and give those of one file the same 'group'"
@@ -45,10 +45,10 @@ def on_scenes(paths: Sequence[str], scenes: Numbers) -> list[str]:
         f"{len(shown)} of {len(paths)} images are shots of one scene, such as {shown[0]} and {shown[-1]}: two of them "
         "are joined only if what differs from the scene is the same, too; say by a column 'group' what else belongs "
         "together"
-        for shown in found[:NAMED]
+        for shown in found[:NOTED]
     ]
-    rest = sum(map(len, found[NAMED:]))
-    return [*notes, *([f"{rest} more images are shots of {len(found) - NAMED} other scenes"] if rest else [])]
+    rest = sum(map(len, found[NOTED:]))
+    return [*notes, *([f"{rest} more images are shots of {len(found) - NOTED} other scenes"] if rest else [])]
 
 
 def on_groups(table: pd.DataFrame, threshold: float | bool) -> list[str]:
@@ -88,8 +88,8 @@ def _told(name: str, table: pd.DataFrame) -> str:
     """Return the name of a group, its size, its classes and two of its files, of two classes if it has two."""
     members = table[table["group"] == name]
     counts = members["label"].value_counts()
-    classes = ", ".join(f"{count} {label}" for label, count in counts.head(NAMED).items())
-    more = f" and {len(counts) - NAMED} more classes" if len(counts) > NAMED else ""
+    classes = ", ".join(f"{count} {label}" for label, count in counts.head(NOTED).items())
+    more = f" and {len(counts) - NOTED} more classes" if len(counts) > NOTED else ""
     by_turns = members["path"].iloc[members.groupby("label").cumcount().argsort(kind="stable")].tolist()
     return f"'{name}' ({len(members)} images: {classes}{more}; such as {' and '.join(by_turns[:2])})"
 

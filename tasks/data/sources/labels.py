@@ -52,7 +52,7 @@ def spelt_as(known: Sequence[str], names: Sequence[str]) -> list[str]:
     return found
 
 
-def shown(name: str) -> str:
+def quoted(name: str) -> str:
     """Return a name in quotes, with what can't be seen written out."""
     is_plain = name.isprintable() and unicodedata.is_normalized("NFC", name)
     return f"'{name}'" if is_plain else ascii(name)
@@ -117,7 +117,7 @@ def _on_cleaning(counts: Counter[str], new: Mapping[str, str], kind: str) -> lis
             why = "names that differ in blanks, quotes or Unicode form alone"
             joined.append(_joined(kind, names, name, counts, why))
         elif names != [clean]:
-            renamed.append(f"{kind}{shown(names[0])} ({_images(counts[names[0]])}) as '{clean}'")
+            renamed.append(f"{kind}{quoted(names[0])} ({_images(counts[names[0]])}) as '{clean}'")
     notes = _shortened(joined)
     if renamed:
         notes.append(f"blanks and quotes around names are left out, and Unicode is composed: {listed(renamed, NOTED)}")
@@ -126,13 +126,13 @@ def _on_cleaning(counts: Counter[str], new: Mapping[str, str], kind: str) -> lis
 
 def _joined(kind: str, names: Sequence[str], name: str, counts: Counter[str], why: str) -> str:
     others = [other for other in names if other != name]
-    counted = [f"{shown(other)} ({_images(counts[other])})" for other in others[:1]]
-    counted += [f"{shown(other)} ({counts[other]})" for other in others[1:]]
-    return f"joined {kind}{listed(counted, NOTED)} with {shown(name)} ({counts[name]}): {why}"
+    counted = [f"{quoted(other)} ({_images(counts[other])})" for other in others[:1]]
+    counted += [f"{quoted(other)} ({counts[other]})" for other in others[1:]]
+    return f"joined {kind}{listed(counted, NOTED)} with {quoted(name)} ({counts[name]}): {why}"
 
 
 def _kept(kind: str, names: Sequence[str], counts: Counter[str]) -> str:
-    counted = listed([f"{shown(name)} ({counts[name]})" for name in names], NOTED)
+    counted = listed([f"{quoted(name)} ({counts[name]})" for name in names], NOTED)
     return f"{kind}{counted} differ in case alone and are kept apart: data.label_case: join joins them"
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from tasks.data.sources.kinds import IMAGE, file_kind
-from tasks.data.sources.labels import bare, shown
+from tasks.data.sources.labels import bare, quoted
 from tasks.data.sources.listing import PassedOver, escape, plain
 from tasks.errors import NOTED, UserError, listed
 
@@ -61,7 +61,7 @@ def place(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path)
         found.append(name[0])
         for what in how:
             done[what] += 1
-            first.setdefault(what, f"{shown(path)} is {shown(name[0])}")
+            first.setdefault(what, f"{quoted(path)} is {quoted(name[0])}")
     return Placed(found, [f"{_paths(done[how])} {how}, such as {first[how]} ({table.name})" for how in done])
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from tasks.data.sources.kinds import OTHER
 from tasks.data.sources.listing import UNLABELLED, PassedOver, shown
 from tasks.data.sources.tree import BACK, LINKS
-from tasks.errors import listed
+from tasks.errors import NOTED, listed
 
 NO_UNICODE = "names that are no Unicode"
-NAMED = 5
 WORDS = {
     OTHER: "no images, and of no known kind",
     LINKS: "which data.follow_links asks to follow",
@@ -34,5 +33,5 @@ def said(passed_over: Sequence[PassedOver]) -> list[str]:
     notes = [f"passed over {', '.join(usual)}"] if usual else []
     for kind in sorted(WORDS.keys() & counts):
         names = [shown(file.path) for file in passed_over if file.kind == kind]
-        notes.append(f"passed over {counted(counts[kind], kind)} ({WORDS[kind]}): {listed(names, NAMED)}")
+        notes.append(f"passed over {counted(counts[kind], kind)} ({WORDS[kind]}): {listed(names, NOTED)}")
     return notes
