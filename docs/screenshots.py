@@ -22,7 +22,7 @@ import typer
 
 from tasks import layout
 from tasks.comparison.schema import Comparison
-from tasks.tracking.views import links
+from tasks.tracking.mlflow_ui import links
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OFFLINE = ("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic")

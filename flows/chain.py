@@ -23,8 +23,8 @@ from tasks import layout, stopping
 from tasks.errors import UnavailableError, UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import Params, load_params
-from tasks.steps.named import forget_what_is_gone
-from tasks.steps.repeats import Repeat, repeats
+from tasks.runs.named_files import forget_what_is_gone
+from tasks.runs.repeats import Repeat, repeats
 from tasks.versioning import Stages, must_be_known_to_dvc
 
 P = ParamSpec("P")
@@ -41,7 +41,7 @@ def _without_empty_traceback(record: logging.LogRecord) -> bool:
 logging.getLogger("prefect.task_runs").addFilter(_without_empty_traceback)
 
 
-def link(
+def step_task(
     name: str, task_run_name: str | Callable[..., str] | None = None, **options: Any
 ) -> Callable[[Callable[P, Any]], Any]:
     """Return a decorator that makes a function a Prefect task whose user errors are one sentence."""
@@ -94,11 +94,11 @@ def run_if_stale(stage: str, step: Callable[[], Any], *, force: bool) -> bool:
     return True
 
 
-@link("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("version data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
     from tasks.data.quality import rows
-    from tasks.steps.outputs import read_quality
+    from tasks.runs.outputs import read_quality
 
     must_be_known_to_dvc(load_params().data.path)
     forget_what_is_gone()
@@ -107,17 +107,17 @@ def version_data(force: bool) -> State[Any]:
     return _done(any(ran))
 
 
-@link("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("retrieve backbone", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def retrieve_backbone(force: bool) -> State[Any]:
     """Fetch and verify the pretrained weights."""
     return _done(run_if_stale("backbone", _backbone, force=force))
 
 
-@link("probe data")
+@step_task("probe data")
 def probe_data(force: bool) -> State[Any]:
     """Measure what frozen features say of the data, and show which strategies are worth running."""
     from tasks.comparison.recommendation import recommend
-    from tasks.steps.outputs import read_probe
+    from tasks.runs.outputs import read_probe
 
     ran = run_if_stale("probe", _probe, force=force)
     advised = recommend(read_probe().facts, load_params().strategies)
@@ -130,7 +130,7 @@ def probe_data(force: bool) -> State[Any]:
     return _done(ran)
 
 
-@link("race")
+@step_task("race")
 def race_strategies(force: bool) -> State[Any]:
     """With a time budget, find out which strategies are trained to their end."""
     from tasks.steps.race import race
@@ -138,7 +138,7 @@ def race_strategies(force: bool) -> State[Any]:
     return _done(run_if_stale("race", race, force=force))
 
 
-@link("adapt (freeze, replace head)", task_run_name=_named("adapt {} (freeze, replace head)"))
+@step_task("adapt (freeze, replace head)", task_run_name=_named("adapt {} (freeze, replace head)"))
 def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
     if not must_run(f"finetune@{strategy}", force=force):
@@ -148,7 +148,7 @@ def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     return finetune.adapt(strategy, repeat)
 
 
-@link("fine-tune", task_run_name=_named("fine-tune {}"))
+@step_task("fine-tune", task_run_name=_named("fine-tune {}"))
 def fine_tune(strategy: str, repeat: Repeat, attempt: Any) -> Any:
     """Train by the plan."""
     if attempt is None:
@@ -159,7 +159,7 @@ def fine_tune(strategy: str, repeat: Repeat, attempt: Any) -> Any:
     return attempt
 
 
-@link("evaluate", task_run_name=_named("evaluate {}"))
+@step_task("evaluate", task_run_name=_named("evaluate {}"))
 def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[Any]:
     """Evaluate on the validation split, hand the model over, and record the stage behind its last repeat."""
     if attempt is None:
@@ -186,14 +186,14 @@ def submit_fine_tunings(
     return submitted
 
 
-@link("fine-tune on a node", task_run_name="fine-tune {strategy} on a node")
+@step_task("fine-tune on a node", task_run_name="fine-tune {strategy} on a node")
 def fine_tune_on_node(strategy: str, cluster: Cluster) -> State[Any]:
     """Adapt, fine-tune and evaluate on a node of a cluster, as often as the params ask."""
     cluster.fine_tune(strategy)
     return _done(True)
 
 
-@link("record", task_run_name="record {strategy}")
+@step_task("record", task_run_name="record {strategy}")
 def record_strategy(strategy: str) -> State[Any]:
     """Record the stage of a strategy that a node has fine-tuned."""
     from tasks.steps import finetune
@@ -261,15 +261,15 @@ def submit_all_fine_tunings(
     return [future for own in tuned for future in own], [own[-1] for own in tuned]
 
 
-@link("compare")
+@step_task("compare")
 def compare_strategies(force: bool, only: str = "", promote: bool = True) -> State[Any]:
     """Read the test split, order the strategies, and show the result.
 
     Where only one strategy is looked at, DVC's stage, which compares them all, stays as stale as it was.
     """
     from tasks.comparison.table import show
-    from tasks.steps.outputs import last_comparison
-    from tasks.steps.unlabelled import said
+    from tasks.runs.outputs import last_comparison
+    from tasks.runs.unlabelled import said
 
     def step() -> None:
         from tasks.steps.compare import compare
@@ -309,7 +309,7 @@ def submit_strategies(force: bool, only: str = "", *, promote: bool = True) -> l
     return list(dict.fromkeys([data, backbone, probed, raced, *tuned, compared]))
 
 
-@link("compare on a revision", task_run_name="compare on the images of {rev}")
+@step_task("compare on a revision", task_run_name="compare on the images of {rev}")
 def compare_revision(rev: str, force: bool) -> State[Any]:
     """Compare on an older version of the images, in a process and a clone of its own."""
     from flows.revisions import compare_at
@@ -352,9 +352,9 @@ def _probe() -> None:
 
 
 def _prepare() -> None:
-    from tasks.steps import data
+    from tasks.steps import prepare
 
-    for note in data.prepare():
+    for note in prepare.prepare():
         get_run_logger().info(note)
 
 

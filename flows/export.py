@@ -9,12 +9,12 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.chain import link
+from flows.chain import step_task
 from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
 from flows.stopping import stoppable
 
 
-@link("export champion")
+@step_task("export champion")
 def export_champion(output: str, model: str, images: str) -> State[Any]:
     """Write the files, compare them with the network, and show what was measured."""
     from tasks.serving.export_table import caption, rows, show

@@ -9,19 +9,19 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.chain import link
+from flows.chain import step_task
 from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
 from flows.stopping import stoppable
 from tasks.errors import listed
-from tasks.steps.score import images_of, must_be_written
+from tasks.steps.predict import images_of, must_be_written
 
 
-@link("score images")
+@step_task("score images")
 def score_images(images: list[str], output: str, model: str) -> State[Any]:
     """Read every file, answer it, and write the table."""
-    from tasks.steps import score
+    from tasks.steps import predict
 
-    counts = score.score_images(images, Path(output), model)
+    counts = predict.score_images(images, Path(output), model)
     rows = [{"label": label, "images": count} for label, count in counts.items()]
     described = f"What {model or 'the champion'} says of {listed(images)}."
     create_table_artifact(rows, key="scores", description=described)

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 
-from flows.chain import link, outside_failed, run_if_stale, submit_strategies
+from flows.chain import outside_failed, run_if_stale, step_task, submit_strategies
 from flows.running import one_at_a_time, one_sentence, outcome, run
 from flows.server import check_server
 from flows.stopping import alone
@@ -21,11 +21,11 @@ NO_NEW_DATA = "no new data"
 LONGEST = 20 * 60 * 60  # seconds, so that a night's run has ended when the next begins
 
 
-@link("take the newest data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("take the newest data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def take_newest(only_champion: bool) -> Any:
     """Bring the newest images, and return the strategy to run alone, or nothing, and the stages that are stale."""
+    from tasks.runs.staleness import update, whats_new
     from tasks.steps.fetch import fetch
-    from tasks.steps.news import update, whats_new
 
     if said := update():
         get_run_logger().info(said)
@@ -35,7 +35,7 @@ def take_newest(only_champion: bool) -> Any:
     return only, whats_new(only)
 
 
-@link("gate")
+@step_task("gate")
 def decide() -> Any:
     """Hold the challenger against the champion, promote it or not, and say so on the flow run's page."""
     from tasks.steps import retrain as step
@@ -49,7 +49,7 @@ def decide() -> Any:
     return decided
 
 
-@link("keep what was made", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("keep what was made", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
 def keep(decided: Any) -> State[Any]:
     """Push and commit, where the params ask for it."""
     from tasks.steps import retrain as step

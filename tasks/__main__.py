@@ -12,7 +12,7 @@ from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import must_have_sections
-from tasks.steps import together
+from tasks.runs import launch
 from tasks.versioning import lockfile, workable
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 @contextmanager
 def _alone(stage: str) -> Iterator[None]:
     """Run a step alone; end the command where the same work was done meanwhile."""
-    together.check_alone(stage)
+    launch.check_alone(stage)
     if exclusive.DVC_STAGE in os.environ:
         must_have_sections()
         lockfile.keep()  # before DVC writes it
@@ -49,7 +49,7 @@ def fetch() -> None:
 @app.command()
 def prepare() -> None:
     """Read, check, split and decode every image."""
-    from tasks.steps.data import prepare as step
+    from tasks.steps.prepare import prepare as step
 
     with _alone("prepare"):
         for note in step():
@@ -99,12 +99,12 @@ def race() -> None:
 @app.command()
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
-    if together.is_helper():
-        together.assist()
+    if launch.is_worker():
+        launch.assist()
         return
     from tasks.steps.finetune import finetune as step
 
-    with together.joined(), _alone(f"finetune@{strategy}"):
+    with launch.joined(), _alone(f"finetune@{strategy}"):
         step(strategy)
 
 
@@ -112,8 +112,8 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
 def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
     from tasks.comparison.table import show
+    from tasks.runs.unlabelled import said
     from tasks.steps.compare import compare as step
-    from tasks.steps.unlabelled import said
 
     with _alone("compare"):
         show(step())

@@ -23,7 +23,7 @@ AGAIN = "and run the same command again; finished work was kept"
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block ends well.
 
     The block writes a file or makes a folder at the temporary path. If it raises, the temporary path is removed and
@@ -87,7 +87,7 @@ def is_full_disk(error: OSError) -> bool:
 
 def write_bytes(target: Path, content: bytes) -> None:
     """Write ``content`` to ``target``, whole or not at all."""
-    with replacing(target) as temporary, temporary.open("wb") as stream:
+    with atomic_path(target) as temporary, temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

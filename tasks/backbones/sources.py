@@ -18,7 +18,7 @@ import torch
 from torchvision.models import WeightsEnum
 
 from tasks.errors import UnavailableError, UserError
-from tasks.files import replacing, sha256_of, write_bytes
+from tasks.files import atomic_path, sha256_of, write_bytes
 
 NETWORK_TIMEOUT = 20.0
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
@@ -144,7 +144,7 @@ def _keep(file: Path, cached: Path, expected: str) -> Path:
 
 
 def _download(url: str, cached: Path, expected: str) -> Path:
-    with replacing(cached) as temporary, _timeout(NETWORK_TIMEOUT):
+    with atomic_path(cached) as temporary, _timeout(NETWORK_TIMEOUT):
         torch.hub.download_url_to_file(url, str(temporary), progress=False)
         verified(temporary, expected)
     return cached

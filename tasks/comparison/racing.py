@@ -52,7 +52,7 @@ def rungs(epochs: int, earliest: int) -> list[int]:
     return sorted({min(max(1, earliest), epochs), *doubled, epochs})
 
 
-def hopeless(runners: Mapping[str, Runner], images: int) -> list[str]:
+def dominated(runners: Mapping[str, Runner], images: int) -> list[str]:
     """Return the names of unfinished strategies that can't catch up with the best one so far.
 
     Args:
@@ -86,7 +86,7 @@ def replay(full: Mapping[str, Runner], seconds: Mapping[str, float], images: int
     for rung in range(max((len(own) for own in ends.values()), default=0)):
         running = {name: runner for name, runner in full.items() if name not in stopped}
         seen = {name: _at(runner, ends[name][min(rung, len(ends[name]) - 1)]) for name, runner in running.items()}
-        stopped |= {name: len(seen[name].history) for name in hopeless(seen, images)}
+        stopped |= {name: len(seen[name].history) for name in dominated(seen, images)}
     saved = sum(seconds[name] * (1 - epochs / len(full[name].history)) for name, epochs in stopped.items())
     return Replay(stopped, saved / max(sum(seconds.values()), 1e-9))
 

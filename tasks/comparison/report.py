@@ -24,7 +24,7 @@ from tasks.data.quality import Group, Quality, rows
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.probed import Pretence
 from tasks.evaluation.robustness import Robustness
-from tasks.files import replacing, write_bytes
+from tasks.files import atomic_path, write_bytes
 
 TEMPLATE = "report.html"
 MARGIN = 0.03  # inches around a panel
@@ -213,6 +213,6 @@ def _classes(group: Group, lettering: Lettering) -> str:
 
 def save(figure: Figure, target: Path) -> Path:
     """Write a figure as PNG, whole or not at all, and return its path."""
-    with replacing(target) as temporary:
+    with atomic_path(target) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
     return target

@@ -13,7 +13,7 @@ from pyarrow.parquet import read_schema
 from tasks.data.folds import NO_FOLD
 from tasks.data.splits import SPLITS
 from tasks.errors import UserError
-from tasks.files import replacing
+from tasks.files import atomic_path
 from tasks.params import SplitParams
 
 SHA256 = r"[0-9a-f]{64}"
@@ -102,7 +102,7 @@ def read_table(source: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
 def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -> None:
     """Check a table and write it as parquet, whole or not at all."""
     valid = checked(table, schema, target)
-    with replacing(target) as temporary:
+    with atomic_path(target) as temporary:
         valid.to_parquet(temporary, index=False)
 
 

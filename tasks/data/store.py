@@ -22,7 +22,7 @@ import numpy as np
 
 from tasks.data.reading import Pixels, ReadImage, is_deep_mode
 from tasks.errors import UserError
-from tasks.files import naming_what_the_disk_refuses, replacing
+from tasks.files import atomic_path, naming_what_the_disk_refuses
 
 VERSION = 2  # of what decoding makes of a file
 INDEX_SUFFIX = ".jsonl"
@@ -117,7 +117,7 @@ def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
         yield writer
     head, *lines = index_of(pixels).read_text(encoding="utf-8").splitlines()
     lines.sort(key=lambda line: int(json.loads(line)["row"]))
-    with replacing(index_of(pixels)) as temporary:
+    with atomic_path(index_of(pixels)) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in [head, *lines]), encoding="utf-8")
 
 
@@ -197,7 +197,7 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
     return store
 
 
-def let_go(pixels: Pixels) -> None:
+def unmap(pixels: Pixels) -> None:
     """Unmap what was read of a mapped store: it stays in the kernel's cache, but takes no memory of this process."""
     mapped: object = getattr(pixels, "base", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tasks.strategies.surgery import Adapted
-from tasks.training.flips import AS_THEY_ARE, Flips, mean_logits
+from tasks.training.tta import AS_THEY_ARE, Flips, mean_logits
 
 
 class ImageClassifier(nn.Module):

@@ -18,15 +18,15 @@ from tasks.errors import UserError
 from tasks.evaluation.calibration import scaled
 from tasks.evaluation.metrics import Floats
 from tasks.evaluation.novelty import Familiar, Features
-from tasks.files import read_json, replacing, write_json
+from tasks.files import atomic_path, read_json, write_json
 from tasks.params import DataParams, StrategyParams
 from tasks.strategies import surgery
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
 from tasks.training.features import features_of_head
-from tasks.training.flips import AS_THEY_ARE, Flips, flips_of
 from tasks.training.loop import predict
+from tasks.training.tta import AS_THEY_ARE, Flips, flips_of
 
 VERSION = 1
 FACTS, WEIGHTS, KNOWN = "champion.json", "model.safetensors", "known.safetensors"
@@ -120,7 +120,7 @@ class Champion:
         """Write all of it into a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         weights.save(self.adapted.model.state_dict(), folder / WEIGHTS)
-        with replacing(folder / KNOWN) as temporary:
+        with atomic_path(folder / KNOWN) as temporary:
             safetensors.numpy.save_file({"features": self.known.astype(np.float16)}, temporary)
         write_json(folder / FACTS, self.facts.model_dump(mode="json"))
 

@@ -24,7 +24,7 @@ from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.metrics import Floats
 from tasks.files import sha256_of, write_json
 from tasks.serving.champion import Champion
-from tasks.training.flips import mean_logits
+from tasks.training.tta import mean_logits
 
 ONNX, TORCH, FACTS = "model.onnx", "model.pt2", "export.json"
 INPUT, OUTPUT = "images", "probabilities"

@@ -4,13 +4,13 @@ from tasks import layout
 from tasks.backbones import weights
 from tasks.backbones.weights import WeightsRecord
 from tasks.params import load_params
-from tasks.steps import named
+from tasks.runs import named_files
 
 
 def backbone() -> WeightsRecord:
     """Retrieve and verify the pretrained weights; return their record."""
     params = load_params(layout.PARAMS)
     state, record = weights.retrieve(params.backbone, params.data.size)
-    named.link(params.backbone)
+    named_files.link(params.backbone)
     weights.store(state, record, layout.WEIGHTS, layout.WEIGHTS_RECORD)
     return record

@@ -32,14 +32,14 @@ from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
-from tasks.steps import anew, unlabelled
-from tasks.steps.champion import CROWNED, crown
-from tasks.steps.outputs import read_probe, read_quality
-from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
-from tasks.steps.records import data_identity, final_metrics, made_with, shared_params, tags
-from tasks.steps.repeats import FIRST, Repeat, further_seeds, on_folds, smaller_shares
+from tasks.runs import relogging, unlabelled
+from tasks.runs.outputs import read_probe, read_quality
+from tasks.runs.prepared import PreparedData, flips_for, probabilities_of, with_weights
+from tasks.runs.records import data_identity, final_metrics, made_with, shared_params, tags
+from tasks.runs.registration import CROWNED, register_champion
+from tasks.runs.repeats import FIRST, Repeat, further_seeds, on_folds, smaller_shares
 from tasks.strategies.surgery import Adapted
-from tasks.tracking import views
+from tasks.tracking import mlflow_ui
 from tasks.training import device
 
 EVALUATION = Path(metrics.__file__).parent
@@ -61,7 +61,7 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     data = PreparedData.read()
     without_label = unlabelled.waiting(params.data)
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
-    runs = anew.runs_of(params, data)
+    runs = relogging.runs_of(params, data)
     entrants = [_entrant(name, params, data, runs) for name in params.strategies]
     ranked = comparing.rank(entrants, data.classes, params.compare)
     found_out = findings(entrants, params, data.classes, _train_counts(data))
@@ -87,7 +87,9 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         _track_comparison(found, figures)
         if found.champion:
             role = "champion" if promote else "challenger"
-            tracking.set_tags(parent, {f"thawline.{role}_version": crown(found, params, data, promote=promote)})
+            tracking.set_tags(
+                parent, {f"thawline.{role}_version": register_champion(found, params, data, promote=promote)}
+            )
         unlabelled.score_unlabelled(without_label, CROWNED if found.champion else None, data.classes)
         if without_label.names:
             tracking.log_files(parent, [layout.UNLABELLED_SCORES])
@@ -274,7 +276,7 @@ def _over_seeds_of(result: StrategyResult) -> dict[str, float | None]:
 
 
 def _track_comparison(found: Comparison, figures: list[Path]) -> None:
-    tracking.adopt(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
+    tracking.set_parent(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
     for name, result in found.strategies.items():
         tracking.log_metrics(
             result.mlflow_run_id, final_metrics("test", result.test.model_dump()) | _verdict_of(result)
@@ -290,7 +292,7 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
             result.mlflow_run_id,
             {
                 "mlflow.note.content": summary.of_strategy(result, found),
-                views.COLOUR_TAG: views.colour_of(result.rank),
+                mlflow_ui.COLOUR_TAG: mlflow_ui.colour_of(result.rank),
                 "thawline.rank": str(result.rank),
                 "thawline.champion": str(name == found.champion).lower(),
                 "thawline.diagnosis": ", ".join(finding.tag for finding in result.findings) or "healthy",
@@ -298,10 +300,10 @@ def _track_comparison(found: Comparison, figures: list[Path]) -> None:
         )
     tracking.log_metrics(found.mlflow_run_id, final_metrics("val", found.leader.val.model_dump()))
     tracking.log_metrics(found.mlflow_run_id, final_metrics("test", found.leader.test.model_dump()))
-    more = views.links(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
+    more = mlflow_ui.links(found.mlflow_run_id, [result.mlflow_run_id for result in found.strategies.values()])
     named = {"thawline.champion": found.champion or "none", "mlflow.note.content": summary.markdown(found, more)}
     tracking.set_tags(found.mlflow_run_id, named)
-    views.save_view(found.mlflow_run_id, found.metric)
+    mlflow_ui.save_view(found.mlflow_run_id, found.metric)
     tracking.log_files(found.mlflow_run_id, [layout.REPORT, layout.COMPARISON, layout.TEST_PREDICTIONS, layout.QUALITY])
     table = layout.WORK / "data_quality.csv"  # which MLflow's UI shows as a table
     write_bytes(table, pd.DataFrame(rows(read_quality())).to_csv(index=False).encode())

@@ -7,7 +7,7 @@ import numpy as np
 
 from tasks.data.reading import Pixels
 from tasks.errors import UserError
-from tasks.files import replacing
+from tasks.files import atomic_path
 from tasks.serving.champion import Champion
 from tasks.serving.exports import FACTS, ONNX, TORCH, Export, check_libraries, export
 
@@ -45,13 +45,13 @@ def export_champion(output: Path, model: str = "", images: Path | None = None) -
     check(output)
     champion = Champion.read(registry.folder_of(model or registry.champion_uri()))
     pixels = _validation(champion) if images is None else _files(champion, images)
-    with replacing(output) as temporary:
+    with atomic_path(output) as temporary:
         return export(champion, pixels, temporary)
 
 
 def _validation(champion: Champion) -> Pixels:
     """Return images of the validation split, spread over all of it."""
-    from tasks.steps.prepared import PreparedData
+    from tasks.runs.prepared import PreparedData
 
     facts, data = champion.facts, PreparedData.read()
     if (data.size, data.channels) != (facts.data.size, facts.channels):
@@ -66,8 +66,8 @@ def _validation(champion: Champion) -> Pixels:
 
 def _files(champion: Champion, folder: Path) -> Pixels:
     """Return images of a folder at the working size."""
+    from tasks.runs.links import following_links
     from tasks.serving.scores import read_image
-    from tasks.steps.links import following_links
 
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: name one of image files, with --images")

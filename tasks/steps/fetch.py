@@ -6,9 +6,9 @@ from typing import Any
 
 from tasks import exclusive, layout, versioning
 from tasks.data.sources import fetching
-from tasks.files import digest_of, read_json, replacing, write_json
+from tasks.files import atomic_path, digest_of, read_json, write_json
 from tasks.params import DataParams, load_params
-from tasks.steps import named
+from tasks.runs import named_files
 
 RECORD = layout.WORK / "fetched.json"
 DOWNLOADS = layout.WORK / "downloads"
@@ -24,13 +24,13 @@ def fetch() -> str:
     params = load_params(layout.PARAMS).data
     if exclusive.DVC_STAGE in os.environ:
         versioning.must_be_known_to_dvc(params.path)
-    named.forget_what_is_gone()
+    named_files.forget_what_is_gone()
     if params.rev:
         versioning.must_stay(params.rev)
     asked = _asked(params)
     if _recorded() == {"asked": asked, "found": _digest_of(layout.FETCHED)}:
         return f"{layout.FETCHED}: nothing changed since it was fetched"
-    with replacing(layout.FETCHED) as folder:
+    with atomic_path(layout.FETCHED) as folder:
         folder.mkdir()
         if params.rev:
             versioning.fetch(params.rev, params.tracked, folder / params.fetched)

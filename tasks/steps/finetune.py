@@ -15,15 +15,15 @@ from tasks.data import manifest
 from tasks.errors import UserError
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
-from tasks.files import read_json, replacing, write_bytes, write_json
+from tasks.files import atomic_path, read_json, write_bytes, write_json
 from tasks.params import load_params
-from tasks.steps.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
-from tasks.steps.handover import track_model
-from tasks.steps.prepared import PreparedData, flips_for, probabilities_of, with_weights
-from tasks.steps.records import data_identity, final_metrics, flat_params, tags
-from tasks.steps.repeats import FIRST, Repeat, repeats
-from tasks.steps.together import Assignment, team_for
-from tasks.steps.training import trained_network
+from tasks.runs.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
+from tasks.runs.launch import Assignment, team_for
+from tasks.runs.model_logging import track_model
+from tasks.runs.prepared import PreparedData, flips_for, probabilities_of, with_weights
+from tasks.runs.records import data_identity, final_metrics, flat_params, tags
+from tasks.runs.repeats import FIRST, Repeat, repeats
+from tasks.runs.trained_network import trained_network
 from tasks.training.loop import DivergedError
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
@@ -80,7 +80,7 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     attempt = Attempt(strategy, work, run_id, repeat)
     with _failing(attempt):
         if repeat != FIRST:
-            tracking.adopt(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
+            tracking.set_parent(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
         record = planned.record()
         write_json(work / "plan.json", record)
         measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]
@@ -177,7 +177,7 @@ def _write_outputs(
     costs = {key: facts[key] for key in ("train_seconds", "peak_memory_mib", "trainable_parameters")}
     write_json(output("metrics.json"), {"val": flat, **costs})
     if attempt.repeat.share == 1 and attempt.repeat.fold == 0:
-        with replacing(output("model.safetensors")) as temporary:
+        with atomic_path(output("model.safetensors")) as temporary:
             shutil.copyfile(attempt.work / "model.safetensors", temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
     finished |= {"images": len(data.rows("train")), "stopped_at": epochs_allowed(attempt.strategy)}

@@ -9,8 +9,8 @@ from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import Features, transferability
 from tasks.files import write_json
 from tasks.params import StrategyParams, load_params
-from tasks.steps.outputs import Probe
-from tasks.steps.prepared import PreparedData, network
+from tasks.runs.outputs import Probe
+from tasks.runs.prepared import PreparedData, network
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split

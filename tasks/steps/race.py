@@ -1,7 +1,7 @@
 """Who is trained to the end: with a time budget all strategies race, without one nobody is stopped."""
 
 from tasks import layout
-from tasks.files import replacing, write_json
+from tasks.files import atomic_path, write_json
 from tasks.params import load_params
 
 
@@ -12,7 +12,7 @@ def race() -> list[str]:
     """
     params = load_params(layout.PARAMS)
     stops = _stops(list(params.strategies), params.train.budget) if params.train.budget else {}
-    with replacing(layout.RACE) as folder:
+    with atomic_path(layout.RACE) as folder:
         folder.mkdir()
         for name in params.strategies:
             epochs, reason = stops.get(name, (None, ""))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.comparison.racing import Runner, hopeless, rungs
+from tasks.comparison.racing import Runner, dominated, rungs
 from tasks.errors import UserError
-from tasks.steps.attempts import CHECKPOINT, Planned, plan_attempt
-from tasks.steps.together import Assignment, team_for
-from tasks.steps.training import trained_network
+from tasks.runs.attempts import CHECKPOINT, Planned, plan_attempt
+from tasks.runs.launch import Assignment, team_for
+from tasks.runs.trained_network import trained_network
 from tasks.training import checkpoints
 from tasks.training.checkpoints import Progress
 from tasks.training.loop import DivergedError
@@ -73,7 +73,7 @@ class Race:
                     del running[name]
             if rung and self._spent() >= self.budget:
                 return stops | {name: (self.progress[name][1], "the budget is spent") for name in running}
-            lost = hopeless(self._runners(running), self.images)
+            lost = dominated(self._runners(running), self.images)
             stops |= {name: (self.progress[name][1], "it can't catch up any more") for name in lost}
             running = {name: one for name, one in running.items() if name not in lost}
             rung += 1

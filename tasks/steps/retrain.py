@@ -13,10 +13,10 @@ from tasks.errors import UserError
 from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
-from tasks.steps.challenge import Contender, Contest, contest
-from tasks.steps.outputs import last_comparison
-from tasks.steps.prepared import PreparedData
-from tasks.steps.records import data_identity, shared_params, tags
+from tasks.runs.challenge import Contender, Contest, contest
+from tasks.runs.outputs import last_comparison
+from tasks.runs.prepared import PreparedData
+from tasks.runs.records import data_identity, shared_params, tags
 
 Outcome = Literal["promoted", "refused", "unchanged"]
 

@@ -24,8 +24,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks import stopping
 from tasks.errors import UserError
 from tasks.files import read_json, write_json
+from tasks.tracking.metric_writer import history
 from tasks.tracking.outages import without_patience
-from tasks.tracking.rows import history
 from tasks.tracking.store import (
     absolute_uri,
     client,
@@ -189,7 +189,7 @@ def abandon_started(records: Iterable[Path]) -> None:
 
 
 @stored
-def adopt(parent: str, children: Iterable[str]) -> None:
+def set_parent(parent: str, children: Iterable[str]) -> None:
     """Make runs the children of ``parent``; a run reused by a later comparison moves under the later one.
 
     Raises:

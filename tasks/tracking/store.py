@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks.environment import working_copy
 from tasks.errors import UserError
-from tasks.files import naming_what_the_disk_refuses, replacing
+from tasks.files import atomic_path, naming_what_the_disk_refuses
 from tasks.tracking import addresses
 from tasks.tracking.credentials import hidden, separated, without_user
 from tasks.tracking.outages import is_outage, patience, said_while_waiting, without_patience
@@ -226,5 +226,5 @@ def _make_whole(database: str | None) -> None:
         return
     with naming_what_the_disk_refuses(path), FileLock(f"{path}.lock"):
         if not path.exists():
-            with replacing(path) as made:
+            with atomic_path(path) as made:
                 mlflow.MlflowClient(f"sqlite:///{made.absolute()}").search_experiments(max_results=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tasks import stopping
 from tasks.data.augmentation import Augmentation
 from tasks.data.reading import Pixels
-from tasks.data.store import let_go
+from tasks.data.store import unmap
 from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class Split:
     def images(self, chosen: Rows) -> Tensor:
         """Return images as uint8 of shape (batch, channels, size, size) in channels-last memory format."""
         images = torch.from_numpy(self.store[self.rows[chosen]]).permute(0, 3, 1, 2)
-        let_go(self.store)
+        unmap(self.store)
         return images
 
 

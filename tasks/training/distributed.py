@@ -112,7 +112,7 @@ class Team:
         return values
 
     def own(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this process's share of batches that ``gathered`` puts together again: they take turns."""
+        """Return this process's share of batches that ``all_gather`` puts together again: they take turns."""
         return items[self.rank :: self.size]
 
     def as_many(self, items: Sequence[T]) -> Sequence[T]:
@@ -120,7 +120,7 @@ class Team:
         own = [*self.own(items)]
         return own + [items[0]] * (-(-len(items) // self.size) - len(own))
 
-    def gathered(self, own: list[Tensor]) -> Tensor:
+    def all_gather(self, own: list[Tensor]) -> Tensor:
         """Return what all processes have of batches that took turns, in their order, in one tensor on the CPU."""
         if self.size == 1:
             return torch.cat(own)
@@ -129,7 +129,7 @@ class Team:
         count = sum(map(len, found))
         return torch.cat([found[place % self.size][place // self.size] for place in range(count)])
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the first process's value."""
         if self.size == 1:
             return value
@@ -139,13 +139,13 @@ class Team:
         return found
 
     @contextmanager
-    def first_alone(self) -> Iterator[None]:
+    def rank_zero_first(self) -> Iterator[None]:
         """Let the first process run the block before the others do."""
         if self.rank:
-            self.told(None)
+            self.broadcast(None)
         yield
         if self.rank == 0:
-            self.told(None)
+            self.broadcast(None)
 
     def check_same(self, values: list[float], what: str) -> None:
         """Check that all processes have the same numbers.

@@ -14,9 +14,9 @@ from tasks.strategies.thaw_line import names_that_train
 from tasks.training.activations import Cache
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
+from tasks.training.feature_cache import Shortcut, find
 from tasks.training.folding import folded
 from tasks.training.progress import Reporter
-from tasks.training.shortcuts import Shortcut, find
 from tasks.training.views import Views
 
 

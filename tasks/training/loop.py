@@ -24,6 +24,7 @@ from tasks.strategies.selectors import HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import checkpoints
+from tasks.training.activation_checkpointing import recomputed
 from tasks.training.activations import Cache
 from tasks.training.averaging import MovingAverage, State
 from tasks.training.batches import (
@@ -38,19 +39,18 @@ from tasks.training.checkpoints import Progress
 from tasks.training.depthwise import faster_gradients
 from tasks.training.device import Hardware, PeakMemory, watch_memory
 from tasks.training.distributed import ALONE, Team
+from tasks.training.feature_cache import Shortcut, find
 from tasks.training.features import features_of_head
-from tasks.training.flips import AS_THEY_ARE, Flips, mean_logits
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients, validation_loss
+from tasks.training.l2_sp import StartingPoint
 from tasks.training.optim import all_finite, build, set_rates
 from tasks.training.progress import Reporter
-from tasks.training.recompute import recomputed
 from tasks.training.resolution import resized, side_of_epoch
 from tasks.training.sharding import average_numbers, like, sharded, whole
-from tasks.training.shortcuts import Shortcut, find
 from tasks.training.solving import solve
-from tasks.training.starting_point import StartingPoint
 from tasks.training.synchronised import synchronised
+from tasks.training.tta import AS_THEY_ARE, Flips, mean_logits
 from tasks.training.views import Views, batches_of_views
 
 CHECKPOINT_PAUSE = 20.0  # times what writing one takes
@@ -296,7 +296,7 @@ class _Training:
         pause = max(seconds, CHECKPOINT_PAUSE * self._seconds_to_save) if seconds else 0.0
         is_due = time.monotonic() - self._saved >= pause
         if self._job.is_sharded:
-            is_due = self._team.told(is_due or stopping.is_asked())
+            is_due = self._team.broadcast(is_due or stopping.is_asked())
         if is_due:
             self.save()
 
@@ -333,13 +333,13 @@ class _Training:
         job, pixels = self._job, self._job.train.store
         views, first = Views(job.train, job.augment, self._views()), self.progress.epoch
         if job.is_sharded:
-            self._shown = views if self._team.told(self._has_shortcut(trains)) else None
+            self._shown = views if self._team.broadcast(self._has_shortcut(trains)) else None
             return None
         frozen = find(self._adapted, trains, pixels.shape[1], pixels.shape[3], job.hardware)
         if frozen is None:
             return None
         epochs = (epoch for epoch in range(first, job.plan.epochs) if names_that_train(job.plan, epoch) == trains)
-        with self._team.first_alone():  # which keeps what the frozen layers answer
+        with self._team.rank_zero_first():  # which keeps what the frozen layers answer
             return Shortcut(frozen, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
 
     def _has_shortcut(self, trains: frozenset[str]) -> bool:
@@ -433,7 +433,7 @@ class _Training:
 
     def _answers(self, split: Split) -> Tensor:
         """Return the logits of a split in float32, on the CPU; the processes share the work."""
-        return self._team.gathered(self._own_answers(split))
+        return self._team.all_gather(self._own_answers(split))
 
     def _own_answers(self, split: Split) -> list[Tensor]:
         """Return the logits of every batch of a split that is this process's."""
@@ -460,7 +460,7 @@ class _Training:
         self._model.eval()
         found = [self._features(split) for split in (job.train, job.val)]
         solved = solve(found[0], job.train, found[1], job.val, self._adapted.classes, job.settings)
-        solved = self._team.told(replace(solved, weight=solved.weight.cpu(), bias=solved.bias.cpu()))
+        solved = self._team.broadcast(replace(solved, weight=solved.weight.cpu(), bias=solved.bias.cpu()))
         self._reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
         best = {f"{self._adapted.head}.weight": solved.weight, f"{self._adapted.head}.bias": solved.bias}
         fill(self._model, best)
@@ -472,7 +472,7 @@ class _Training:
         """Return what reaches the head for every image of a split."""
         with features_of_head(self._adapted) as seen:
             count = len(self._own_answers(split))
-        return self._team.gathered(seen[:count]).to(self._job.hardware.device)
+        return self._team.all_gather(seen[:count]).to(self._job.hardware.device)
 
 
 def to_device(adapted: Adapted, images: Tensor, hardware: Hardware) -> Tensor:

@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from tasks.errors import UserError
-from tasks.files import replacing
+from tasks.files import atomic_path
 from tasks.versioning.revisions import commit_of
 from tasks.versioning.storage import storage
 
@@ -17,7 +17,7 @@ def clone(target: Path) -> None:
     """
     head = commit_of("HEAD")
     if not target.is_dir():
-        with replacing(target) as temporary:
+        with atomic_path(target) as temporary:
             _git("clone", "--quiet", "--shared", "--no-checkout", str(Path.cwd()), str(temporary))
             _git("checkout", "--quiet", "--detach", head, of=temporary)
     elif _git("rev-parse", "HEAD", of=target).strip() != head:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks import layout
-from tasks.files import replacing
+from tasks.files import atomic_path
 
 LOCK = Path("dvc.lock")
 
@@ -13,7 +13,7 @@ LOCK = Path("dvc.lock")
 def keep() -> None:
     """Keep a copy of ``dvc.lock``, which nobody is writing."""
     if LOCK.is_file():
-        with replacing(layout.KEPT_LOCK) as temporary:
+        with atomic_path(layout.KEPT_LOCK) as temporary:
             shutil.copyfile(LOCK, temporary)
 
 
@@ -22,7 +22,7 @@ def mend() -> str:
     if not LOCK.is_file() or _is_whole(LOCK):
         return ""
     if layout.KEPT_LOCK.is_file() and _is_whole(layout.KEPT_LOCK):
-        with replacing(LOCK) as temporary:
+        with atomic_path(LOCK) as temporary:
             shutil.copyfile(layout.KEPT_LOCK, temporary)
         return "dvc.lock was cut short when DVC was killed: the one before it was put back"
     LOCK.unlink()

@@ -24,21 +24,21 @@ from tasks import layout
 from tasks.data.augmentation import Augmentation
 from tasks.evaluation import metrics
 from tasks.params import StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, network, probabilities_of
-from tasks.steps.training import measurement_for, trained_network
+from tasks.runs.prepared import PreparedData, network, probabilities_of
+from tasks.runs.trained_network import measurement_for, trained_network
 from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import device
 from tasks.training.batches import INFERENCE_BATCH, Split, training_batches
 from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import watch_memory
+from tasks.training.feature_cache import Shortcut, find
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
 from tasks.training.loop import Fitting, fit, to_device
 from tasks.training.measuring import Measurement
 from tasks.training.optim import build
 from tasks.training.progress import Reporter
-from tasks.training.shortcuts import Shortcut, find
 from tasks.training.views import Views
 
 app = typer.Typer(add_completion=False)

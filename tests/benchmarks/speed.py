@@ -126,7 +126,7 @@ def _write_images(folder: Path) -> None:
 
 def write_pngs(target: Path) -> None:
     """Write the images of the project in the working folder to ``target/SPLIT/CLASS``."""
-    from tasks.steps.prepared import PreparedData
+    from tasks.runs.prepared import PreparedData
 
     data = PreparedData.read()
     for place, (split, label, row) in enumerate(

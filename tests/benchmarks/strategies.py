@@ -19,11 +19,11 @@ from tasks import layout
 from tasks.evaluation.metrics import scores
 from tasks.files import digest_of, read_json, write_json
 from tasks.params import Params, StrategyParams, load_params
+from tasks.runs.prepared import PreparedData, network, probabilities_of
+from tasks.runs.trained_network import measurement_for, trained_network
 from tasks.steps.backbone import backbone
-from tasks.steps.data import prepare
 from tasks.steps.fetch import fetch
-from tasks.steps.prepared import PreparedData, network, probabilities_of
-from tasks.steps.training import measurement_for, trained_network
+from tasks.steps.prepare import prepare
 from tasks.strategies import freezing
 from tasks.training import device
 from tasks.training.progress import Reporter

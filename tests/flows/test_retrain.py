@@ -13,8 +13,8 @@ import pytest
 
 from flows.retrain import retrain
 from tasks.params import load_params
-from tasks.steps.challenge import Contender, contest
-from tasks.steps.prepared import PreparedData
+from tasks.runs.challenge import Contender, contest
+from tasks.runs.prepared import PreparedData
 from tasks.tracking import registry
 from tests.support.batches import put, put_negatives
 from tests.support.cells import write_cells

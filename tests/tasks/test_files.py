@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
-from tasks.files import digest_of, digest_of_tree, read_json, replacing, sha256_of, write_bytes, write_json
+from tasks.files import atomic_path, digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tests.support.paths import ROOT
 
 PLAIN = st.recursive(
@@ -41,9 +41,9 @@ except UserError as error:
 DIES = """
 import os, sys
 from pathlib import Path
-from tasks.files import replacing
+from tasks.files import atomic_path
 
-with replacing(Path(sys.argv[1])) as temporary:
+with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     os._exit(9)
 """
@@ -56,11 +56,11 @@ class StoppedError(Exception):
 def test_file_appears_whole_at_the_end(tmp_path: Path) -> None:
     """Before the block ends there is the old content, after it the new, and never a bit of both."""
     target = tmp_path / "deep" / "er" / "model.bin"
-    with replacing(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_bytes(b"first")
         assert not target.exists()
     assert target.read_bytes() == b"first"
-    with replacing(target) as temporary:
+    with atomic_path(target) as temporary:
         temporary.write_bytes(b"sec")
         assert target.read_bytes() == b"first"
         assert temporary.name == target.name
@@ -72,7 +72,7 @@ def test_folder_is_replaced_with_nothing_left_of_the_old(tmp_path: Path) -> None
     """A folder that replaces another holds only its own files."""
     target = tmp_path / "images"
     for name in ("old.png", "new.png"):
-        with replacing(target) as temporary:
+        with atomic_path(target) as temporary:
             temporary.mkdir()
             (temporary / name).write_text(name)
     assert [path.name for path in target.iterdir()] == ["new.png"]
@@ -90,7 +90,7 @@ def test_failing_block_leaves_the_old_file_and_no_litter(
         target.write_text("old")
 
     def stopped_half_way() -> None:
-        with replacing(target) as temporary:
+        with atomic_path(target) as temporary:
             temporary.write_text("half")
             raise error
 
@@ -107,7 +107,7 @@ def test_failing_block_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> No
     (target / "kept").write_text("old")
 
     def stopped_half_way() -> None:
-        with replacing(target) as temporary:
+        with atomic_path(target) as temporary:
             temporary.mkdir()
             (temporary / "half").write_text("new")
             raise StoppedError
@@ -123,7 +123,7 @@ def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> 
     target = tmp_path / "model.bin"
     subprocess.run([sys.executable, "-c", DIES, str(target)], cwd=ROOT, check=False)
     assert len(list(tmp_path.iterdir())) == 1
-    with replacing(target) as mine:
+    with atomic_path(target) as mine:
         mine.write_bytes(b"mine")
         write_bytes(target, b"another's")
         assert mine.exists()
@@ -135,7 +135,7 @@ def test_block_that_writes_nothing_keeps_the_old_file(tmp_path: Path) -> None:
     """A block that made no file fails, rather than removing the old one."""
     target = tmp_path / "file"
     target.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(target):
+    with pytest.raises(FileNotFoundError), atomic_path(target):
         pass
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
@@ -169,13 +169,13 @@ def test_disk_too_full_for_a_folder_is_named(tmp_path: Path, monkeypatch: pytest
 def test_what_may_not_be_written_is_named(tmp_path: Path, number: int) -> None:
     """The sentence has the reason and the path."""
     sentence = rf"^{os.strerror(number)}: /locked/file: let this user write there"
-    with pytest.raises(UserError, match=sentence), replacing(tmp_path / "model.bin"):
+    with pytest.raises(UserError, match=sentence), atomic_path(tmp_path / "model.bin"):
         raise OSError(number, os.strerror(number), "/locked/file")
 
 
 def test_other_failures_are_not_called_a_full_disk(tmp_path: Path) -> None:
     """An unrelated error of the operating system keeps its own name."""
-    with pytest.raises(IsADirectoryError), replacing(tmp_path / "file"):
+    with pytest.raises(IsADirectoryError), atomic_path(tmp_path / "file"):
         raise IsADirectoryError(errno.EISDIR, "no")
 
 

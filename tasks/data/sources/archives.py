@@ -17,7 +17,7 @@ from tasks.data.sources import kinds, split_names, tables
 from tasks.data.sources.listing import escape, shown
 from tasks.data.sources.member_names import Names
 from tasks.errors import UserError
-from tasks.files import read_json, replacing, sha256_of, write_json
+from tasks.files import atomic_path, read_json, sha256_of, write_json
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 CHUNK = 1 << 20
@@ -59,7 +59,7 @@ def unpacked(archive: Path, work: Path, max_files: int, max_bytes: int) -> Unpac
     """
     target = work / f"{sha256_of(archive)}-{VERSION}"
     if not target.is_dir():
-        with replacing(target) as temporary:
+        with atomic_path(target) as temporary:
             (temporary / FILES).mkdir(parents=True)
             names = Names(archive)
             with _one_sentence(archive):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.comparison.racing import ACCURACY, Runner, hopeless, replay, rungs
+from tasks.comparison.racing import ACCURACY, Runner, dominated, replay, rungs
 
 curves = st.lists(st.floats(0, 1), min_size=1, max_size=20)
 
@@ -32,20 +32,20 @@ def test_a_flat_curve_far_behind_is_hopeless() -> None:
         "first": runner([0.1], 8),
         "done": runner([0.2, 0.2]),
     }
-    assert hopeless(field, 500) == ["flat"]
+    assert dominated(field, 500) == ["flat"]
 
 
 def test_few_images_keep_everyone_in_the_race() -> None:
     """With ten validation images the same difference may be chance."""
     field = {"leader": runner([0.8]), "behind": runner([0.6, 0.6, 0.6, 0.6], 8)}
-    assert hopeless(field, 1000) == ["behind"]
-    assert hopeless(field, 10) == []
+    assert dominated(field, 1000) == ["behind"]
+    assert dominated(field, 10) == []
 
 
 def test_the_last_phase_has_to_begin() -> None:
     """A strategy whose second phase trains the network isn't judged by its first."""
     field = {"leader": runner([0.9]), "phased": runner([0.5, 0.5], 8, earliest=3)}
-    assert hopeless(field, 1000) == []
+    assert dominated(field, 1000) == []
 
 
 def test_a_replay_says_what_racing_saves() -> None:

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from tasks.strategies import freezing
+from tasks.training.activation_checkpointing import recomputed
 from tasks.training.gradients import Gradients
 from tasks.training.loop import to_device
-from tasks.training.recompute import recomputed
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Splits
 

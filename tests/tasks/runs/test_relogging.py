@@ -29,7 +29,7 @@ def compare(project: Project, **environment: str) -> str:
     """Compare anew; return what was printed."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tasks.tracking.log_model", lambda *_: "")
-        patched.setattr("tasks.steps.compare.crown", lambda *_, **__: "1")
+        patched.setattr("tasks.steps.compare.register_champion", lambda *_, **__: "1")
         patched.setattr("tasks.comparison.report.write", lambda *_: [])
         done = project.here("tasks", "compare", **environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks import layout
-from tasks.files import replacing
+from tasks.files import atomic_path
 from tasks.params import BackboneParams
 
 NOTHING = "nothing.txt"  # as DVC warns of empty folders
@@ -36,7 +36,7 @@ def _link(files: Sequence[Path], folder: Path) -> None:
     targets = [file.absolute() for file in files]
     inside = [file for file in targets if file.is_relative_to(Path.cwd())]
     outside = [file for file in targets if file not in inside]
-    with replacing(folder) as made:
+    with atomic_path(folder) as made:
         made.mkdir(parents=True)
         for file in inside:  # by a relative link, as a working copy may be moved as a whole
             place = file.relative_to(Path.cwd())

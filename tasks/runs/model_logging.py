@@ -9,7 +9,7 @@ import numpy as np
 from tasks import layout, tracking
 from tasks.comparison import report
 from tasks.evaluation.classifier import ImageClassifier
-from tasks.steps.prepared import PreparedData
+from tasks.runs.prepared import PreparedData
 
 EXAMPLE_SIDE = 32
 TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")

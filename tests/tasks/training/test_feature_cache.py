@@ -12,12 +12,12 @@ from tasks.data.augmentation import Augmentation
 from tasks.params import AugmentParams
 from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
-from tasks.training import loop, shortcuts
+from tasks.training import feature_cache, loop
 from tasks.training.activations import SUFFIX, Cache
+from tasks.training.feature_cache import Frozen, find
 from tasks.training.features import features, features_of_head
 from tasks.training.loop import predict
 from tasks.training.progress import Reporter
-from tasks.training.shortcuts import Frozen, find
 from tests.tasks.networks import SIZE, network, strategy
 from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
 
@@ -144,7 +144,7 @@ def test_a_full_disk_is_no_reason_to_stop(
     settings: dict[str, Any] = {"train": ["stages[-1]", "head"], "epochs": 2}
     kept = with_(job(**settings), cache=cache)
     kept.fit()
-    monkeypatch.setattr(shortcuts, "Reporter", Reporter)
+    monkeypatch.setattr(feature_cache, "Reporter", Reporter)
     without = with_(job(place="full", **settings), cache=replace(cache, folder=cache.folder / "none", limit=1))
     loop.fit(without.adapted, without.fitting, Reporter("test", Console(soft_wrap=True)), lambda _: None)
     assert "is not kept, but computed in every epoch: they need" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.errors import UserError, listed
-from tasks.files import replacing
+from tasks.files import atomic_path
 from tasks.progress import counting
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def score_images(sources: Sequence[str], output: Path, model: str = "") -> dict[
     Raises:
         UserError: there are no files, the table is of no known kind, or there is no champion.
     """
+    from tasks.runs.links import following_links
     from tasks.serving.champion import Champion
     from tasks.serving.scores import score
-    from tasks.steps.links import following_links
     from tasks.tracking import registry
 
     must_be_written(output)
@@ -101,7 +101,7 @@ def score_images(sources: Sequence[str], output: Path, model: str = "") -> dict[
     champion = Champion.read(registry.folder_of(model or registry.champion_uri()))
     with counting("images scored", len(images.names)) as advance:
         table = score(following_links(champion, images.root), images.root, images.names, advance)
-    with replacing(output) as temporary:
+    with atomic_path(output) as temporary:
         WRITERS[output.suffix.lower()](table, temporary)
     found = {str(label): int(count) for label, count in table["label"].value_counts().items()}
     return found | {UNLIKE: int(table["unlike"].sum()), UNUSABLE: int((table["problem"] != "").sum())}

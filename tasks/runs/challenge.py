@@ -18,11 +18,11 @@ from tasks.evaluation.drift import Drift
 from tasks.evaluation.metrics import Floats
 from tasks.evaluation.novelty import Features
 from tasks.params import DataParams
+from tasks.runs.links import links_to
+from tasks.runs.prepared import PreparedData
 from tasks.serving.champion import Champion
-from tasks.serving.origin import Origin
+from tasks.serving.provenance import Origin
 from tasks.serving.scores import blocks
-from tasks.steps.links import links_to
-from tasks.steps.prepared import PreparedData
 
 TIMED_IMAGES = 16
 TIMES = 10  # of which the shortest counts: the others were held up

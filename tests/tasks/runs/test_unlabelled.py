@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks.files import read_json
 from tasks.params import load_params
-from tasks.steps import unlabelled
+from tasks.runs import unlabelled
 from tests.support.project import Project, make_project
 from tests.support.results import one_sentence
 

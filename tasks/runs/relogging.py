@@ -13,10 +13,10 @@ from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import read_json, write_json
 from tasks.params import Params
-from tasks.steps.handover import final_costs, track_model
-from tasks.steps.prepared import PreparedData, flips_for, with_weights
-from tasks.steps.records import data_identity, final_metrics, flat_params, tags
-from tasks.steps.repeats import FIRST, Repeat, repeats
+from tasks.runs.model_logging import final_costs, track_model
+from tasks.runs.prepared import PreparedData, flips_for, with_weights
+from tasks.runs.records import data_identity, final_metrics, flat_params, tags
+from tasks.runs.repeats import FIRST, Repeat, repeats
 from tasks.tracking.whereabouts import STANDS_FOR_TAG, whereabouts
 from tasks.training.progress import Reporter
 
@@ -31,7 +31,7 @@ def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
         family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train, data.folds)]
         runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
         first, *others = runs.values()
-        tracking.adopt(first, others)
+        tracking.set_parent(first, others)
         found |= runs
     return found
 

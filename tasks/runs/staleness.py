@@ -3,7 +3,7 @@
 from tasks import layout, versioning
 from tasks.files import read_json
 from tasks.params import load_params
-from tasks.steps.named import forget_what_is_gone
+from tasks.runs.named_files import forget_what_is_gone
 
 GATE = "gate"
 

@@ -9,17 +9,17 @@ from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
 from tasks.files import write_json
 from tasks.params import DataParams, Params
+from tasks.runs.outputs import read_quality
+from tasks.runs.prepared import PreparedData, with_weights
 from tasks.serving.champion import Champion, Facts, answers
-from tasks.serving.origin import Origin
-from tasks.steps.outputs import read_quality
-from tasks.steps.prepared import PreparedData, with_weights
+from tasks.serving.provenance import Origin
 
 CROWNED = layout.WORK / "champion"  # the files of the champion that was registered last
 CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
 
-def crown(found: Comparison, params: Params, data: PreparedData, *, promote: bool = True) -> str:
+def register_champion(found: Comparison, params: Params, data: PreparedData, *, promote: bool = True) -> str:
     """Register the champion of a comparison and return its version.
 
     Args:

@@ -11,7 +11,7 @@ import safetensors.numpy
 from sklearn.preprocessing import normalize
 
 from tasks.evaluation.novelty import Features
-from tasks.files import replacing
+from tasks.files import atomic_path
 
 FILE = "origin.safetensors"
 CLASSES = "classes"
@@ -59,7 +59,7 @@ class Origin:
             "tested": _bytes(self.tested),
             "held_out": normalize(self.held_out[:HELD_OUT_IMAGES]).astype(np.float16),
         }
-        with replacing(folder / FILE) as temporary:
+        with atomic_path(folder / FILE) as temporary:
             safetensors.numpy.save_file(tensors, temporary, {CLASSES: json.dumps(self.classes, sort_keys=True)})
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tasks.strategies import library
-from tasks.training.starting_point import StartingPoint
+from tasks.training.l2_sp import StartingPoint
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import Job, MakeJob
 

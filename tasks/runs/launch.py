@@ -18,7 +18,7 @@ from typing import Any
 from tasks import stopping
 from tasks.errors import UserError
 from tasks.params import StrategyParams
-from tasks.steps.repeats import Repeat
+from tasks.runs.repeats import Repeat
 
 HELPS = "THAWLINE_HELPS"  # in a helper's environment: port, rank, number of processes
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # by torchrun
@@ -49,7 +49,7 @@ def launched() -> int:
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 0
 
 
-def is_helper() -> bool:
+def is_worker() -> bool:
     """Return whether this process only helps another to train."""
     return HELPS in os.environ or (launched() > 1 and os.environ["RANK"] != "0")
 
@@ -81,7 +81,7 @@ def joined() -> Iterator[None]:
     with distributed.team(rank, size, local_rank) as team:
         yield
         if rank == 0:
-            team.told(None)
+            team.broadcast(None)
 
 
 @contextmanager
@@ -97,13 +97,13 @@ def team_for(assignment: Assignment) -> Iterator[Any]:
         yield distributed.ALONE
     elif launched():
         team = distributed.of_this_process()
-        team.told(assignment)
+        team.broadcast(assignment)
         yield team
     else:
         with _with_helpers(assignment) as team:
-            team.told(assignment)
+            team.broadcast(assignment)
             yield team
-            team.told(None)
+            team.broadcast(None)
 
 
 @contextmanager
@@ -187,9 +187,9 @@ def _assist_first() -> None:
 
 
 def _assist(team: Any) -> None:
-    from tasks.steps.attempts import assist as train
+    from tasks.runs.attempts import assist as train
 
-    while (assignment := team.told(None)) is not None:
+    while (assignment := team.broadcast(None)) is not None:
         train(assignment, team)
 
 

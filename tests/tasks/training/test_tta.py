@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tasks.evaluation.classifier import ImageClassifier
-from tasks.training.flips import AS_THEY_ARE, BOTH_WAYS, MIRRORED, Flips, flips_of, mean_logits
 from tasks.training.loop import predict
+from tasks.training.tta import AS_THEY_ARE, BOTH_WAYS, MIRRORED, Flips, flips_of, mean_logits
 from tests.tasks.evaluation.test_classifier import CPU, opinionated
 from tests.tasks.networks import split_cells
 

@@ -14,8 +14,8 @@ from tasks.comparison.schema import MadeWith
 from tasks.environment import DATA_REV, EXPERIMENT, NODE
 from tasks.files import digest_of, digest_of_tree
 from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData
-from tasks.steps.repeats import Repeat
+from tasks.runs.prepared import PreparedData
+from tasks.runs.repeats import Repeat
 
 LONGEST_NAME = 180
 # Packages that results depend on, by the name that they are imported by where it is another one.

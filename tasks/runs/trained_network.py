@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tasks.data.augmentation import Augmentation
 from tasks.params import Params, StrategyParams
-from tasks.steps.prepared import PreparedData, network, network_in_groups
+from tasks.runs.prepared import PreparedData, network, network_in_groups
 from tasks.strategies import adapters
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, distributed

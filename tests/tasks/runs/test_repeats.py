@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.params import SharedParams
-from tasks.steps.prepared import PreparedData
-from tasks.steps.repeats import FIRST, repeats
+from tasks.runs.prepared import PreparedData
+from tasks.runs.repeats import FIRST, repeats
 
 
 def prepared(sizes: list[int]) -> PreparedData:

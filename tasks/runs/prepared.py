@@ -29,8 +29,8 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
-from tasks.training.flips import AS_THEY_ARE, Flips, flips_of
 from tasks.training.loop import predict
+from tasks.training.tta import AS_THEY_ARE, Flips, flips_of
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.serving.origin import HELD_OUT_IMAGES, Origin
-from tasks.steps.challenge import unseen
+from tasks.runs.challenge import unseen
+from tasks.serving.provenance import HELD_OUT_IMAGES, Origin
 
 
 def digests(*names: str) -> list[str]:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tasks.data.reading import Deep, read
 from tasks.params import DataParams
-from tasks.steps.champion import as_files_are_read
+from tasks.runs.registration import as_files_are_read
 
 
 def test_a_champion_reads_files_as_they_were_prepared(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import UserError
-from tasks.steps.score import images_of, must_be_written
+from tasks.steps.predict import images_of, must_be_written
 
 OUTPUT = Path("scores.parquet")
 FILES = ("a.png", "in/b.png", "in/deep/c.jpg", "in/.hidden.png", "other/d[1].png", "other/scores.parquet")

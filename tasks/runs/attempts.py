@@ -11,10 +11,10 @@ from tasks import layout
 from tasks.data.store import index_of
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_json
 from tasks.params import Params, StrategyParams, load_params
-from tasks.steps.prepared import PreparedData, network
-from tasks.steps.repeats import FIRST, Repeat
-from tasks.steps.together import Assignment, with_processes
-from tasks.steps.training import assist_training, measurement_for
+from tasks.runs.launch import Assignment, with_processes
+from tasks.runs.prepared import PreparedData, network
+from tasks.runs.repeats import FIRST, Repeat
+from tasks.runs.trained_network import assist_training, measurement_for
 from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
 from tasks.training.distributed import Team

@@ -55,9 +55,9 @@ def score_unlabelled(images: Waiting, folder: Path | None, classes: Sequence[str
         folder: that the champion was written to; None: there is no champion, and nothing is scored.
         classes: the names that it may answer.
     """
+    from tasks.runs.links import following_links
     from tasks.serving.champion import Champion
     from tasks.serving.scores import SCORES, score
-    from tasks.steps.links import following_links
 
     columns = NOTHING | {f"p[{name}]": "float64" for name in classes}
     table = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})

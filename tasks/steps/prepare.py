@@ -12,8 +12,8 @@ from tasks.environment import working_copy
 from tasks.files import write_json
 from tasks.params import load_params
 from tasks.progress import counting
-from tasks.steps import unlabelled
-from tasks.steps.links import links_to
+from tasks.runs import unlabelled
+from tasks.runs.links import links_to
 
 
 def prepare() -> list[str]:
