@@ -1,0 +1,51 @@
+"""The section ``compare``: what decides between the strategies."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.params.section import Section
+
+
+class CompareParams(Section):
+    """How strategies are compared.
+
+    Example:
+        compare:
+          metric: balanced_accuracy
+          max_ece: 0.1
+    """
+
+    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"] = "auroc"
+    """What chooses the champion; read on the validation split."""
+
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Confidence of the intervals, and of what is called a difference."""
+
+    resamples: int = Field(2000, ge=100, le=100_000)
+    """How often the images are drawn anew, with replacement, for the intervals (bootstrap)."""
+
+    permutations: int = Field(200, ge=100, le=100_000)
+    """How often the labels are shuffled, for what would be scored by chance."""
+
+    robustness_images: int = Field(50, ge=0, le=100_000)
+    """Validation images, at most, that a strategy answers under each of 25 corruptions; 0: none."""
+
+    seed: int = 0
+    """Seed of all these draws."""
+
+    max_ece: float | None = Field(None, ge=0, le=1)
+    """Expected calibration error on validation that a champion may have; unset: any."""
+
+    max_drop: float | None = Field(None, ge=0, le=1)
+    """Share of its score that a champion may lose on corrupted images (the mean over ``robustness_images``); unset:
+    any."""
+
+    min_group: float | None = Field(None, ge=0, le=1)
+    """``metric`` that a champion must reach on every group of 20 validation images or more; unset: none."""
+
+    @model_validator(mode="after")
+    def _measures_what_it_limits(self) -> "CompareParams":
+        if self.max_drop is not None and not self.robustness_images:
+            raise ValueError("'max_drop' is measured on 'robustness_images': let there be some")
+        return self

@@ -1,0 +1,165 @@
+"""``params.yaml`` as a whole: an unknown or misspelt key is an error that names the nearest one."""
+
+import re
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from tasks.errors import UserError, nearest
+from tasks.params.augment import AugmentParams
+from tasks.params.backbone import BackboneParams
+from tasks.params.compare import CompareParams
+from tasks.params.data import DataParams
+from tasks.params.retrain import RetrainParams
+from tasks.params.run import RunParams
+from tasks.params.section import Section
+from tasks.params.split import SplitParams
+from tasks.params.strategies import StrategyParams
+from tasks.params.train import SharedParams, TrainParams
+
+READ_BY_DVC = ("split", "backbone", "augment", "train", "compare")  # sections of dvc.yaml that have defaults
+STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+class Params(Section):
+    """All of ``params.yaml``."""
+
+    data: DataParams
+    """Where the images come from and how they are read."""
+
+    split: SplitParams = SplitParams()
+    """Which images are held out."""
+
+    backbone: BackboneParams = BackboneParams()
+    """The pretrained network."""
+
+    augment: AugmentParams = AugmentParams()
+    """Random changes of the training images."""
+
+    train: SharedParams = SharedParams()
+    """What all strategies share; each may override most of it."""
+
+    compare: CompareParams = CompareParams()
+    """How strategies are compared."""
+
+    retrain: RetrainParams = RetrainParams()
+    """When a retrained model takes the champion's place."""
+
+    run: RunParams = RunParams()
+    """Where the strategies are trained; changes no result."""
+
+    strategies: dict[str, StrategyParams] = Field(min_length=1)
+    """The ways of fine-tuning, by name: letters, digits, ``_`` and ``-``, 64 at most."""
+
+    def strategy(self, name: str) -> StrategyParams:
+        """Return a strategy by name.
+
+        Raises:
+            UserError: there is none of that name.
+        """
+        if name not in self.strategies:
+            raise UserError(f"params.yaml: there is no strategy '{name}'{nearest(name, self.strategies)}")
+        return self.strategies[name]
+
+
+def load_params(source: Path = Path("params.yaml")) -> Params:
+    """Read and check ``params.yaml``.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or holds a key or value that is not understood.
+    """
+    content = _read(source)
+    try:
+        return Params.model_validate(_with_shared_settings(content, source))
+    except ValidationError as error:
+        sentences = dict.fromkeys(_sentence(detail) for detail in error.errors())
+        raise UserError(f"{source}: " + "; ".join(sentences)) from error
+
+
+def must_have_sections(source: Path = Path("params.yaml")) -> None:
+    """Refuse a file that leaves out a section with defaults, which DVC looks for; an empty one is enough for it.
+
+    Raises:
+        UserError: it does, or is none that ``load_params`` takes.
+    """
+    load_params(source)
+    content = _read(source)
+    left_out = [name for name in READ_BY_DVC if name not in content]
+    if left_out:
+        lines = " and ".join(f"'{name}: {{}}'" for name in left_out)
+        raise UserError(
+            f"{source} leaves out {' and '.join(left_out)}, and DVC runs no stage whose params are not there: add the "
+            f"lines {lines}, which stand for the defaults"
+        )
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """Return the section that a key of this type holds: by itself, or none, or many in a list or by name."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return kind
+    return None
+
+
+def _read(source: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if not source.is_file():
+        raise UserError(f"there is no {source} here: run the command at the root of the repository")
+    try:
+        content = YAML(typ="safe").load(source)
+    except (YAMLError, ValueError) as error:  # ValueError: a date that the calendar lacks
+        detail = " ".join(str(error).split())
+        raise UserError(f"{source} is not valid YAML: {detail}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{source} must be a mapping of sections (data, strategies, …)")
+    return content
+
+
+def _with_shared_settings(content: dict[str, Any], source: Path) -> dict[str, Any]:
+    """Return the sections with what ``train`` says put into every strategy that doesn't say otherwise."""
+    strategies, train = content.get("strategies"), content.get("train") or {}
+    if not isinstance(strategies, dict):
+        return content
+    for name in strategies:
+        if not STRATEGY_NAME.fullmatch(str(name)):
+            raise UserError(
+                f"{source}: strategies: '{name}' cannot name a strategy: use letters, digits, _ and - (64 at most)"
+            )
+    if not isinstance(train, dict):
+        return content
+    shared = {key: value for key, value in train.items() if key in TrainParams.model_fields}
+    return content | {
+        "strategies": {
+            str(name): shared | settings if isinstance(settings, dict) else settings
+            for name, settings in strategies.items()
+        }
+    }
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    location = detail["loc"]
+    where = ".".join(str(part) for part in location) or "the file"
+    if detail["type"] == "extra_forbidden":
+        return f"'{where}' is not a known key{nearest(str(location[-1]), _section_at(location[:-1]).model_fields)}"
+    if detail["type"] == "missing":
+        return f"'{where}' is missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"'{where}': {message[0].lower() + message[1:]}"
+
+
+def _section_at(location: tuple[int | str, ...]) -> type[Section]:
+    section: type[Section] = Params
+    parts = iter(location)
+    for part in parts:
+        annotation = section.model_fields[str(part)].annotation
+        inner = section_of(annotation)
+        if inner is None:
+            break
+        section = inner
+        if get_origin(annotation) in {dict, tuple}:
+            next(parts, None)  # the name that the user gave, which may be that of a key, or the place in the list
+    return section
