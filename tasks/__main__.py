@@ -137,6 +137,16 @@ def schema() -> None:
     typer.echo(json.dumps(Comparison.model_json_schema(), indent=2))
 
 
+@app.command()
+def params(
+    key: Annotated[str, typer.Argument(help="A section, such as train, or a key, such as lr or train.lr.")] = "",
+) -> None:
+    """Print what the sections and keys of params.yaml mean."""
+    from tasks.params.reference import explain
+
+    explain(key)
+
+
 def main() -> None:
     """Run a step; a user's mistake is one sentence and exit status 2, a signal one and 128 more than its number."""
     try:

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 FIND = "find"
 PRETRAINING_RATE = re.compile(r"pretraining\s*(?:/\s*(?P<divisor>\d+(?:\.\d+)?))?")
+RATE_TEXT = r"^\s*(pretraining\s*(/\s*\d+(\.\d+)?)?|\d*\.?\d+([eE][+-]?\d+)?)\s*$"
 TIME = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*")
 SECONDS = {"s": 1, "m": 60, "h": 3600}  # a unit
 
@@ -66,18 +67,11 @@ Selectors = Annotated[
     Field(min_length=1),
 ]
 WrittenRate = (
-    Annotated[float, Field(gt=0, le=100)]
-    | Annotated[str, Field(pattern=r"^\s*(pretraining\s*(/\s*\d+(\.\d+)?)?|\d*\.?\d+([eE][+-]?\d+)?)\s*$")]
+    Annotated[float, Field(gt=0, le=100)] | Annotated[str, Field(pattern=RATE_TEXT, examples=["pretraining/10"])]
 )
 Rates = Annotated[
     float | str | dict[str, float | str],
     BeforeValidator(as_rates, json_schema_input_type=Literal["find"] | WrittenRate | dict[str, WrittenRate]),
 ]
-Seconds = Annotated[
-    float,
-    Field(gt=0),
-    BeforeValidator(
-        as_seconds,
-        json_schema_input_type=Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=f"^{TIME.pattern}$")],
-    ),
-]
+WrittenSeconds = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=f"^{TIME.pattern}$", examples=["10m"])]
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(as_seconds, json_schema_input_type=WrittenSeconds)]
