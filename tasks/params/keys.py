@@ -9,10 +9,11 @@ from tasks.params.loading import Params, section_of
 from tasks.params.schema import schema_of_params
 from tasks.params.section import Section
 from tasks.params.strategies import StrategyParams
-from tasks.params.train import TrainParams
+from tasks.params.train import SharedParams, TrainParams
 from tasks.params.wording import allowed, literal
 
 PLACEHOLDERS = {dict: "NAME", tuple: "N"}  # the name that the user gives, the place in a list
+FOR_ALL = tuple(key for key in SharedParams.model_fields if key not in TrainParams.model_fields)  # strategies alike
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Key:
     Attributes:
         name: as it is written.
         values: what it may be, in words; empty where it has keys of its own.
-        default: what it is where it is left out, as it stands in YAML, or in words.
+        default: what it is where it is left out, as it stands in YAML, or in words; empty where its keys have theirs.
         meaning: in Markdown.
         is_shared: whether a strategy has it from ``train``.
         section: what the key holds, where that has keys of its own.
@@ -55,7 +56,7 @@ def keys_of(section: type[Section], code: Callable[[str], str] = str) -> list[Ke
             Key(
                 name,
                 values="" if inner else allowed(_without_null(node), code=code),
-                default="as in train" if is_shared else _default(field.is_required(), node.get("default"), code),
+                default="as in train" if is_shared else _default(field.is_required(), node, code),
                 meaning=node["description"],
                 is_shared=is_shared,
                 section=inner,
@@ -85,7 +86,9 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
     return node | {"anyOf": kinds} if kinds else node
 
 
-def _default(is_required: bool, default: Any, code: Callable[[str], str]) -> str:
+def _default(is_required: bool, node: dict[str, Any], code: Callable[[str], str]) -> str:
     if is_required:
         return "required"
-    return "unset" if default in (None, "", {}, []) else code(literal(default))
+    if "default" not in node:  # those of its keys
+        return ""
+    return "unset" if node["default"] in (None, "", {}, []) else code(literal(node["default"]))

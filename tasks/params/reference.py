@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.errors import UserError, nearest
-from tasks.params.keys import PLACEHOLDERS, Key, keys_of, paths
+from tasks.params.keys import FOR_ALL, PLACEHOLDERS, Key, keys_of, paths
 from tasks.params.loading import Params
 from tasks.params.meanings import example, purpose
 
@@ -86,7 +86,7 @@ def _print_keys(keys: list[Key], console: Console) -> None:
             console.print(Text.assemble("\n", (key.name, "bold")))
             _print_key(key, console)
     if any(key.is_shared for key in keys):
-        console.print(Text("\nand, for this strategy alone, every key of train but budget, seeds and shares"))
+        console.print(Text(f"\nand, for this strategy alone, every key of train but {', '.join(FOR_ALL)}"))
 
 
 def _print_key(key: Key, console: Console) -> None:

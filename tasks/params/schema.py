@@ -12,7 +12,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"  # which editors know best
 
 
 class _Draft7(GenerateJsonSchema):
-    """Without titles, which repeat the names, and with tuples in the words of draft 7."""
+    """Without titles, which repeat the names; tuples in the words of draft 7; no names but those of the pattern."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         del schema
@@ -22,6 +22,12 @@ class _Draft7(GenerateJsonSchema):
         written = super().tuple_schema(schema)
         if "prefixItems" in written:
             written["items"] = written.pop("prefixItems")
+        return written
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        written = super().dict_schema(schema)
+        if "patternProperties" in written:
+            written["additionalProperties"] = False
         return written
 
 

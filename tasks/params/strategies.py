@@ -37,7 +37,7 @@ class PhaseParams(Section):
     """
 
     train: Selectors
-    """What trains: ``all``, ``stem``, ``stages``, ``head``, or a slice of stages such as ``stages[3:]``."""
+    """What trains, as in a strategy."""
 
     epochs: int | None = Field(None, ge=1)
     """Epochs of the phase."""
@@ -64,7 +64,7 @@ class StrategyParams(TrainParams):
     """
 
     start: Literal["pretrained", "random"] = "pretrained"
-    """Which weights training starts from."""
+    """Whether training starts from the ``pretrained`` weights or from ``random`` ones."""
 
     head: HeadParams = HeadParams()
     """What replaces the classifier."""
@@ -83,7 +83,8 @@ class StrategyParams(TrainParams):
     parts; every name must match those of exactly one group."""
 
     train: Selectors | None = None
-    """What trains: ``all``, ``stem``, ``stages``, ``head``, or a slice of stages such as ``stages[3:]``."""
+    """What trains, one of these or several: ``all``, ``stem``, ``stages``, ``head``, the name of a part or group, such
+    as ``stage3``, or a slice of the stages in Python's notation, such as ``stages[3:]`` or ``stages[-1]``."""
 
     gradual: int | None = Field(None, ge=1)
     """Thaw one part of ``train`` after the other from the top, this many epochs apart (Howard and Ruder, ACL 2018)."""
@@ -92,7 +93,7 @@ class StrategyParams(TrainParams):
         dict[str, Selectors] | None,
         BeforeValidator(as_milestones, json_schema_input_type=dict[Epochs, Selectors] | None),
     ] = None
-    """Instead of ``train``: what starts to train after how many epochs."""
+    """Instead of ``train``: what starts to train after how many epochs, such as ``{0: head, 2: all}``."""
 
     phases: tuple[PhaseParams, ...] = ()
     """Instead of ``train``: several phases one after the other."""

@@ -9,16 +9,16 @@ from ruamel.yaml import YAML
 from tasks.errors import UserError
 from tasks.params import load_params
 
+SMALLEST: dict[str, Any] = {
+    "data": {"source": "folder", "path": "photos"},
+    "strategies": {"probe": {"train": "head"}},
+}
+
 
 def written(folder: Path, **sections: Any) -> Path:
     """Write a small valid params.yaml with some sections replaced."""
-    content = {
-        "data": {"source": "folder", "path": "photos"},
-        "strategies": {"probe": {"train": "head"}},
-        **sections,
-    }
     target = folder / "params.yaml"
-    YAML(typ="safe").dump(content, target)
+    YAML(typ="safe").dump(SMALLEST | sections, target)
     return target
 
 
