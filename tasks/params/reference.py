@@ -49,13 +49,13 @@ def find(asked: str) -> tuple[list[tuple[str, Key]], list[str]]:
     """
     words, known = tuple(asked.split(".")), list(paths())
     ending = [(path, key) for path, key in known if _ends_with(path, words)]
-    named = [(path, key) for path, key in known if len(words) > 1 and _ends_with((*path, key.between), words)]
     chosen = (
         [(path, key) for path, key in ending if path == words]
         or [(path, key) for path, key in ending if not key.is_shared]
         or ending
-        or named
     )
+    if not chosen and len(words) > 1:  # strategies.full, phases.0
+        chosen = [(path, key) for path, key in known if _ends_with((*path, key.between), words)]
     if not chosen:
         names = {name for path, _ in known for name in path} - set(PLACEHOLDERS.values())
         raise UserError(f"params.yaml has no key '{asked}'{nearest(words[-1], names)}")
