@@ -16,7 +16,7 @@ from tasks.strategies.freezing import NORMS_WITH_STATISTICS
 
 
 @contextmanager
-def recomputed(model: nn.Module, prefixes: Iterable[str]) -> Iterator[None]:
+def activation_checkpointed(model: nn.Module, prefixes: Iterable[str]) -> Iterator[None]:
     """Checkpoint, for as long as the block runs, the activations of the modules named; other names are passed over."""
     modules = dict(model.named_modules())
     chosen = [modules[prefix] for prefix in prefixes if prefix in modules and list(modules[prefix].parameters())]

@@ -16,7 +16,7 @@ from tasks.data.store import unmap
 from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
-Own = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
+LocalRows = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
 INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
 
 
@@ -75,7 +75,7 @@ def training_batches(
     epoch: int,
     start: int = 0,
     sampling: Sampling = "natural",
-    own: Own = np.arange,
+    local_rows: LocalRows = np.arange,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, images augmented, in a drawn order from step ``start`` on.
 
@@ -84,7 +84,7 @@ def training_batches(
     order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
     for step, chosen in enumerate(stopping.between(order)):
         if step >= start:
-            places = own(len(chosen))
+            places = local_rows(len(chosen))
             images = split.images(chosen[places])
             if augment is not None:
                 changes = augment.draw(len(chosen), generator_for(seed, epoch, step + 1))

@@ -21,7 +21,7 @@ from tasks.training.batches import Batch, Split, training_batches
 from tasks.training.device import Hardware
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
-from tasks.training.loop import to_device
+from tasks.training.inference import to_device
 from tasks.training.optim import build
 
 LOWEST_RATE, HIGHEST_RATE, RANGE_STEPS = 1e-6, 1.0, 60

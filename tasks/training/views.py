@@ -15,7 +15,7 @@ from torch import Tensor
 from tasks import stopping
 from tasks.data.augmentation import Augmentation, Changes
 from tasks.params import Sampling
-from tasks.training.batches import Batch, Own, Rows, Split, epoch_order, generator_for, weights_of
+from tasks.training.batches import Batch, LocalRows, Rows, Split, epoch_order, generator_for, weights_of
 
 PLAIN = -1  # the version of an image that is the image
 SEED_OF_VIEWS = 0x71E75
@@ -69,19 +69,19 @@ def batches_of_views(
     epoch: int,
     start: int = 0,
     sampling: Sampling = "natural",
-    own: Own = np.arange,
+    local_rows: LocalRows = np.arange,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, each image in the version that it shows, in a drawn order from step ``start`` on.
 
     Args:
         views: the versions of the training split's images.
         of: what the batches are given for some images in a version.
-        batch_size, seed, epoch, start, sampling, own: as of ``training_batches``.
+        batch_size, seed, epoch, start, sampling, local_rows: as of ``training_batches``.
     """
     split, shown = views.split, views.of_epoch(seed, epoch)
     order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
     for chosen in stopping.between(order[start:]):
-        rows = chosen[own(len(chosen))]
+        rows = chosen[local_rows(len(chosen))]
         yield Batch(in_order(shown[rows], rows, of), split.targets[chosen], weights_of(split.weights, chosen))
 
 

@@ -14,7 +14,8 @@ from tasks.params import AugmentParams
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
 from tasks.training.device import Hardware
-from tasks.training.loop import Fitting, fit
+from tasks.training.job import TrainingJob
+from tasks.training.loop import fit
 from tasks.training.progress import Reporter
 from tests.tasks.networks import network, split_cells, strategy
 
@@ -33,7 +34,7 @@ class Job(NamedTuple):
     """A network and what to do with it."""
 
     adapted: Adapted
-    fitting: Fitting
+    fitting: TrainingJob
 
     def fit(self, on_epoch: Callable[[dict[str, float]], None] = lambda _: None) -> Any:
         """Fine-tune quietly; return the progress."""
@@ -75,7 +76,9 @@ def job(splits: Splits, tmp_path: Path) -> MakeJob:
         adapted, plan = network(network_name, chosen, channels)
         augment = Augmentation(AugmentParams(), upright=False)
         checkpoint = tmp_path / place / "checkpoint"
-        fitting = Fitting(chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds)
+        fitting = TrainingJob(
+            chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds
+        )
         return Job(adapted, fitting)
 
     return make

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from tasks.strategies import freezing
-from tasks.training.activation_checkpointing import recomputed
+from tasks.training.activation_checkpointing import activation_checkpointed
 from tasks.training.gradients import Gradients
-from tasks.training.loop import to_device
+from tasks.training.inference import to_device
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Splits
 
@@ -33,7 +33,7 @@ def gradients_of(
     prefixes = [prefix for part in adapted.parts for prefix in part.prefixes]
     add_gradients = Gradients(adapted, chosen, CPU, splits.train)
     if chosen.activation_checkpointing:
-        with recomputed(adapted.model, prefixes):
+        with activation_checkpointed(adapted.model, prefixes):
             loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
     else:
         loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)

@@ -15,7 +15,7 @@ from tasks.strategies import freezing
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.gradients import Gradients, TrainingLoss, validation_loss
-from tasks.training.loop import predict
+from tasks.training.inference import predict
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, MakeJob, Splits
 

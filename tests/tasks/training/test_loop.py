@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tasks.strategies import freezing
-from tasks.training import checkpoints, gradients, loop
+from tasks.training import checkpoints, gradients, state
 from tasks.training.batches import Split
-from tasks.training.loop import DivergedError, predict
+from tasks.training.inference import predict
+from tasks.training.loop import DivergedError
 from tasks.training.optim import set_rates
 from tests.tasks.training.conftest import ALWAYS, CPU, Job, MakeJob, Splits
 
@@ -116,7 +117,7 @@ class StopAfter:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: float = math.inf) -> None:
         self.taken, self._last, self._plain = 0, steps, checkpoints.save
-        monkeypatch.setattr(loop.checkpoints, "save", self)
+        monkeypatch.setattr(checkpoints, "save", self)
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
         """Write the checkpoint, then end the process."""
@@ -190,7 +191,7 @@ def test_a_skipped_step_does_not_move_the_schedule_on(job: MakeJob, monkeypatch:
             taken.append(max(group["lr"] for group in optimizer.param_groups))
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "set_rates", spy)
+            patch.setattr(state, "set_rates", spy)
             patch.setattr(gradients.F, "cross_entropy", BrokenLoss(broken, math.nan))
             job(place=place, train="all", epochs=1, lr=0.01).fit()
         rates[place] = taken

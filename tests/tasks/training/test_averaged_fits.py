@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
-from tasks.training.fine_tune import Trained, fine_tune
+from tasks.training.averaged_fits import Trained, fit_and_average
 from tasks.training.progress import Reporter
 from tests.tasks.networks import network
 from tests.tasks.training.conftest import Job, MakeJob
@@ -29,7 +29,7 @@ def run(made: Job, rows: list[dict[str, float]] | None = None) -> Trained:
 
     names = fitting.plan.never_moved(update_statistics=fitting.settings.updates_statistics)
     frozen = freezing.digests(make().model, names)
-    return fine_tune(make, fitting, frozen, QUIET, (rows if rows is not None else []).append)
+    return fit_and_average(make, fitting, frozen, QUIET, (rows if rows is not None else []).append)
 
 
 def test_a_soup(job: MakeJob) -> None:
@@ -92,7 +92,7 @@ def test_an_interrupted_soup_goes_on(job: MakeJob, tmp_path: Path) -> None:
 
     rows: list[dict[str, float]] = []
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(lambda: network("mobilenet_v3_small", made.fitting.settings)[0], made.fitting, {}, QUIET, stop)
+        fit_and_average(lambda: network("mobilenet_v3_small", made.fitting.settings)[0], made.fitting, {}, QUIET, stop)
     again = run(made, rows)
     assert rows[0]["epoch"] >= 2, "the first member is not trained again"
     assert again.facts == whole.facts
