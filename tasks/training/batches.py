@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """What one step of the optimizer sees.
 
     Attributes:
-        inputs: images, or the features that stand for them, of which this process runs its own; the first dimension
+        inputs: images, or the features that stand for them, of which this process has its own rows; the first dimension
             is theirs.
         targets: classes as integers, shape (batch,).
         weights: of the images in the loss, shape (batch,); None: all count alike.
@@ -98,7 +98,7 @@ def epoch_order(
     """Return the rows of every batch of an epoch, in the order that seed and epoch decide.
 
     ``balanced`` draws as many rows as there are, with replacement: every class with the same probability, and every
-    image within it. Images of weight 0 are not drawn; how large other weights are matters in the loss alone.
+    image within it. Images of weight 0 are not drawn; how large other weights are matters in nothing but the loss.
     """
     generator = generator_for(seed, epoch)
     if sampling == "balanced":

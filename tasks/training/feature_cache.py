@@ -58,8 +58,8 @@ class CachedFeatures:
         local_rows: LocalRows = np.arange,
     ) -> Iterator[Batch]:
         """Return the batches of one epoch, in a drawn order from step ``start`` on."""
-        of = partial(self._activations, self._train)
-        return batches_of_views(self._train, of, batch_size, seed, epoch, start, sampling, local_rows)
+        inputs_of = partial(self._activations, self._train)
+        return batches_of_views(self._train, inputs_of, batch_size, seed, epoch, start, sampling, local_rows)
 
     def plain_batches(self, split: Split, rows: Sequence[Rows] | None = None) -> Iterator[Tensor]:
         """Yield the activations of the images of either split as they are, in their order, or of the batches named.

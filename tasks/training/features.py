@@ -50,7 +50,7 @@ def features(
         plan: in whose first epoch only the head trains.
         split: the images.
         hardware: device and precision.
-        cache: keeps what the frozen layers answer, for the strategies that train the head alone.
+        cache: keeps what the frozen layers answer, for the strategies that train nothing but the head.
         reporter: shows progress.
     """
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

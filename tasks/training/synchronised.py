@@ -1,8 +1,8 @@
 """Layers that look beyond a single image, so that a batch divided over processes passes them as one.
 
-BatchNorm that trains takes mean and variance over the images of all processes (torch.nn.SyncBatchNorm does so on GPUs
-alone; Ioffe and Szegedy, ICML 2015, for the gradient). Dropout, and layers that drop whole images or channels, draw for
-the whole batch, of which each process takes its rows.
+BatchNorm that trains takes mean and variance over the images of all processes (Ioffe and Szegedy, ICML 2015, for the
+gradient; torch.nn.SyncBatchNorm needs GPUs). Dropout, and layers that drop whole images or channels, draw for the whole
+batch, of which each process takes its rows.
 """
 
 from collections.abc import Callable, Iterator

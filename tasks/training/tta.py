@@ -17,7 +17,7 @@ ALL_FLIPS: Flips = ((), (3,), (2,), (2, 3))
 
 
 def tta_flips(*, tta: bool, upright: bool) -> Flips:
-    """Return the views that are answered: for images that have an up, left and right alone change places."""
+    """Return the views that are answered: for images that have an up, only left and right change places."""
     if not tta:
         return NO_TTA
     return HORIZONTAL_FLIP if upright else ALL_FLIPS
@@ -29,7 +29,7 @@ def mean_logits(network: Callable[[Tensor], Tensor], images: Tensor, flips: Flip
     Args:
         network: answers logits.
         images: of shape (batch, channels, height, width).
-        flips: the views; the logits of images as they are alone are returned as they are.
+        flips: the views; without any flip the logits are returned as they are.
     """
     if flips == NO_TTA:
         return network(images)

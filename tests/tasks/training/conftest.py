@@ -21,6 +21,10 @@ from tests.tasks.networks import network, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)
 ALWAYS, NEVER = 0.0, 1e9  # seconds between checkpoints
+STEPS = 6  # of an epoch: 48 images in batches of 8
+HEAD_THEN_ALL: dict[str, Any] = {
+    "phases": [{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[2:]", "head"], "epochs": 2, "lr": 0.003}]
+}
 
 
 class Splits(NamedTuple):
@@ -46,6 +50,16 @@ class Job(NamedTuple):
 
 
 MakeJob = Callable[..., Job]
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Return whether two states are equal to the bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def moved(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> set[str]:
+    """Return the names of the tensors that differ."""
+    return {name for name, tensor in left.items() if not torch.equal(tensor, right[name])}
 
 
 def whole_split(images: np.ndarray[Any, Any], classes: int) -> Split:

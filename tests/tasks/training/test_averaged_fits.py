@@ -45,8 +45,8 @@ def test_a_soup(job: MakeJob) -> None:
     losses = {tuple(row["train_loss"] for row in rows[start : start + 2]) for start in (0, 2, 4)}
     assert len(losses) == 3, "each sees the images in its own order"
     assert set(trained.facts["soup_members"]) <= {0, 1, 2}
-    alone = run(job("mobilenet_v3_small", place="alone", **settings))
-    assert alone.progress.history == rows[:2]
+    plain = run(job("mobilenet_v3_small", place="alone", **settings))
+    assert plain.progress.history == rows[:2]
 
 
 def test_mixing_in_the_weights_from_before(job: MakeJob) -> None:

@@ -10,18 +10,16 @@ from rich.console import Console
 
 from tasks.data.augmentation import Augmentation
 from tasks.params import AugmentParams
-from tasks.strategies import freezing
-from tasks.strategies.thaw_line import names_that_train
 from tasks.training import feature_cache, inputs, loop
 from tasks.training.activations import SUFFIX, Cache
 from tasks.training.device import Hardware
 from tasks.training.features import features, features_of_head
-from tasks.training.frozen_trunk import FrozenTrunk, frozen_trunk
+from tasks.training.frozen_trunk import FrozenTrunk
 from tasks.training.inference import predict
 from tasks.training.inputs import DEFAULT_VIEWS
 from tasks.training.model_state import fill
 from tasks.training.progress import Reporter
-from tests.tasks.networks import SIZE, network, strategy
+from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
 
 UNCHANGED = Augmentation(AugmentParams(flips=False, quarter_turns=False), upright=False)
@@ -84,9 +82,9 @@ def test_with_and_without_the_store(job: MakeJob, cache: Cache, monkeypatch: pyt
 
 def test_a_solved_head_is_what_an_average_starts_from(job: MakeJob) -> None:
     """A moving average of the weights does not bring back the head from before."""
-    alone = job(train="head", solver="lbfgs").fit()
+    plain = job(train="head", solver="lbfgs").fit()
     averaged = job(place="averaged", train="head", solver="lbfgs", ema=0.9).fit()
-    assert averaged.best_loss == pytest.approx(alone.best_loss, abs=1e-5)
+    assert averaged.best_loss == pytest.approx(plain.best_loss, abs=1e-5)
 
 
 def test_strategies_and_seeds_share_what_is_kept(job: MakeJob, cache: Cache) -> None:
@@ -174,15 +172,8 @@ def test_the_probe_fills_what_the_head_alone_needs(splits: Splits, job: MakeJob,
     with features_of_head(adapted) as seen:
         predict(adapted, splits.val, CPU)
     quiet = Reporter("probe", Console(quiet=True))
-    found = features(adapted, plan, splits.val, CPU, cache, quiet)
-    torch.testing.assert_close(found, torch.cat(seen), atol=1e-4, rtol=1e-4)
+    computed = features(adapted, plan, splits.val, CPU, cache, quiet)
+    torch.testing.assert_close(computed, torch.cat(seen), atol=1e-4, rtol=1e-4)
     before = set(stores(cache))
     with_(job(train="head", epochs=1), cache=cache).fit()
     assert set(stores(cache)) == before
-
-
-def test_a_small_saving_is_not_worth_the_disk(splits: Splits) -> None:
-    """The stem's large maps are computed faster than they are read."""
-    adapted, plan = network("mobilenet_v2", strategy(train=["stages", "head"]))
-    freezing.apply(plan, adapted.model, 0, update_statistics=False)
-    assert frozen_trunk(adapted, names_that_train(plan, 0), SIZE, 1, CPU) is None

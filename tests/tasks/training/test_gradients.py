@@ -37,8 +37,8 @@ def gradients_of(
             loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
     else:
         loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
-    found = {name: p.grad.clone() for name, p in adapted.model.named_parameters() if p.grad is not None}
-    return {"loss": torch.tensor(loss)} | found | {n: b.clone() for n, b in adapted.model.named_buffers()}
+    gradients = {name: p.grad.clone() for name, p in adapted.model.named_parameters() if p.grad is not None}
+    return {"loss": torch.tensor(loss)} | gradients | {n: b.clone() for n, b in adapted.model.named_buffers()}
 
 
 @pytest.mark.parametrize("weighted", [False, True])

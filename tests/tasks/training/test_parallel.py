@@ -61,7 +61,7 @@ def uneven(splits: Splits) -> Split:
 @pytest.fixture(scope="module")
 def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The folders that one process, and two, left of every kind of training and of every gradient."""
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    single, pair = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     mixed = Split(splits.train.store, splits.train.rows[::4], splits.train.targets[::4])
     trainings = {
         name: Kind("mobilenet_v3_small", settings, uneven(splits) if "micro_batch" in settings else splits.train,
@@ -73,13 +73,13 @@ def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         name: Kind(network, EVERYTHING | {"epochs": 1} | changes, batch, splits.val)
         for name, (network, changes) in GRADIENTS.items()
     }
-    in_processes(2, both, two, trainings, gradients)
+    in_processes(2, both, pair, trainings, gradients)
     stopped = {f"{name}, stopped": trainings[name] for name in STOPPED}
     with pytest.raises(RuntimeError):  # the first process stops, the other then fails
-        in_processes(2, train_and_stop, two, stopped)
-    in_processes(2, train, two, stopped)
-    both(SINGLE_PROCESS, one, trainings, gradients)
-    return one, two
+        in_processes(2, train_and_stop, pair, stopped)
+    in_processes(2, train, pair, stopped)
+    both(SINGLE_PROCESS, single, trainings, gradients)
+    return single, pair
 
 
 def both(processes: ProcessGroup, folder: Path, trainings: dict[str, Kind], gradients: dict[str, Kind]) -> None:
@@ -102,14 +102,14 @@ def distance(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_two_processes_end_where_one_does(trained: tuple[Path, Path], kind: str) -> None:
     """Weights, statistics and losses are the same within a small share of what training changed."""
-    one, two = (folder / kind for folder in trained)
-    last = weights_in(one / "checkpoint")
-    start = {key: tensor for key, tensor in load_file(one / "start").items() if key in last}
+    single, pair = (folder / kind for folder in trained)
+    last = weights_in(single / "checkpoint")
+    start = {key: tensor for key, tensor in load_file(single / "start").items() if key in last}
     went = distance(last, start)
     assert went > 0
-    assert distance(last, weights_in(two / "checkpoint")) < CLOSE * went
-    losses = load_file(one / "process-0")["losses"]
-    assert torch.allclose(losses, load_file(two / "process-0")["losses"], rtol=1e-3)
+    assert distance(last, weights_in(pair / "checkpoint")) < CLOSE * went
+    losses = load_file(single / "process-0")["losses"]
+    assert torch.allclose(losses, load_file(pair / "process-0")["losses"], rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", TRAININGS)
@@ -131,9 +131,9 @@ def test_what_was_stopped_ends_as_what_was_not(trained: tuple[Path, Path], kind:
 @pytest.mark.parametrize("kind", GRADIENTS)
 def test_gradients_of_a_divided_batch_are_those_of_the_whole(trained: tuple[Path, Path], kind: str) -> None:
     """In float64, whatever looks beyond an image, all gradients and statistics are the same; of unused weights none."""
-    one, two = (load_file(folder / f"{kind}-0") for folder in trained)
-    assert one.keys() == two.keys()
-    assert "unused" not in two
-    for key, tensor in one.items():
-        apart = (tensor.double() - two[key].double()).norm()
+    single, pair = (load_file(folder / f"{kind}-0") for folder in trained)
+    assert single.keys() == pair.keys()
+    assert "unused" not in pair
+    for key, tensor in single.items():
+        apart = (tensor.double() - pair[key].double()).norm()
         assert apart <= 1e-4 * tensor.double().norm() + 1e-9, key
