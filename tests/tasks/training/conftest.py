@@ -38,11 +38,11 @@ class Job(NamedTuple):
     """A network and what to do with it."""
 
     adapted: Adapted
-    fitting: TrainingJob
+    training_job: TrainingJob
 
     def fit(self, on_epoch: Callable[[dict[str, float]], None] = lambda _: None) -> Any:
         """Fine-tune quietly; return the progress."""
-        return fit(self.adapted, self.fitting, Reporter("test", Console(quiet=True)), on_epoch)
+        return fit(self.adapted, self.training_job, Reporter("test", Console(quiet=True)), on_epoch)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return copies of the network's tensors."""
@@ -90,10 +90,10 @@ def job(splits: Splits, tmp_path: Path) -> MakeJob:
         adapted, plan = network(network_name, chosen, channels)
         augment = Augmentation(AugmentParams(), upright=False)
         checkpoint = tmp_path / place / "checkpoint"
-        fitting = TrainingJob(
+        training_job = TrainingJob(
             chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds
         )
-        return Job(adapted, fitting)
+        return Job(adapted, training_job)
 
     return make
 

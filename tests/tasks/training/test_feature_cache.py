@@ -53,7 +53,7 @@ def cache(tmp_path: Path) -> Cache:
 
 def with_(job: Job, **changes: Any) -> Job:
     """Return a fine-tuning with some of what it is given changed."""
-    return Job(job.adapted, replace(job.fitting, **changes))
+    return Job(job.adapted, replace(job.training_job, **changes))
 
 
 def stores(cache: Cache) -> dict[str, tuple[int, int]]:
@@ -147,7 +147,7 @@ def test_a_full_disk_is_no_reason_to_stop(
     kept.fit()
     monkeypatch.setattr(feature_cache, "Reporter", Reporter)
     without = with_(job(place="full", **settings), cache=replace(cache, folder=cache.folder / "none", limit=1))
-    loop.fit(without.adapted, without.fitting, Reporter("test", Console(soft_wrap=True)), lambda _: None)
+    loop.fit(without.adapted, without.training_job, Reporter("test", Console(soft_wrap=True)), lambda _: None)
     assert "is not kept, but computed in every epoch: they need" in capsys.readouterr().out
     for key, tensor in kept.state().items():
         torch.testing.assert_close(tensor, without.state()[key], atol=1e-4, rtol=1e-4)

@@ -58,7 +58,7 @@ def test_pieces_add_up_to_the_whole(splits: Splits, piece: int, correction: str,
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "densenet121"])
 @pytest.mark.parametrize("batchnorm", ["frozen", "train"])
-def test_recomputed_activations_change_nothing(splits: Splits, name: str, batchnorm: str) -> None:
+def test_checkpointed_activations_change_nothing(splits: Splits, name: str, batchnorm: str) -> None:
     """Loss, gradients, and BatchNorm statistics, which must not take the batch in twice, are the same to the bit."""
     plain = gradients_of(splits, name, batchnorm=batchnorm)
     again = gradients_of(splits, name, batchnorm=batchnorm, activation_checkpointing=True)

@@ -212,8 +212,8 @@ def recall(job: MakeJob, place: str, **settings: Any) -> float:
     """
     phases = [{"train": "head", "epochs": 40, "lr": 0.01}, {"train": "head", "epochs": 1, "lr": 1e-6}]
     made = job("resnet18", place=place, images=bright(108, 12, 0), phases=phases, batch_size=40, **settings)
-    cache = Cache(made.fitting.checkpoint.parent / "activations", 2**30, place)
-    made = made._replace(fitting=replace(made.fitting, cache=cache))
+    cache = Cache(made.training_job.checkpoint.parent / "activations", 2**30, place)
+    made = made._replace(training_job=replace(made.training_job, cache=cache))
     made.fit()
     return float(predict(made.adapted, bright(0, 60, 1), CPU).argmax(1).double().mean())
 

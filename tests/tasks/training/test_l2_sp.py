@@ -39,7 +39,7 @@ def test_only_pretrained_weights_are_pulled() -> None:
 
 def distance(made: Job) -> float:
     """Return how far a training moved the pretrained weights."""
-    names = library.pretrained(made.fitting.plan, made.adapted)
+    names = library.pretrained(made.training_job.plan, made.adapted)
     before = made.state()
     made.fit()
     after = made.state()

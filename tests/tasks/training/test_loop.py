@@ -131,7 +131,7 @@ def test_what_the_plan_freezes_does_not_move(job: MakeJob, batchnorm: str) -> No
         weight_decay=0.1,
         batchnorm=batchnorm,
     )
-    plan = made.fitting.plan
+    plan = made.training_job.plan
     names = plan.never_moved(update_statistics=batchnorm == "train")
     before, states = freezing.digests(made.adapted.model, names), [made.state()]
     made.fit(lambda _: states.append(made.state()))
@@ -196,7 +196,7 @@ def test_a_training_that_explodes_is_an_error(job: MakeJob, lr: float, batchnorm
 
 def finite_checkpoint(made: Job) -> bool:
     """Return whether there is no checkpoint, or one of finite tensors only."""
-    file = made.fitting.checkpoint
+    file = made.training_job.checkpoint
     return not file.exists() or all(t.isfinite().all() for t in load_file(file).values() if t.is_floating_point())
 
 
@@ -235,7 +235,7 @@ def test_non_finite_losses_end_the_training(job: MakeJob, monkeypatch: pytest.Mo
     made = job(train="all", epochs=3, checkpoint_seconds=ALWAYS)
     with pytest.raises(DivergedError, match="epoch 2"):
         made.fit()
-    assert made.fitting.checkpoint.is_file()
+    assert made.training_job.checkpoint.is_file()
     assert finite_checkpoint(made)
 
 

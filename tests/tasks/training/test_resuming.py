@@ -52,7 +52,7 @@ def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob) -> None:
 
     def until(epochs: int, place: str) -> Job:
         made = job(place=place, **settings)
-        return made._replace(fitting=replace(made.fitting, until=epochs))
+        return made._replace(training_job=replace(made.training_job, until=epochs))
 
     paused, whole = until(3, "paused"), job(place="whole", **settings)
     assert len(paused.fit().history) == 3
@@ -140,8 +140,8 @@ def test_a_damaged_checkpoint_starts_anew(job: MakeJob) -> None:
     first = job(place="first", train="all", epochs=2)
     expected = first.fit()
     second = job(place="second", train="all", epochs=2)
-    content = first.fitting.checkpoint.read_bytes()
-    second.fitting.checkpoint.parent.mkdir()
-    second.fitting.checkpoint.write_bytes(content[: len(content) // 2])
+    content = first.training_job.checkpoint.read_bytes()
+    second.training_job.checkpoint.parent.mkdir()
+    second.training_job.checkpoint.write_bytes(content[: len(content) // 2])
     assert second.fit().history == expected.history
     assert same(second.state(), first.state())
