@@ -4,7 +4,7 @@ A reader starts with ``loop.fit``, which is given a ``job`` and asks the others 
 
 - how it is computed: ``device``, ``parallel`` (one process, replicas, or slices of the network; ``distributed``,
   ``sharding`` and ``synchronised`` are what these stand on), ``forward_passes`` (``folding``, ``depthwise``,
-  ``activation_checkpointing``), ``precision``;
+  ``activation_checkpointing``, all by ``patching``), ``precision``;
 - what the network is given: ``inputs`` of an epoch, from ``batches``, ``views``, ``resolution``, or what a
   ``frozen_trunk`` answered, which the ``feature_cache`` takes from the ``activations`` on the disk;
 - what a step does: ``gradients``, ``optim``, ``l2_sp``; ``solving`` takes the place of all steps of a linear head;

@@ -69,15 +69,15 @@ def _blocks(model: nn.Module, prefixes: Iterable[str], images: Tensor) -> list[n
     """Return the modules whose weights are gathered together: blocks of a stage, which run as modules."""
     modules = dict(model.named_modules())
     blocks = [block for prefix in prefixes if prefix in modules for block in _unpacked(modules[prefix])]
-    that_run = _modules_that_run(model, images, blocks)
+    that_run = _modules_that_run(model, images)
     smallest = SMALLEST_BLOCK * _size(model)
     return [block for block in blocks if block in that_run and _size(block) >= smallest]
 
 
-def _modules_that_run(model: nn.Module, images: Tensor, modules: Iterable[nn.Module]) -> set[nn.Module]:
-    """Return those of a network's modules that are called in a forward pass."""
+def _modules_that_run(model: nn.Module, images: Tensor) -> set[nn.Module]:
+    """Return the modules that a forward pass in evaluation mode calls, the network itself among them."""
     called: set[nn.Module] = set()
-    handles = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in modules]
+    handles = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in model.modules()]
     try:
         with evaluating(model), torch.no_grad():
             model(images)

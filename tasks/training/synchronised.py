@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tasks.strategies.freezing import NORMS_WITH_STATISTICS
 from tasks.training.distributed import ProcessGroup
+from tasks.training.patching import replaced_forwards
 
 Forward = Callable[[Tensor], Tensor]
 DROPS_VALUES = (nn.Dropout,)
@@ -28,23 +29,14 @@ def synchronised(model: nn.Module, processes: ProcessGroup) -> Iterator[None]:
     if processes.world_size == 1:
         yield
         return
-    changed = [module for module in model.modules() if _install(module, processes)]
-    try:
+    forwards: dict[nn.Module, Forward] = {}
+    for module in model.modules():
+        if isinstance(module, NORMS_WITH_STATISTICS):
+            forwards[module] = _normalising(module, module.forward, processes)
+        elif isinstance(module, (*DROPS_VALUES, *DROPS_CHANNELS)) or type(module).__name__ in DROPS_IMAGES:
+            forwards[module] = _dropping(module, module.forward, processes)
+    with replaced_forwards(forwards):
         yield
-    finally:
-        for module in changed:
-            module.__dict__.pop("forward", None)
-
-
-def _install(module: nn.Module, processes: ProcessGroup) -> bool:
-    plain: Forward = module.forward
-    if isinstance(module, NORMS_WITH_STATISTICS):
-        module.forward = _normalising(module, plain, processes)  # type: ignore[method-assign, assignment]
-    elif isinstance(module, (*DROPS_VALUES, *DROPS_CHANNELS)) or type(module).__name__ in DROPS_IMAGES:
-        module.forward = _dropping(module, plain, processes)
-    else:
-        return False
-    return True
 
 
 def _normalising(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, processes: ProcessGroup) -> Forward:
