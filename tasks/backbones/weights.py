@@ -12,8 +12,9 @@ from torch import nn
 from tasks.backbones import catalogue, checkpoints, fitting, onnx_files, sources, timm_models, unwrapping, zoo
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import Converted, LoadReport, State
+from tasks.backbones.tensor_file import write_tensors
 from tasks.errors import UserError
-from tasks.files import read_json, sha256_of, write_bytes, write_json
+from tasks.files import read_json, sha256_of, write_json
 from tasks.params import BackboneParams, PartsParams
 
 FILE_SUFFIXES = {".pth", ".pt", ".safetensors"}
@@ -123,7 +124,7 @@ def save(state: State, target: Path) -> None:
         place = tensor.untyped_storage().data_ptr()
         content[name] = tensor.clone(memory_format=torch.contiguous_format) if place in memory else tensor.contiguous()
         memory.add(place)
-    write_bytes(target, safetensors.torch.save(content))
+    write_tensors(target, content)
 
 
 def fill(model: nn.Module, state: State) -> None:

@@ -5,7 +5,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tasks.strategies.surgery import Adapted
-from tasks.training.tta import AS_THEY_ARE, Flips, mean_logits
+from tasks.training.tta import NO_TTA, Flips, mean_logits
 
 
 class ImageClassifier(nn.Module):
@@ -19,7 +19,7 @@ class ImageClassifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, adapted: Adapted, size: int, flips: Flips = AS_THEY_ARE) -> None:
+    def __init__(self, adapted: Adapted, size: int, flips: Flips = NO_TTA) -> None:
         super().__init__()
         self.network = adapted.model
         self.size = size

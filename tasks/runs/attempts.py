@@ -17,7 +17,7 @@ from tasks.runs.repeats import FIRST, Repeat
 from tasks.runs.trained_network import assist_training, measurement_for
 from tasks.strategies import freezing
 from tasks.strategies.freezing import FreezePlan
-from tasks.training.distributed import Team
+from tasks.training.distributed import ProcessGroup
 from tasks.training.measuring import Measurement
 from tasks.training.progress import Reporter
 
@@ -57,7 +57,7 @@ class Planned:
     @property
     def earliest(self) -> int:
         """After how many epochs it may be stopped at the earliest: the first of its last phase."""
-        return self.plan.epochs - self.plan.phases[-1].epochs + 1
+        return self.plan.first_epoch_of_last_phase + 1
 
     def record(self) -> dict[str, Any]:
         """Return the plan as later steps read it."""
@@ -96,7 +96,7 @@ def read_for(strategy: str, repeat: Repeat) -> tuple[Params, StrategyParams, Pre
     return params, settings, PreparedData.read().on_fold(repeat.fold).thinned(repeat.share, params.split.seed)
 
 
-def assist(assignment: Assignment, team: Team) -> None:
+def assist(assignment: Assignment, team: ProcessGroup) -> None:
     """Take part in a fine-tuning of another process."""
     params, settings, data = read_for(assignment.strategy, assignment.repeat)
     measurement = Measurement.read(assignment.work / MEASURED)

@@ -78,7 +78,7 @@ def joined() -> Iterator[None]:
     from tasks.training import distributed
 
     rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    with distributed.team(rank, size, local_rank) as team:
+    with distributed.process_group(rank, size, local_rank) as team:
         yield
         if rank == 0:
             team.broadcast(None)
@@ -94,9 +94,9 @@ def team_for(assignment: Assignment) -> Iterator[Any]:
     from tasks.training import distributed
 
     if assignment.processes == 1:
-        yield distributed.ALONE
+        yield distributed.SINGLE_PROCESS
     elif launched():
-        team = distributed.of_this_process()
+        team = distributed.joined_group()
         team.broadcast(assignment)
         yield team
     else:
@@ -129,7 +129,7 @@ def _with_helpers(assignment: Assignment) -> Iterator[Any]:
             stopping.check()
             _check_running(helpers)
             time.sleep(0.05)
-        with distributed.team(0, size, 0, store) as team:
+        with distributed.process_group(0, size, 0, store) as team:
             yield team
     finally:
         torch.set_num_threads(threads)
@@ -175,14 +175,14 @@ def _assist_first() -> None:
 
     if HELPS not in os.environ:
         with joined():
-            _assist(distributed.of_this_process())
+            _assist(distributed.joined_group())
         return
 
     threading.Thread(target=_end_with_the_first, name="end-with-the-first", daemon=True).start()
     port, rank, size = (int(number) for number in os.environ[HELPS].split())
     store = TCPStore(LOOPBACK, port, size, is_master=False)
     store.set(_ready(rank), "")
-    with distributed.team(rank, size, rank, store) as team:
+    with distributed.process_group(rank, size, rank, store) as team:
         _assist(team)
 
 

@@ -29,8 +29,8 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
-from tasks.training.loop import predict
-from tasks.training.tta import AS_THEY_ARE, Flips, flips_of
+from tasks.training.inference import predict
+from tasks.training.tta import NO_TTA, Flips, tta_flips
 
 
 @dataclass(frozen=True)
@@ -177,12 +177,10 @@ def _start(
 
 def flips_for(settings: StrategyParams, params: Params) -> Flips:
     """Return the views of an image whose mean a strategy answers."""
-    return flips_of(tta=settings.tta, upright=params.data.is_upright)
+    return tta_flips(tta=settings.tta, upright=params.data.is_upright)
 
 
-def probabilities_of(
-    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
-) -> metrics.Floats:
+def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA) -> metrics.Floats:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings), flips)

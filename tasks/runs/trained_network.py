@@ -14,9 +14,9 @@ from tasks.runs.prepared import PreparedData, network, network_in_groups
 from tasks.strategies import adapters
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, distributed
-from tasks.training.distributed import ALONE, Team
-from tasks.training.fine_tune import Trained, assist, fine_tune
-from tasks.training.loop import Fitting
+from tasks.training.averaged_fits import Trained, fit_and_average, fit_as_worker
+from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
+from tasks.training.job import TrainingJob
 from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
 
@@ -47,7 +47,7 @@ def trained_network(
     reporter: Reporter,
     on_epoch: Callable[[dict[str, float]], None],
     until: int | None = None,
-    team: Team = ALONE,
+    team: ProcessGroup = SINGLE_PROCESS,
 ) -> Trained:
     """Fine-tune a strategy's network; what was measured before counts as training time.
 
@@ -68,7 +68,7 @@ def trained_network(
         RuntimeError: a frozen tensor changed; names it.
     """
     make, job = _job(settings, params, data, measurement, checkpoint, until, team)
-    trained = fine_tune(make, job, frozen, reporter, on_epoch)
+    trained = fit_and_average(make, job, frozen, reporter, on_epoch)
     if settings.adapters:
         adapters.merge(trained.adapted.model)
     return replace(trained, progress=replace(trained.progress, seconds=trained.progress.seconds + measurement.seconds))
@@ -81,10 +81,12 @@ def assist_training(
     measurement: Measurement,
     checkpoint: Path,
     until: int | None,
-    team: Team,
+    team: ProcessGroup,
 ) -> None:
     """Take part, quietly, in what another process's ``trained_network`` trains; arguments as there."""
-    assist(*_job(settings, params, data, measurement, checkpoint, until, team), Reporter("", Console(quiet=True)))
+    fit_as_worker(
+        *_job(settings, params, data, measurement, checkpoint, until, team), Reporter("", Console(quiet=True))
+    )
 
 
 def _job(
@@ -94,14 +96,14 @@ def _job(
     measurement: Measurement,
     checkpoint: Path,
     until: int | None,
-    team: Team,
-) -> tuple[Callable[[], Adapted], Fitting]:
+    team: ProcessGroup,
+) -> tuple[Callable[[], Adapted], TrainingJob]:
     """Return what makes a strategy's network before training, again and again, and what to do with it."""
     hardware = device.choose(settings)
     distributed.check_gpu(hardware.device)
     made = partial(network, settings, data, measurement.measured)
     first = made()
-    job = Fitting(
+    job = TrainingJob(
         settings, first.plan, data.split("train"), data.split("val"),
         Augmentation(params.augment, params.data.is_upright), hardware, checkpoint,
         data.cache(settings), until, team, params.run.checkpoint_seconds,

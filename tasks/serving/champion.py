@@ -25,8 +25,8 @@ from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
 from tasks.training.features import features_of_head
-from tasks.training.loop import predict
-from tasks.training.tta import AS_THEY_ARE, Flips, flips_of
+from tasks.training.inference import predict
+from tasks.training.tta import NO_TTA, Flips, tta_flips
 
 VERSION = 1
 FACTS, WEIGHTS, KNOWN = "champion.json", "model.safetensors", "known.safetensors"
@@ -127,7 +127,7 @@ class Champion:
     @property
     def flips(self) -> Flips:
         """The views of an image whose mean is the answer."""
-        return flips_of(tta=self.facts.settings.tta, upright=self.facts.data.is_upright)
+        return tta_flips(tta=self.facts.settings.tta, upright=self.facts.data.is_upright)
 
     def answer(self, pixels: Pixels) -> Answers:
         """Answer images of the working size, uint8 of shape (images, size, size, channels)."""
@@ -141,7 +141,7 @@ class Champion:
 
 
 def answers(
-    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
+    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA
 ) -> tuple[torch.Tensor, Features]:
     """Return the logits of a split, and the features that they were made from; the logits, if those are many.
 

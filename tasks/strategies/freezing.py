@@ -81,6 +81,11 @@ class FreezePlan:
         """Number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
+    @property
+    def first_epoch_of_last_phase(self) -> int:
+        """The epoch (from 0) from which on epochs compete for the best: all that shall train does."""
+        return self.epochs - self.phases[-1].epochs
+
     def phase(self, epoch: int) -> tuple[int, int]:
         """Return the index of the phase that ``epoch`` (from 0) falls into, and the phase's first epoch.
 

@@ -4,7 +4,7 @@ Chen et al., Training Deep Nets with Sublinear Memory Cost (2016). Memory falls 
 stage's input; a step takes one more forward pass through what trains.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -13,27 +13,19 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tasks.strategies.freezing import NORMS_WITH_STATISTICS
+from tasks.training.patching import Forward, replaced_forwards
 
 
 @contextmanager
-def recomputed(model: nn.Module, prefixes: Iterable[str]) -> Iterator[None]:
+def activation_checkpointed(model: nn.Module, prefixes: Iterable[str]) -> Iterator[None]:
     """Checkpoint, for as long as the block runs, the activations of the modules named; other names are passed over."""
     modules = dict(model.named_modules())
     chosen = [modules[prefix] for prefix in prefixes if prefix in modules and list(modules[prefix].parameters())]
-    with ExitStack() as after:
-        for module in chosen:
-            after.callback(_put_back, module, module.__dict__.get("forward"))
-            module.forward = _checkpointed(module)
+    with replaced_forwards({module: _checkpointed(module) for module in chosen}):
         yield
 
 
-def _put_back(module: nn.Module, forward: Callable[..., Any] | None) -> None:
-    del module.forward
-    if forward is not None:
-        module.forward = forward
-
-
-def _checkpointed(module: nn.Module) -> Callable[..., Any]:
+def _checkpointed(module: nn.Module) -> Forward:
     plain = module.forward
 
     def contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:

@@ -101,14 +101,14 @@ class Cache:
         """
         others = sorted((p for p in self.folder.glob(f"*{SUFFIX}") if p not in keep), key=_used_at)
         sizes = [_on_disk(path) for path in others]
-        own = sum(map(_on_disk, keep)) + needed
-        if own > self.limit:
-            raise NoSpaceError(f"they need {own / 2**30:.1f} GiB, more than the {self.limit / 2**30:.1f} allowed")
+        total = sum(map(_on_disk, keep)) + needed
+        if total > self.limit:
+            raise NoSpaceError(f"they need {total / 2**30:.1f} GiB, more than the {self.limit / 2**30:.1f} allowed")
         free = shutil.disk_usage(self.folder).free - KEPT_FREE
         if needed > free + sum(sizes):
             raise NoSpaceError(f"they need {needed / 2**30:.1f} GiB of a disk with {max(free, 0) / 2**30:.1f} to spare")
         for place, path in enumerate(others):
-            if own + sum(sizes[place:]) <= self.limit and needed <= free + sum(sizes[:place]):
+            if total + sum(sizes[place:]) <= self.limit and needed <= free + sum(sizes[:place]):
                 break
             path.unlink(missing_ok=True)
 
@@ -132,9 +132,9 @@ class Store:
         """Return the rows whose activation is not there, or is not what was written."""
         blocks = np.array_split(rows, max(1, math.ceil(len(rows) / ROWS_A_BLOCK)))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            whole = list(pool.map(lambda block: [self._is_whole(int(row)) for row in block], blocks))
-        found: Rows = rows[~np.array([answer for block in whole for answer in block], dtype=bool)]
-        return found
+            written = list(pool.map(lambda block: [self._is_written(int(row)) for row in block], blocks))
+        missing: Rows = rows[~np.array([answer for block in written for answer in block], dtype=bool)]
+        return missing
 
     def put(self, rows: Rows, activations: Tensor) -> None:
         """Write activations, the first dimension of which are the rows."""
@@ -156,7 +156,7 @@ class Store:
         values = torch.from_numpy(records)[:, : self._form.nbytes].contiguous().view(self._form.dtype)
         return _from_channels_last(values, self._form.shape)
 
-    def _is_whole(self, row: int) -> bool:
+    def _is_written(self, row: int) -> bool:
         return self._is_record(os.pread(self._file, self.record, row * self.record))
 
     def _is_record(self, content: bytes) -> bool:

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tasks.training.sharding import like
+from tasks.training.model_state import State
+from tasks.training.sharding import shard_like
 
-State = dict[str, Tensor]
 LossOf = Callable[[State], float]
 
 
@@ -27,7 +27,7 @@ class MovingAverage:
     def restore(self, values: Mapping[str, Tensor]) -> None:
         """Take over an average from a checkpoint."""
         for name, value in values.items():
-            self.values[name].copy_(like(self.values[name], value))
+            self.values[name].copy_(shard_like(self.values[name], value))
 
     @torch.no_grad()
     def update(self, updates: int) -> None:

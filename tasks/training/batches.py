@@ -16,7 +16,7 @@ from tasks.data.store import unmap
 from tasks.params import Sampling
 
 Rows = npt.NDArray[np.int64]
-Own = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
+LocalRows = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
 INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
 
 
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """What one step of the optimizer sees.
 
     Attributes:
-        inputs: images, or the features that stand for them, of which this process runs its own; the first dimension
+        inputs: images, or the features that stand for them, of which this process has its own rows; the first dimension
             is theirs.
         targets: classes as integers, shape (batch,).
         weights: of the images in the loss, shape (batch,); None: all count alike.
@@ -75,7 +75,7 @@ def training_batches(
     epoch: int,
     start: int = 0,
     sampling: Sampling = "natural",
-    own: Own = np.arange,
+    local_rows: LocalRows = np.arange,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, images augmented, in a drawn order from step ``start`` on.
 
@@ -84,7 +84,7 @@ def training_batches(
     order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
     for step, chosen in enumerate(stopping.between(order)):
         if step >= start:
-            places = own(len(chosen))
+            places = local_rows(len(chosen))
             images = split.images(chosen[places])
             if augment is not None:
                 changes = augment.draw(len(chosen), generator_for(seed, epoch, step + 1))
@@ -98,7 +98,7 @@ def epoch_order(
     """Return the rows of every batch of an epoch, in the order that seed and epoch decide.
 
     ``balanced`` draws as many rows as there are, with replacement: every class with the same probability, and every
-    image within it. Images of weight 0 are not drawn; how large other weights are matters in the loss alone.
+    image within it. Images of weight 0 are not drawn; how large other weights are matters in nothing but the loss.
     """
     generator = generator_for(seed, epoch)
     if sampling == "balanced":

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn, optim
 from torch.distributed.tensor import DTensor
 
-from tasks.files import write_bytes
-from tasks.training.sharding import like, whole
+from tasks.backbones.tensor_file import write_tensors
+from tasks.training.model_state import State
+from tasks.training.sharding import full_tensor, shard_like
 
 MODEL, OPTIMIZER = "model", "optimizer"
 
@@ -44,13 +44,16 @@ class Progress:
     taken: int = 0
     averaged: int = 0
 
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Note an epoch's row of the history, and go on to the next."""
+        self.history.append(row)
+        self.epoch, self.step, self.losses = self.epoch + 1, 0, []
 
-def content(
-    model: nn.Module, names: list[str], optimizer: optim.Optimizer, copies: dict[str, dict[str, Tensor]]
-) -> dict[str, Tensor]:
+
+def content(model: nn.Module, names: list[str], optimizer: optim.Optimizer, copies: dict[str, State]) -> State:
     """Return what a checkpoint has: named tensors of a model, its optimizer's state and copies of the weights.
 
-    All processes that a network is divided over have to ask for it.
+    All processes of a sharded network have to ask for it.
 
     Args:
         model: the network.
@@ -65,16 +68,16 @@ def content(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{OPTIMIZER}.{key}.{name}"] = value
-    return {key: whole(tensor.detach()).cpu().contiguous() for key, tensor in tensors.items()}
+    return {key: full_tensor(tensor.detach()).cpu().contiguous() for key, tensor in tensors.items()}
 
 
-def save(target: Path, progress: Progress, tensors: dict[str, Tensor]) -> None:
+def save(target: Path, progress: Progress, tensors: State) -> None:
     """Write what a training has behind it, and ``content``, whole or not at all.
 
     Raises:
         UserError: the disk is full; the checkpoint before this one is kept.
     """
-    write_bytes(target, safetensors.torch.save(tensors, metadata={"progress": json.dumps(asdict(progress))}))
+    write_tensors(target, tensors, {"progress": json.dumps(asdict(progress))})
 
 
 def progress_of(source: Path) -> Progress | None:
@@ -86,9 +89,7 @@ def progress_of(source: Path) -> Progress | None:
         return None
 
 
-def load(
-    source: Path, model: nn.Module, optimizer: optim.Optimizer
-) -> tuple[Progress, dict[str, dict[str, Tensor]]] | None:
+def load(source: Path, model: nn.Module, optimizer: optim.Optimizer) -> tuple[Progress, dict[str, State]] | None:
     """Bring a model and its optimizer into a checkpoint's state; return its progress and copies of the weights.
 
     Every tensor is found by its name, so that neither the order of layers nor a shape shared by two can swap them.
@@ -100,17 +101,17 @@ def load(
         return None
     try:
         with safetensors.safe_open(source, framework="pt") as file:
-            tensors: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            tensors: State = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError):
         return None
     parameters = dict(model.named_parameters())
     state = {**parameters, **dict(model.named_buffers())}
-    copies: dict[str, dict[str, Tensor]] = {}
+    copies: dict[str, State] = {}
     states: dict[str, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         kind, _, rest = key.partition(".")
         if kind == MODEL:
-            state[rest].data.copy_(like(state[rest].data, tensor))
+            state[rest].data.copy_(shard_like(state[rest].data, tensor))
         elif kind == OPTIMIZER:
             entry, _, name = rest.partition(".")
             states.setdefault(name, {})[entry] = tensor
@@ -128,6 +129,6 @@ def load(
 def _state_of(parameter: nn.Parameter, tensor: Tensor) -> Tensor:
     """Return an optimizer's tensor as it keeps it for a parameter."""
     if isinstance(parameter, DTensor):
-        return like(parameter, tensor)
+        return shard_like(parameter, tensor)
     is_kernel = parameter.dim() == 4
     return tensor.to(parameter.device).clone(memory_format=torch.channels_last if is_kernel else torch.preserve_format)

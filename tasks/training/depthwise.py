@@ -1,6 +1,6 @@
 """Strided depthwise convolutions in bfloat16 whose gradient by their input takes a kernel that is fast.
 
-On a processor the library has no fast kernel for that one gradient: on 2 cores with AVX-512 BF16 it took 60 ms for 16
+On a processor the library has no fast kernel for that gradient: on 2 cores with AVX-512 BF16 it took 60 ms for 16
 images of 96 x 112 x 112, ten times as long as the same gradient as a convolution without a stride of the slope with
 zeros between its values (``python -m tests.benchmarks.ours depthwise``; the identity is in Dumoulin and Visin, A Guide
 to Convolution Arithmetic for Deep Learning, 2016, relationship 13).
@@ -50,8 +50,8 @@ def _install(module: nn.Conv2d) -> None:
         if not (torch.is_grad_enabled() and images.requires_grad and torch.is_autocast_enabled("cpu")):
             return plain(images, weight, bias)
         low = [None if tensor is None else tensor.to(torch.bfloat16) for tensor in (images, weight, bias)]
-        found: Tensor = _Convolution.apply(*low, module.stride, module.padding, module.dilation, module.groups)
-        return found
+        answer: Tensor = _Convolution.apply(*low, module.stride, module.padding, module.dilation, module.groups)
+        return answer
 
     module._conv_forward = convolve  # type: ignore[assignment]
 
@@ -71,7 +71,7 @@ def by_input(
         slope: gradient by its answer, shape (batch, channels, height, width).
         weight: its kernels.
         shape: of its input; padding is at most ``dilation * (kernel - 1)``.
-        stride, padding, dilation, groups: its own.
+        stride, padding, dilation, groups: of the convolution.
     """
     reach = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
     sides = [side - r + 2 * p for side, r, p in zip(shape[2:], reach, padding, strict=True)]

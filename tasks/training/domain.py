@@ -96,12 +96,12 @@ def divergences(adapted: Adapted, split: Split, hardware: Hardware) -> dict[str,
     if not norms:
         return {}
     seen = _inputs_of(norms, adapted, sample(split), hardware)
-    found = {}
+    by_part = {}
     for part in adapted.parts:
-        own = [_divergence(norms[name], moments) for name, moments in seen.items() if part.owns(name)]
-        if own:
-            found[part.name] = float(torch.cat(own).mean())
-    return found
+        of_part = [_divergence(norms[name], moments) for name, moments in seen.items() if part.owns(name)]
+        if of_part:
+            by_part[part.name] = float(torch.cat(of_part).mean())
+    return by_part
 
 
 def _inputs_of(

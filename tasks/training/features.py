@@ -14,8 +14,9 @@ from tasks.strategies.thaw_line import names_that_train
 from tasks.training.activations import Cache
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
-from tasks.training.feature_cache import Shortcut, find
+from tasks.training.feature_cache import CachedFeatures
 from tasks.training.folding import folded
+from tasks.training.frozen_trunk import frozen_trunk
 from tasks.training.progress import Reporter
 from tasks.training.views import Views
 
@@ -49,23 +50,23 @@ def features(
         plan: in whose first epoch only the head trains.
         split: the images.
         hardware: device and precision.
-        cache: keeps what the frozen layers answer, for the strategies that train the head alone.
+        cache: keeps what the frozen layers answer, for the strategies that train nothing but the head.
         reporter: shows progress.
     """
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval().requires_grad_(False)
     with folded(model), features_of_head(adapted) as seen:
         _, size, _, channels = split.store.shape
-        frozen = find(adapted, names_that_train(plan, 0), size, channels, hardware)
+        trunk = frozen_trunk(adapted, names_that_train(plan, 0), size, channels, hardware)
         del seen[:]
-        if frozen is None:
+        if trunk is None:
             for images in inference_batches(split):
                 with torch.inference_mode(), hardware.autocast():
                     model(adapted.normalisation(images.to(hardware.device)))
         else:
             as_they_are = Views(split, Augmentation(AugmentParams(), upright=True), 0)
-            shortcut = Shortcut(frozen, as_they_are, split, cache, reporter)
-            for activations in shortcut.plain_batches(split):
+            cached = CachedFeatures(trunk, as_they_are, split, cache, reporter)
+            for activations in cached.plain_batches(split):
                 with torch.inference_mode(), hardware.autocast():
-                    shortcut.network(activations)
+                    cached.network(activations)
         return torch.cat(seen).cpu().clone()

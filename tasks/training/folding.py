@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
 
+from tasks.training.patching import Forward, replaced_forwards
+
 Pairs = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
 Structure = list[tuple[str, nn.Module | None, bool]]
 
@@ -24,19 +26,16 @@ def folded(model: nn.Module) -> Iterator[None]:
 
     A BatchNorm in training mode works as ever. Networks whose graph can't be traced are left as they are.
     """
-    pairs = _pairs_of(model)
-    for convolution, norm in pairs:
-        _install(convolution, norm)
-    try:
+    forwards: dict[nn.Module, Forward] = {}
+    for convolution, norm in _pairs_of(model):
+        forwards[convolution], forwards[norm] = _folding(convolution, norm)
+    with replaced_forwards(forwards):
         yield
-    finally:
-        for pair in pairs:
-            for module in pair:
-                del module.forward
 
 
-def _install(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    plain_convolution, plain = convolution.forward, norm.forward
+def _folding(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Forward, Forward]:
+    """Return the forward passes of a convolution that takes a norm's part, and of the norm that leaves it to it."""
+    plain_convolution, plain_norm = convolution.forward, norm.forward
 
     def convolve(images: Tensor) -> Tensor:
         if norm.training:
@@ -46,11 +45,10 @@ def _install(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         return answer
 
     def normalise(images: Tensor) -> Tensor:
-        answer: Tensor = plain(images) if norm.training else images
+        answer: Tensor = plain_norm(images) if norm.training else images
         return answer
 
-    convolution.forward = convolve  # type: ignore[method-assign, assignment]
-    norm.forward = normalise  # type: ignore[method-assign, assignment]
+    return convolve, normalise
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -1,30 +1,37 @@
-"""The loss of a batch and its gradients, in pieces where the whole batch doesn't fit."""
+"""The loss of a batch and its gradients, in micro-batches where the whole doesn't fit."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from tasks.params import StrategyParams
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Batch, Split, weights_of
 from tasks.training.device import Hardware
-from tasks.training.distributed import ALONE, Share, Team
+from tasks.training.distributed import SINGLE_PROCESS, LocalMicroBatch, ProcessGroup
 
 
 class Gradients:
     """Adds the gradients of a batch to the network's parameters.
 
-    The pieces of a batch (``micro_batch``) add up to the gradient of the whole, so that only the memory they take
-    depends on their size; BatchNorm that updates its statistics sees a piece at a time. A piece is divided over the
-    processes that train together.
+    The micro-batches of a batch add up to the gradient of the whole, so that only the memory they take depends on
+    their size; BatchNorm that updates its statistics sees one at a time. A micro-batch is divided over the processes
+    that train together.
     """
 
     def __init__(
-        self, adapted: Adapted, settings: StrategyParams, hardware: Hardware, train: Split, team: Team = ALONE
+        self,
+        adapted: Adapted,
+        settings: StrategyParams,
+        hardware: Hardware,
+        train: Split,
+        processes: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self._micro_batch, self._hardware, self._team = settings.micro_batch, hardware, team
+        self._micro_batch, self._hardware, self._processes = settings.micro_batch, hardware, processes
         self._auxiliary_weight = adapted.auxiliary_weight
         self._loss = TrainingLoss(settings, train, adapted.classes, hardware.device)
 
@@ -33,31 +40,31 @@ class Gradients:
 
         Args:
             network: answers logits of shape (batch, classes), or several such with those of auxiliary classifiers.
-            inputs: what it is given, on the training device; of the rows that this process runs (``Team.rows``).
+            inputs: what it is given, on the training device; of the rows that this process runs (``local_rows``).
             targets: classes as integers, shape (batch,).
             weights: of the images in the loss, shape (batch,); None: all count alike.
         """
-        device, team = self._hardware.device, self._team
+        device, processes = self._hardware.device, self._processes
         batch = Batch(inputs, targets.to(device), None if weights is None else weights.to(device))
         total = self._loss.total_weight(batch.targets, batch.weights) or 1.0  # without any weight, every sum is 0
         value = 0.0
-        shares = team.shares(len(targets), self._micro_batch)
-        for share, piece in zip(shares, _pieces(batch, shares), strict=True):
-            with team.running(network, share, last=share is shares[-1]):
+        shares = processes.local_micro_batches(len(targets), self._micro_batch)
+        for share, micro_batch in zip(shares, _micro_batches(batch, shares), strict=True):
+            with processes.running(share), _exchanging(network, now=share is shares[-1]):
                 with self._hardware.autocast():
-                    answer = network(piece.inputs)
-                loss = self._summed(answer, piece) / total * share.counts
-                (loss * team.size).backward()  # type: ignore[no-untyped-call]  # what is left is the processes' mean
+                    answer = network(micro_batch.inputs)
+                loss = self._summed(answer, micro_batch) / total * share.counts
+                (loss * processes.world_size).backward()  # type: ignore[no-untyped-call]  # the processes' mean is left
             value += loss.item()
-        return team.agreed(value)
+        return processes.all_reduce_loss(value)
 
-    def _summed(self, answer: Tensor | tuple[Tensor, ...], piece: Batch) -> Tensor:
+    def _summed(self, answer: Tensor | tuple[Tensor, ...], batch: Batch) -> Tensor:
         """Return the summed loss; auxiliary classifiers' losses count by their weight."""
         if isinstance(answer, Tensor):
-            return self._loss(answer, piece.targets, piece.weights)
+            return self._loss(answer, batch.targets, batch.weights)
         logits, *auxiliary = answer
-        losses = [self._loss(other, piece.targets, piece.weights) for other in auxiliary]
-        return self._loss(logits, piece.targets, piece.weights) + self._auxiliary_weight * torch.stack(losses).sum()
+        losses = [self._loss(other, batch.targets, batch.weights) for other in auxiliary]
+        return self._loss(logits, batch.targets, batch.weights) + self._auxiliary_weight * torch.stack(losses).sum()
 
 
 class TrainingLoss:
@@ -127,12 +134,18 @@ def validation_loss(logits: Tensor, targets: Tensor, settings: StrategyParams) -
     return F.cross_entropy(logits, targets, weight=weights).item()
 
 
-def _pieces(batch: Batch, shares: Sequence[Share]) -> Iterator[Batch]:
+def _micro_batches(batch: Batch, shares: Sequence[LocalMicroBatch]) -> Iterator[Batch]:
     taken = 0
     for share in shares:
         inputs = batch.inputs[taken : taken + share.rows.stop - share.rows.start]
         yield Batch(inputs, batch.targets[share.rows], weights_of(batch.weights, share.rows))
         taken += len(inputs)
+
+
+def _exchanging(network: nn.Module, *, now: bool) -> AbstractContextManager[None]:
+    """Let the processes exchange gradients in a backward pass now, or behind a later one of the batch."""
+    accumulates = isinstance(network, DistributedDataParallel) and not now
+    return network.no_sync() if accumulates else nullcontext()  # type: ignore[operator]
 
 
 def _doubt(logits: Tensor, targets: Tensor) -> Tensor:

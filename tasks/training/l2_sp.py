@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-class StartingPoint:
+class L2SP:
     """The weights before training, and the pull back to them: the gradient of ``strength / 2 * (w - start)^2``."""
 
     def __init__(self, model: nn.Module, names: Sequence[str], strength: float) -> None:

@@ -21,7 +21,7 @@ from tasks.training.batches import Batch, Split, training_batches
 from tasks.training.device import Hardware
 from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
-from tasks.training.loop import to_device
+from tasks.training.inference import to_device
 from tasks.training.optim import build
 
 LOWEST_RATE, HIGHEST_RATE, RANGE_STEPS = 1e-6, 1.0, 60
@@ -35,7 +35,7 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Trial:
-    """What a measurement may use: the training split alone.
+    """What a measurement may use: nothing but the training split.
 
     Attributes:
         settings: the strategy's.
@@ -92,13 +92,13 @@ def measure(make: Callable[[], tuple[Adapted, tuple[Group, ...]]], trial: Trial)
     shares: dict[str, float] = {}
     if settings.auto_rgn:
         everything = PhaseParams(train=tuple(s for p in settings.schedule() for s in p.train), epochs=1, lr=1.0)
-        adapted, plan = _planned(make, _only(settings, everything), trial, Measured())
+        adapted, plan = _planned(make, _with_single_phase(settings, everything), trial, Measured())
         shares = relative_gradient_norms(adapted, plan, trial)
     curves = {}
     for place, phase in enumerate(settings.schedule()):
         if _finds_its_rate(phase):
-            alone = _only(settings, phase.model_copy(update={"epochs": 1, "lr": 1.0}))
-            curves[place] = range_test(*_planned(make, alone, trial, Measured(shares=shares)), trial)
+            one_epoch = _with_single_phase(settings, phase.model_copy(update={"epochs": 1, "lr": 1.0}))
+            curves[place] = range_test(*_planned(make, one_epoch, trial, Measured(shares=shares)), trial)
     rates = {place: suggested_rate(curve) for place, curve in curves.items()}
     return Measurement(Measured(rates, shares), curves, time.monotonic() - started)
 
@@ -107,8 +107,8 @@ def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) ->
     """Return how large each part's gradient is against its weights, as a share of the largest (Auto-RGN).
 
     The norms are averaged over some batches before training (Lee et al., Surgical Fine-Tuning Improves Adaptation to
-    Distribution Shifts, ICLR 2023, measure them again in every epoch; once keeps a plan a function of the epoch
-    alone). A new head starts small and random: it is left out and keeps the full rate.
+    Distribution Shifts, ICLR 2023, measure them again in every epoch; once keeps a plan a function of nothing but
+    the epoch). A new head starts small and random: it is left out and keeps the full rate.
     """
     freezing.apply(plan, adapted.model, 0, update_statistics=False)
     ratios: dict[str, float] = {}
@@ -171,9 +171,9 @@ def _planned(
     return adapted, library.plan(settings, groups, adapted.new, trial.pretraining_lr, measured)
 
 
-def _only(settings: StrategyParams, phase: PhaseParams) -> StrategyParams:
-    alone = {"phases": (phase,), "train": None, "milestones": None, "gradual": None}
-    return settings.model_copy(update=alone)
+def _with_single_phase(settings: StrategyParams, phase: PhaseParams) -> StrategyParams:
+    schedule = {"phases": (phase,), "train": None, "milestones": None, "gradual": None}
+    return settings.model_copy(update=schedule)
 
 
 def _gradients(adapted: Adapted, trial: Trial) -> Callable[[Batch], float]:

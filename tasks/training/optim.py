@@ -8,7 +8,7 @@ from torch import nn, optim
 
 from tasks.params import StrategyParams
 from tasks.strategies.freezing import FreezePlan
-from tasks.training.sharding import whole
+from tasks.training.sharding import full_tensor
 
 
 def build(
@@ -65,4 +65,4 @@ def set_rates(optimizer: optim.Optimizer, plan: FreezePlan, epoch: int, taken: i
 def all_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Return whether every gradient is finite."""
     norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
-    return bool(torch.stack([whole(norm).float() for norm in norms]).isfinite().all())
+    return bool(torch.stack([full_tensor(norm).float() for norm in norms]).isfinite().all())

@@ -48,7 +48,7 @@ def check_sides(adapted: Adapted, start: int | None, full: int, channels: int, e
     modes = {module: module.training for module in adapted.model.modules()}
     sides = sorted({side_of_epoch(start, full, epoch, epochs) for epoch in range(epochs)})
     try:
-        adapted.model.eval().training = adapted.auxiliary_weight > 0  # auxiliary classifiers answer in training alone
+        adapted.model.eval().training = adapted.auxiliary_weight > 0  # auxiliary classifiers answer only in training
         for side in sides:
             with torch.inference_mode():
                 adapted.model(torch.zeros(2, channels, side, side))

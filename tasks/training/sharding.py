@@ -23,10 +23,10 @@ from tasks.training.device import Hardware
 SMALLEST_BLOCK = 0.01  # of all weights; smaller ones are gathered with what is around them
 
 
-def sharded(adapted: Adapted, images: Tensor, hardware: Hardware) -> Adapted:
-    """Return a copy of a network of which this process keeps its slices alone, on a device.
+def shard(adapted: Adapted, images: Tensor, hardware: Hardware) -> Adapted:
+    """Return a copy of a network of which this process keeps no more than its slices, on a device.
 
-    Numbers (tensors without a dimension) are whole in every process.
+    Scalars (tensors without a dimension) are whole in every process.
 
     Args:
         adapted: the network, on the CPU.
@@ -34,31 +34,31 @@ def sharded(adapted: Adapted, images: Tensor, hardware: Hardware) -> Adapted:
         hardware: the device that trains, and its precision.
     """
     model, device = copy.deepcopy(adapted.model), hardware.device
-    numbers = {parameter for parameter in model.parameters() if parameter.dim() == 0}
+    scalars = {parameter for parameter in model.parameters() if parameter.dim() == 0}
     for parameter in model.parameters():
-        parameter.data = parameter.data.to(device) if parameter in numbers else parameter.data.contiguous()
+        parameter.data = parameter.data.to(device) if parameter in scalars else parameter.data.contiguous()
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     with torch.autocast("cpu", torch.bfloat16, enabled=hardware.bfloat16):
         blocks = _blocks(model, [prefix for part in adapted.parts for prefix in part.prefixes], images)
     for module in [*blocks, model]:
-        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=numbers)
+        fully_shard(module, mesh=mesh, reshard_after_forward=True, ignored_params=scalars)
     return replace(adapted, model=model)
 
 
-def average_numbers(model: nn.Module) -> None:
-    """Let all processes have the mean of their gradients of a sharded network's numbers, as they do of its slices."""
+def average_scalar_gradients(model: nn.Module) -> None:
+    """Let all processes have the mean of their gradients of a sharded network's scalars, as they do of its slices."""
     for parameter in model.parameters():
         if parameter.grad is not None and not isinstance(parameter, DTensor):
             dist.all_reduce(parameter.grad)
             parameter.grad.div_(dist.get_world_size())
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor with all of its slices; every process has to ask for it."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def like(tensor: Tensor, values: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, values: Tensor) -> Tensor:
     """Return values divided as a tensor of their shape is, of which every process has all."""
     if not isinstance(tensor, DTensor):
         return values
@@ -68,15 +68,23 @@ def like(tensor: Tensor, values: Tensor) -> Tensor:
 def _blocks(model: nn.Module, prefixes: Iterable[str], images: Tensor) -> list[nn.Module]:
     """Return the modules whose weights are gathered together: blocks of a stage, which run as modules."""
     modules = dict(model.named_modules())
-    found = [block for prefix in prefixes if prefix in modules for block in _unpacked(modules[prefix])]
-    ran: set[nn.Module] = set()
-    handles = [block.register_forward_hook(lambda block, *_: ran.add(block)) for block in found]
-    with evaluating(model), torch.no_grad():
-        model(images)
-    for handle in handles:
-        handle.remove()
-    least = SMALLEST_BLOCK * _size(model)
-    return [block for block in found if block in ran and _size(block) >= least]
+    blocks = [block for prefix in prefixes if prefix in modules for block in _unpacked(modules[prefix])]
+    that_run = _modules_that_run(model, images)
+    smallest = SMALLEST_BLOCK * _size(model)
+    return [block for block in blocks if block in that_run and _size(block) >= smallest]
+
+
+def _modules_that_run(model: nn.Module, images: Tensor) -> set[nn.Module]:
+    """Return the modules that a forward pass in evaluation mode calls, the network itself among them."""
+    called: set[nn.Module] = set()
+    handles = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in model.modules()]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
 
 
 def _unpacked(module: nn.Module) -> Iterator[nn.Module]:

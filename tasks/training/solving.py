@@ -8,14 +8,20 @@ loss chooses among them.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from tasks.params import StrategyParams
+from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
+from tasks.training.features import features_of_head
 from tasks.training.gradients import TrainingLoss, validation_loss
+from tasks.training.inputs import Inputs
+from tasks.training.job import TrainingJob
+from tasks.training.progress import Reporter
+from tasks.training.state import TrainingState
 
 STRENGTHS = tuple(10 ** (power / 2) for power in range(2, -11, -1))  # 10 to 1e-5
 ITERATIONS = 300
@@ -83,6 +89,24 @@ def solve(
     _, strength, fitted, weight, bias = best
     unscaled = weight / scale
     return Solved(unscaled, bias - unscaled @ mean, strength, fitted, val_losses)
+
+
+def solve_head(adapted: Adapted, job: TrainingJob, state: TrainingState, inputs: Inputs, reporter: Reporter) -> float:
+    """Put a network's head in its best place and return the training loss there; the processes share the work."""
+    state.model.eval()
+    train, val = (_features(adapted, job, inputs, split) for split in (job.train, job.val))
+    solved = solve(train, job.train, val, job.val, adapted.classes, job.settings)
+    solved = job.processes.broadcast(replace(solved, weight=solved.weight.cpu(), bias=solved.bias.cpu()))
+    reporter.say(f"head solved, validation chose the strength {solved.strength:.2g}")
+    state.set_head(solved.weight, solved.bias)
+    return solved.train_loss
+
+
+def _features(adapted: Adapted, job: TrainingJob, inputs: Inputs, split: Split) -> Tensor:
+    """Return what reaches the head for every image of a split, on the device."""
+    with features_of_head(adapted) as seen:
+        count = len(inputs.local_answers(split))
+    return job.processes.all_gather(seen[:count]).to(job.hardware.device)
 
 
 def _minimise(training_loss: Callable[[], Tensor], weight: Tensor, bias: Tensor, strength: float) -> None:

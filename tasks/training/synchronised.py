@@ -1,8 +1,8 @@
 """Layers that look beyond a single image, so that a batch divided over processes passes them as one.
 
-BatchNorm that trains takes mean and variance over the images of all processes (torch.nn.SyncBatchNorm does so on GPUs
-alone; Ioffe and Szegedy, ICML 2015, for the gradient). Dropout, and layers that drop whole images or channels, draw for
-the whole batch, of which each process takes its rows.
+BatchNorm that trains takes mean and variance over the images of all processes (Ioffe and Szegedy, ICML 2015, for the
+gradient; torch.nn.SyncBatchNorm needs GPUs). Dropout, and layers that drop whole images or channels, draw for the whole
+batch, of which each process takes its rows.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from tasks.strategies.freezing import NORMS_WITH_STATISTICS
-from tasks.training.distributed import Team
+from tasks.training.distributed import ProcessGroup
+from tasks.training.patching import replaced_forwards
 
 Forward = Callable[[Tensor], Tensor]
 DROPS_VALUES = (nn.Dropout,)
@@ -23,38 +24,29 @@ DROPS_IMAGES = frozenset({"StochasticDepth", "DropPath"})  # of torchvision and 
 
 
 @contextmanager
-def synchronised(model: nn.Module, team: Team) -> Iterator[None]:
+def synchronised(model: nn.Module, processes: ProcessGroup) -> Iterator[None]:
     """Let, for as long as the block runs, the layers that train see the batch of all processes."""
-    if team.size == 1:
+    if processes.world_size == 1:
         yield
         return
-    changed = [module for module in model.modules() if _install(module, team)]
-    try:
+    forwards: dict[nn.Module, Forward] = {}
+    for module in model.modules():
+        if isinstance(module, NORMS_WITH_STATISTICS):
+            forwards[module] = _normalising(module, module.forward, processes)
+        elif isinstance(module, (*DROPS_VALUES, *DROPS_CHANNELS)) or type(module).__name__ in DROPS_IMAGES:
+            forwards[module] = _dropping(module, module.forward, processes)
+    with replaced_forwards(forwards):
         yield
-    finally:
-        for module in changed:
-            module.__dict__.pop("forward", None)
 
 
-def _install(module: nn.Module, team: Team) -> bool:
-    plain: Forward = module.forward
-    if isinstance(module, NORMS_WITH_STATISTICS):
-        module.forward = _normalising(module, plain, team)  # type: ignore[method-assign, assignment]
-    elif isinstance(module, (*DROPS_VALUES, *DROPS_CHANNELS)) or type(module).__name__ in DROPS_IMAGES:
-        module.forward = _dropping(module, plain, team)
-    else:
-        return False
-    return True
-
-
-def _normalising(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, team: Team) -> Forward:
+def _normalising(norm: nn.modules.batchnorm._BatchNorm, plain: Forward, processes: ProcessGroup) -> Forward:
     has_own_forward = type(norm).forward is not nn.BatchNorm2d.forward
 
     def normalise(values: Tensor) -> Tensor:
-        if not norm.training or team.share is None:
+        if not norm.training or processes.in_network is None:
             return plain(values)
         affine = (None, None) if has_own_forward else (norm.weight, norm.bias)
-        answer, mean, variance, count = _Normalisation.apply(values, *affine, norm.eps, team)
+        answer, mean, variance, count = _Normalisation.apply(values, *affine, norm.eps, processes)
         _track(norm, mean, variance, count)
         return _after_normalisation(norm, plain, answer) if has_own_forward else answer
 
@@ -93,19 +85,21 @@ class _Normalisation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, team: Team
+        ctx: Any, values: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, processes: ProcessGroup
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         others = [0, *range(2, values.dim())]
-        own = values.numel() // values.shape[1] if team.share and team.share.counts else 0
+        local_count = values.numel() // values.shape[1] if processes.in_network and processes.in_network.counts else 0
         wide = _wide(values)
         variance, mean = (moment.double() for moment in torch.var_mean(wide, others, correction=0))
-        sums = torch.cat([own * mean, own * (variance + mean.square()), mean.new_full((1,), own)])
-        channels, count = values.shape[1], team.sum(sums)[-1]
+        sums = torch.cat(
+            [local_count * mean, local_count * (variance + mean.square()), mean.new_full((1,), local_count)]
+        )
+        channels, count = values.shape[1], processes.all_reduce(sums)[-1]
         mean = sums[:channels] / count
         variance = (sums[channels:-1] / count - mean.square()).clamp(min=0)
         scale = (variance + eps).rsqrt()
         ctx.save_for_backward(values, weight, *(moment.to(wide.dtype) for moment in (mean, scale, count)))
-        ctx.team, ctx.counts = team, own > 0
+        ctx.processes, ctx.counts = processes, local_count > 0
         answer = F.batch_norm(values, mean.to(wide.dtype), variance.to(wide.dtype), weight, bias, eps=eps)
         ctx.mark_non_differentiable(mean, variance, count)
         return answer, mean, variance, count
@@ -119,7 +113,7 @@ class _Normalisation(torch.autograd.Function):
         of_bias, of_weight = slope.sum(others), (slope * normalised).sum(others)
         of_values = None
         if ctx.needs_input_grad[0]:
-            sums = ctx.team.sum(torch.stack([of_bias, of_weight])) / count
+            sums = ctx.processes.all_reduce(torch.stack([of_bias, of_weight])) / count
             if ctx.counts:
                 slope = slope - sums[0].view(shape) - normalised * sums[1].view(shape)
             factor = scale if weight is None else scale * weight
@@ -133,15 +127,15 @@ def _wide(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def _dropping(module: nn.Module, plain: Forward, team: Team) -> Forward:
+def _dropping(module: nn.Module, plain: Forward, processes: ProcessGroup) -> Forward:
     """Return a forward pass that multiplies by the factors that are drawn for the whole piece of a batch."""
 
     def drop(values: Tensor) -> Tensor:
-        if not module.training or team.share is None:
+        if not module.training or processes.in_network is None:
             return plain(values)
-        piece, rows = team.share.piece, team.share.rows
+        rows, global_rows = processes.in_network.rows, processes.in_network.global_rows
         each = len(values) // (rows.stop - rows.start)  # windows of an image, where they lie side by side
-        first, count = (rows.start - piece.start) * each, (piece.stop - piece.start) * each
+        first, count = (rows.start - global_rows.start) * each, (global_rows.stop - global_rows.start) * each
         return values * plain(_ones(module, values, count))[first : first + len(values)]
 
     return drop

@@ -11,16 +11,16 @@ from torch import Tensor
 
 Flips = tuple[tuple[int, ...], ...]  # dimensions of a batch that are turned round, a tuple for every view
 
-AS_THEY_ARE: Flips = ((),)
-MIRRORED: Flips = ((), (3,))
-BOTH_WAYS: Flips = ((), (3,), (2,), (2, 3))
+NO_TTA: Flips = ((),)
+HORIZONTAL_FLIP: Flips = ((), (3,))
+ALL_FLIPS: Flips = ((), (3,), (2,), (2, 3))
 
 
-def flips_of(*, tta: bool, upright: bool) -> Flips:
-    """Return the views that are answered: for images that have an up, left and right alone change places."""
+def tta_flips(*, tta: bool, upright: bool) -> Flips:
+    """Return the views that are answered: for images that have an up, only left and right change places."""
     if not tta:
-        return AS_THEY_ARE
-    return MIRRORED if upright else BOTH_WAYS
+        return NO_TTA
+    return HORIZONTAL_FLIP if upright else ALL_FLIPS
 
 
 def mean_logits(network: Callable[[Tensor], Tensor], images: Tensor, flips: Flips) -> Tensor:
@@ -29,9 +29,9 @@ def mean_logits(network: Callable[[Tensor], Tensor], images: Tensor, flips: Flip
     Args:
         network: answers logits.
         images: of shape (batch, channels, height, width).
-        flips: the views; the logits of images as they are alone are returned as they are.
+        flips: the views; without any flip the logits are returned as they are.
     """
-    if flips == AS_THEY_ARE:
+    if flips == NO_TTA:
         return network(images)
     views = torch.stack([network(images.flip(dimensions)).float().log_softmax(1) for dimensions in flips])
     return views.logsumexp(0) - math.log(len(flips))

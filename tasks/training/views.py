@@ -15,7 +15,7 @@ from torch import Tensor
 from tasks import stopping
 from tasks.data.augmentation import Augmentation, Changes
 from tasks.params import Sampling
-from tasks.training.batches import Batch, Own, Rows, Split, epoch_order, generator_for, weights_of
+from tasks.training.batches import Batch, LocalRows, Rows, Split, epoch_order, generator_for, weights_of
 
 PLAIN = -1  # the version of an image that is the image
 SEED_OF_VIEWS = 0x71E75
@@ -63,34 +63,34 @@ class Views:
 
 def batches_of_views(
     views: Views,
-    of: Callable[[Rows, int], Tensor],
+    inputs_of: Callable[[Rows, int], Tensor],
     batch_size: int,
     seed: int,
     epoch: int,
     start: int = 0,
     sampling: Sampling = "natural",
-    own: Own = np.arange,
+    local_rows: LocalRows = np.arange,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch, each image in the version that it shows, in a drawn order from step ``start`` on.
 
     Args:
         views: the versions of the training split's images.
-        of: what the batches are given for some images in a version.
-        batch_size, seed, epoch, start, sampling, own: as of ``training_batches``.
+        inputs_of: returns what the network is given for some images in a version.
+        batch_size, seed, epoch, start, sampling, local_rows: as of ``training_batches``.
     """
     split, shown = views.split, views.of_epoch(seed, epoch)
     order = epoch_order(split.targets, split.weights, batch_size, seed, epoch, sampling)
     for chosen in stopping.between(order[start:]):
-        rows = chosen[own(len(chosen))]
-        yield Batch(in_order(shown[rows], rows, of), split.targets[chosen], weights_of(split.weights, chosen))
+        rows = chosen[local_rows(len(chosen))]
+        yield Batch(in_order(shown[rows], rows, inputs_of), split.targets[chosen], weights_of(split.weights, chosen))
 
 
-def in_order(views: npt.NDArray[np.int64], rows: Rows, of: Callable[[Rows, int], Tensor]) -> Tensor:
-    """Return what ``of`` answers for images of several versions, version by version, in the order of the images."""
+def in_order(views: npt.NDArray[np.int64], rows: Rows, inputs_of: Callable[[Rows, int], Tensor]) -> Tensor:
+    """Return what ``inputs_of`` answers for images of several versions, asked version by version, in their order."""
     pieces, places = [], []
     for view, at in by_view(views):
         places.append(at)
-        pieces.append(of(rows[at], view))
+        pieces.append(inputs_of(rows[at], view))
     together = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
     return together.contiguous(memory_format=torch.channels_last) if together.dim() == 4 else together
 

@@ -22,9 +22,9 @@ from tasks.data.ingest import ingest
 from tasks.params import AugmentParams, DataParams, StrategyParams
 from tasks.strategies import freezing, library, making
 from tasks.training import device, precision
+from tasks.training.averaged_fits import fit_and_average
 from tasks.training.batches import Split
-from tasks.training.fine_tune import fine_tune
-from tasks.training.loop import Fitting
+from tasks.training.job import TrainingJob
 from tasks.training.progress import Reporter
 
 IMAGES, HELD_OUT, SIZE = 64, 16, 224
@@ -54,10 +54,10 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         train, val = _cells(Path(folder))
         augment = Augmentation(AugmentParams(), upright=False)
-        job = Fitting(
+        job = TrainingJob(
             settings, plan, train, val, augment, device.choose(settings), Path(folder, "checkpoint.safetensors")
         )
-        trained = fine_tune(lambda: adapted, job, frozen, Reporter(name), lambda _: None)
+        trained = fit_and_average(lambda: adapted, job, frozen, Reporter(name), lambda _: None)
     figures = {
         "network": name,
         "parameters": sum(group.size for group in plan.groups),

@@ -32,10 +32,13 @@ from tasks.training import device
 from tasks.training.batches import INFERENCE_BATCH, Split, training_batches
 from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import watch_memory
-from tasks.training.feature_cache import Shortcut, find
+from tasks.training.feature_cache import CachedFeatures
 from tasks.training.folding import folded
+from tasks.training.frozen_trunk import frozen_trunk
 from tasks.training.gradients import Gradients
-from tasks.training.loop import Fitting, fit, to_device
+from tasks.training.inference import to_device
+from tasks.training.job import TrainingJob
+from tasks.training.loop import fit
 from tasks.training.measuring import Measurement
 from tasks.training.optim import build
 from tasks.training.progress import Reporter
@@ -113,7 +116,7 @@ def steps(rounds: int = 5, count: int = 20) -> None:
         made = network(one, data)
         checkpoint = layout.WORK / "benchmark.safetensors"
         checkpoint.unlink(missing_ok=True)
-        fit(made.adapted, Fitting(one, made.plan, some, val, augment, hardware, checkpoint), QUIET, lambda _: None)
+        fit(made.adapted, TrainingJob(one, made.plan, some, val, augment, hardware, checkpoint), QUIET, lambda _: None)
 
     times = _interleaved({"bare": bare, "ours": ours, "epoch": epoch}, rounds)
     _say(**{f"{name}_images_a_second": count * size / seconds for name, seconds in times.items()})
@@ -134,7 +137,7 @@ def filler(rounds: int = 5, count: int = 320) -> None:
         for at in range(0, count, INFERENCE_BATCH)
     ]
     with folded(model):
-        frozen = find(adapted, names_that_train(plan, 0), data.size, data.channels, hardware)
+        frozen = frozen_trunk(adapted, names_that_train(plan, 0), data.size, data.channels, hardware)
         if frozen is None or cache is None:
             raise TypeError("the network has no frozen beginning")
 
@@ -146,7 +149,7 @@ def filler(rounds: int = 5, count: int = 320) -> None:
 
         def ours() -> None:
             shutil.rmtree(cache.folder, ignore_errors=True)
-            Shortcut(frozen, Views(split, augment, 0), nothing, cache, QUIET)
+            CachedFeatures(frozen, Views(split, augment, 0), nothing, cache, QUIET)
 
         times = _interleaved({"bare": bare, "ours": ours}, rounds)
     _say(**{f"{name}_images_a_second": count / seconds for name, seconds in times.items()})
@@ -166,7 +169,7 @@ def epochs() -> None:
         made, ends = network(settings, data), [time.monotonic()]
         checkpoint = layout.WORK / "benchmark.safetensors"
         checkpoint.unlink(missing_ok=True)
-        job = Fitting(
+        job = TrainingJob(
             settings, made.plan, data.split("train"), data.split("val"), augment, hardware, checkpoint,
             data.cache(settings) if name == "kept" else None,
         )  # fmt: skip
@@ -200,7 +203,7 @@ def copies(times: int) -> None:
     started = time.monotonic()
     with watch_memory(torch.device("cpu")) as peak:
         made = network(settings, data)
-        job = Fitting(
+        job = TrainingJob(
             settings, made.plan, copied("train"), copied("val"), augment, hardware,
             layout.WORK / "benchmark.safetensors", data.cache(settings),
         )  # fmt: skip

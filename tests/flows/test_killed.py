@@ -12,16 +12,16 @@ EPOCHS = 4
 DIES = """
 import os
 from tasks.steps import finetune
-from tasks.training import loop
+from tasks.training import checkpoints
 
-save = loop.checkpoints.save
+save = checkpoints.save
 
 def save_then_die(file, progress, *rest):
     save(file, progress, *rest)
     if progress.epoch == 2:
         os._exit(9)
 
-loop.checkpoints.save = save_then_die
+checkpoints.save = save_then_die
 finetune.finetune("scratch")
 """
 

@@ -20,7 +20,9 @@ from tasks.params import AugmentParams, StrategyParams
 from tasks.strategies import library, making
 from tasks.training.batches import Split
 from tasks.training.device import Hardware
-from tasks.training.loop import DivergedError, Fitting, predict
+from tasks.training.inference import predict
+from tasks.training.job import TrainingJob
+from tasks.training.loop import DivergedError
 from tasks.training.loop import fit as train
 from tasks.training.progress import Reporter
 from tests.support.cells import packaged_cells
@@ -130,7 +132,7 @@ def fitting_in(folder: Path) -> Fit:
         rows: list[dict[str, float]] = []
         probabilities = None
         try:
-            job = Fitting(chosen, plan, splits.train, splits.val, augment, CPU, checkpoint)
+            job = TrainingJob(chosen, plan, splits.train, splits.val, augment, CPU, checkpoint)
             train(adapted, job, Reporter(name, Console(quiet=True)), rows.append)
             probabilities = predict(adapted, splits.val, CPU).double().softmax(1).numpy()
         except DivergedError:

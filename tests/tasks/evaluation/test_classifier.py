@@ -10,7 +10,7 @@ from PIL import Image
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.strategies.surgery import Adapted
 from tasks.training.device import Hardware
-from tasks.training.loop import predict
+from tasks.training.inference import predict
 from tests.tasks.networks import SIZE, network, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)

@@ -18,7 +18,7 @@ from tasks.evaluation.metrics import Floats, Integers
 from tasks.evaluation.robustness import WorstGroup, corrupted, robustness, stratified, worst_group
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
-from tasks.training.loop import predict as network_predict
+from tasks.training.inference import predict as network_predict
 from tests.tasks.networks import network, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)

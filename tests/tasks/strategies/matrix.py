@@ -19,9 +19,10 @@ from tasks.strategies import adapters, freezing, library, making
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.surgery import Adapted
 from tasks.training import precision
+from tasks.training.averaged_fits import fit_and_average
 from tasks.training.device import Hardware, choose
-from tasks.training.fine_tune import fine_tune
-from tasks.training.loop import Fitting, predict
+from tasks.training.inference import predict
+from tasks.training.job import TrainingJob
 from tasks.training.measuring import Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
 from tests.tasks.networks import strategy
@@ -142,10 +143,10 @@ def check(family: str, name: str, reader: Reader, tmp_path: Path) -> None:
     frozen = plan.never_moved(update_statistics=case.settings.updates_statistics)
     digests = freezing.digests(before.model, frozen)
 
-    fitting = Fitting(
+    fitting = TrainingJob(
         case.settings, plan, case.split, case.split, case.augment(), case.hardware, tmp_path / "checkpoint.safetensors"
     )
-    trained = fine_tune(lambda: case.network(plan), fitting, digests, QUIET, lambda _: None).adapted
+    trained = fit_and_average(lambda: case.network(plan), fitting, digests, QUIET, lambda _: None).adapted
     after = trained.model.state_dict()
 
     moved = {key for key, tensor in state.items() if not torch.equal(tensor, after[key])}

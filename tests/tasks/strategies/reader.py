@@ -11,7 +11,7 @@ from tasks.backbones import weights
 from tasks.params import StrategyParams
 from tasks.strategies import surgery
 from tasks.training.device import Hardware
-from tasks.training.loop import predict
+from tasks.training.inference import predict
 from tests.tasks.strategies import slim
 from tests.tasks.training.conftest import whole_split
 

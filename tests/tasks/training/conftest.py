@@ -14,12 +14,17 @@ from tasks.params import AugmentParams
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
 from tasks.training.device import Hardware
-from tasks.training.loop import Fitting, fit
+from tasks.training.job import TrainingJob
+from tasks.training.loop import fit
 from tasks.training.progress import Reporter
 from tests.tasks.networks import network, split_cells, strategy
 
 CPU = Hardware(torch.device("cpu"), bfloat16=False)
 ALWAYS, NEVER = 0.0, 1e9  # seconds between checkpoints
+STEPS = 6  # of an epoch: 48 images in batches of 8
+HEAD_THEN_ALL: dict[str, Any] = {
+    "phases": [{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[2:]", "head"], "epochs": 2, "lr": 0.003}]
+}
 
 
 class Splits(NamedTuple):
@@ -33,11 +38,11 @@ class Job(NamedTuple):
     """A network and what to do with it."""
 
     adapted: Adapted
-    fitting: Fitting
+    training_job: TrainingJob
 
     def fit(self, on_epoch: Callable[[dict[str, float]], None] = lambda _: None) -> Any:
         """Fine-tune quietly; return the progress."""
-        return fit(self.adapted, self.fitting, Reporter("test", Console(quiet=True)), on_epoch)
+        return fit(self.adapted, self.training_job, Reporter("test", Console(quiet=True)), on_epoch)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return copies of the network's tensors."""
@@ -45,6 +50,16 @@ class Job(NamedTuple):
 
 
 MakeJob = Callable[..., Job]
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    """Return whether two states are equal to the bit."""
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def moved(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> set[str]:
+    """Return the names of the tensors that differ."""
+    return {name for name, tensor in left.items() if not torch.equal(tensor, right[name])}
 
 
 def whole_split(images: np.ndarray[Any, Any], classes: int) -> Split:
@@ -75,8 +90,10 @@ def job(splits: Splits, tmp_path: Path) -> MakeJob:
         adapted, plan = network(network_name, chosen, channels)
         augment = Augmentation(AugmentParams(), upright=False)
         checkpoint = tmp_path / place / "checkpoint"
-        fitting = Fitting(chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds)
-        return Job(adapted, fitting)
+        training_job = TrainingJob(
+            chosen, plan, images, val, augment, CPU, checkpoint, checkpoint_seconds=checkpoint_seconds
+        )
+        return Job(adapted, training_job)
 
     return make
 

@@ -22,9 +22,11 @@ from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.checkpoints import progress_of
 from tasks.training.device import Hardware
-from tasks.training.distributed import Team, team
+from tasks.training.distributed import ProcessGroup, process_group
 from tasks.training.gradients import Gradients
-from tasks.training.loop import Fitting, fit
+from tasks.training.job import TrainingJob
+from tasks.training.loop import fit
+from tasks.training.parallel import parallelism_of
 from tasks.training.progress import Reporter
 from tasks.training.synchronised import synchronised
 from tests.tasks.networks import network, strategy
@@ -44,7 +46,7 @@ class Kind(NamedTuple):
 
 
 def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
-    """Run a function in several processes of one thread that train together; it is given the team first.
+    """Run a function in several processes of one thread that train together; it is given the process group first.
 
     Raises:
         RuntimeError: one of them failed; its traceback is on standard error.
@@ -52,7 +54,7 @@ def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
     context = multiprocessing.get_context("spawn")
     store = TCPStore(LOOPBACK, 0, count, is_master=True, wait_for_workers=False)
     started = [
-        context.Process(target=_one, args=(rank, count, store.port, run, arguments), daemon=True)
+        context.Process(target=_run_one, args=(rank, count, store.port, run, arguments), daemon=True)
         for rank in range(count)
     ]
     for process in started:
@@ -63,10 +65,10 @@ def in_processes(count: int, run: Callable[..., None], *arguments: Any) -> None:
         raise RuntimeError(f"the processes ended with {[process.exitcode for process in started]}")
 
 
-def _one(rank: int, count: int, port: int, run: Callable[..., None], arguments: Sequence[Any]) -> None:
+def _run_one(rank: int, count: int, port: int, run: Callable[..., None], arguments: Sequence[Any]) -> None:
     torch.set_num_threads(1)
-    with team(rank, count, rank, TCPStore(LOOPBACK, port, count, is_master=False)) as together:
-        run(together, *arguments)
+    with process_group(rank, count, rank, TCPStore(LOOPBACK, port, count, is_master=False)) as processes:
+        run(processes, *arguments)
     sys.stdout.flush()
 
 
@@ -81,23 +83,25 @@ class StopsItself(Reporter):
             yield batch
 
 
-def train_and_stop(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
+def train_and_stop(processes: ProcessGroup, folder: Path, kinds: dict[str, Kind]) -> None:
     """Train until the first process stops behind its second step; leave how many a checkpoint has."""
     quiet = Console(quiet=True)
     with suppress(StoppedError):
-        train(team, folder, kinds, reporter=Reporter("test", quiet) if team.rank else StopsItself("test", quiet))
+        train(
+            processes, folder, kinds, reporter=Reporter("test", quiet) if processes.rank else StopsItself("test", quiet)
+        )
     for name in kinds:
         progress = progress_of(folder / name / "checkpoint")
         (folder / name / "steps").write_text(str(progress and progress.step))
 
 
 def train(
-    team: Team, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0, reporter: Reporter | None = None
+    processes: ProcessGroup, folder: Path, kinds: dict[str, Kind], jitter: float = 0.0, reporter: Reporter | None = None
 ) -> None:
     """Train a network of every kind; leave the start, the last weights in a checkpoint, and each process's best.
 
     Args:
-        team: the processes.
+        processes: those that train together.
         folder: a folder a kind is made in it.
         kinds: by name.
         jitter: share by which every weight is off at the start.
@@ -112,19 +116,19 @@ def train(
         for parameter in adapted.model.parameters():
             noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
             parameter.data.mul_(1 + jitter * noise)
-        if team.rank == 0:
+        if processes.rank == 0:
             save_file(dict(adapted.model.state_dict()), place / "start")
         cache = Cache(folder / "activations", 2**30, name)
         augment = Augmentation(AugmentParams(crop=0.8), upright=False)
-        job = Fitting(chosen, plan, images, val, augment, CPU, place / "checkpoint", cache, team=team)
+        job = TrainingJob(chosen, plan, images, val, augment, CPU, place / "checkpoint", cache, processes=processes)
         progress = fit(adapted, job, reporter, lambda _: None)
         losses = torch.tensor([[row["train_loss"], row["val_loss"]] for row in progress.history])
         seconds = torch.tensor([progress.seconds])
         state = {f"best.{key}": tensor.contiguous() for key, tensor in adapted.model.state_dict().items()}
-        save_file({**state, "losses": losses, "seconds": seconds}, place / f"process-{team.rank}")
+        save_file({**state, "losses": losses, "seconds": seconds}, place / f"process-{processes.rank}")
 
 
-def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
+def add_gradients(processes: ProcessGroup, folder: Path, kinds: dict[str, Kind]) -> None:
     """Leave the gradients of one batch, in float64, and the BatchNorm statistics behind it."""
     for name, (network_name, settings, images, _) in kinds.items():
         chosen, count = strategy(**settings), len(images)
@@ -132,11 +136,11 @@ def add_gradients(team: Team, folder: Path, kinds: dict[str, Kind]) -> None:
         model = adapted.model.double()
         model.register_parameter("unused", nn.Parameter(torch.zeros(1)))
         freezing.apply(plan, model, 0, update_statistics=True)
-        rows = torch.from_numpy(team.rows(count, chosen.micro_batch))
+        rows = torch.from_numpy(processes.local_rows(count, chosen.micro_batch))
         inputs = torch.randn(count, 1, 64, 64, generator=torch.Generator().manual_seed(0)).double()[rows]
-        with synchronised(model, team):
-            wrapped = team.wrap(model, inputs)
+        with synchronised(model, processes):
+            wrapped = parallelism_of(processes, CPU, sharded=False).wrap(model, inputs)
             torch.manual_seed(0)
-            Gradients(adapted, chosen, CPU, images, team)(wrapped, inputs, images.targets, images.weights)
+            Gradients(adapted, chosen, CPU, images, processes)(wrapped, inputs, images.targets, images.weights)
         gradients = {key: p.grad.contiguous() for key, p in model.named_parameters() if p.grad is not None}
-        save_file(gradients | dict(model.named_buffers()), folder / f"{name}-{team.rank}")
+        save_file(gradients | dict(model.named_buffers()), folder / f"{name}-{processes.rank}")

@@ -21,8 +21,8 @@ def gradients(model: nn.Module, images: torch.Tensor) -> dict[str, torch.Tensor]
     with HALF.autocast():
         model(images).float().square().sum().backward()
     assert images.grad is not None
-    found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return {"images": images.grad, **{name: gradient.clone() for name, gradient in found.items()}}
+    by_name = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {"images": images.grad, **{name: gradient.clone() for name, gradient in by_name.items()}}
 
 
 @given(
@@ -41,8 +41,8 @@ def test_any_gradient_by_the_input(
     answer = F.conv2d(images, weight, None, stride, padding, dilation, 3)
     slope = torch.randn(answer.shape, generator=generator)
     (expected,) = torch.autograd.grad(answer, images, slope)
-    found = by_input(slope, weight, images.shape, stride, (padding, padding), (dilation, dilation), 3)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    gradient = by_input(slope, weight, images.shape, stride, (padding, padding), (dilation, dilation), 3)
+    torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -61,9 +61,9 @@ def test_gradients_are_as_exact(kernel: int, bias: bool, weight_trains: bool) ->
         **{name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None},
     }
     with faster_gradients(model, HALF):
-        found = gradients(model, images)
-    assert found.keys() == expected.keys()
-    for name, gradient in found.items():
+        faster = gradients(model, images)
+    assert faster.keys() == expected.keys()
+    for name, gradient in faster.items():
         assert expected[name] is not None
         scale = float(expected[name].abs().max())
         torch.testing.assert_close(gradient, expected[name], atol=0.03 * scale, rtol=0.03)

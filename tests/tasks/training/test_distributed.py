@@ -1,139 +1,31 @@
-"""Two processes that train together end as one process does, but for rounding."""
+"""What each of several processes that train together takes of a batch, and of the batches."""
 
-from pathlib import Path
-from typing import Any
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-import pytest
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
-
-from tasks.training.batches import Split
-from tasks.training.distributed import ALONE, Team
-from tests.tasks.training.conftest import Splits
-from tests.tasks.training.pair import Kind, add_gradients, in_processes, train, train_and_stop
-
-pytestmark = pytest.mark.slow
-
-CLOSE = 2e-3  # of how far the training went
-EVERYTHING: dict[str, Any] = {"train": "all", "batchnorm": "train", "batch_size": 16, "optimizer": "sgd", "lr": 0.003}
-TRAININGS = {
-    "everything": EVERYTHING | {"epochs": 2},
-    "thawing in mid-run": EVERYTHING
-    | {
-        "train": None,
-        "phases": [{"train": "head", "epochs": 1, "lr": 0.01}, {"train": "all", "epochs": 2, "continues": True}],
-    },
-    "from a thaw line on": EVERYTHING | {"train": ["stages[-1]", "head"], "epochs": 2, "views": 2},
-    "a solved head": {"train": "head", "solver": "lbfgs"},
-    "all at once": EVERYTHING
-    | {"epochs": 2, "micro_batch": 6, "class_weights": True, "clip_norm": 1.0, "ema": 0.5, "l2_sp": 0.1}
-    | {"activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
-}
-SHARDED = {
-    "thawing in mid-run": {},
-    "from a thaw line on": {"optimizer": "adamw", "lr": 0.0003},
-    "a solved head": {
-        "train": None,
-        "solver": "steps",
-        "lr": 1e-12,  # a random network's solved head is too large for more
-        "phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 1}],
-    },
-    "all at once": {"head": {"kind": "cosine", "dropout": 0.5}, "wise_ft": [0.5]},
-}
-TRAININGS |= {f"{name}, sharded": TRAININGS[name] | own | {"sharded": True} for name, own in SHARDED.items()}
-STOPPED = ["all at once, sharded"]
-GRADIENTS = {
-    "BatchNorm": ("shufflenet_v2_x0_5", {}),
-    "norms that activate": ("timm/regnetz_005", {"micro_batch": 6}),
-    "dropout": ("mobilenet_v3_small", {"micro_batch": 6, "focal_gamma": 2.0}),
-    "fewer images than processes": ("shufflenet_v2_x0_5", {"micro_batch": 1, "batchnorm": "frozen"}),
-}
+from tasks.training.distributed import ProcessGroup
 
 
-def uneven(splits: Splits) -> Split:
-    """43 images with weights, some of them 0: neither batches nor pieces can be halved."""
-    weights = torch.rand(43, generator=torch.Generator().manual_seed(0))
-    weights[::7] = 0
-    return Split(splits.train.store, splits.train.rows[:43], splits.train.targets[:43], weights)
+@given(st.integers(1, 70), st.integers(1, 9), st.none() | st.integers(1, 20))
+def test_every_image_is_run_once(count: int, size: int, micro_batch: int | None) -> None:
+    """The processes' shares of a micro-batch are its images in their order, each once; they differ by one at most."""
+    shares = [ProcessGroup(rank, size).local_micro_batches(count, micro_batch) for rank in range(size)]
+    places = np.arange(count)
+    run = []
+    for of_ranks in zip(*shares, strict=True):
+        assert len({(share.global_rows.start, share.global_rows.stop) for share in of_ranks}) == 1
+        lengths = [share.rows.stop - share.rows.start if share.counts else 0 for share in of_ranks]
+        assert max(lengths) - min(lengths) <= 1
+        run += [places[share.rows] for share in of_ranks if share.counts]
+        assert all(len(places[share.rows]) for share in of_ranks), (
+            "a process without images runs one that doesn't count"
+        )
+    assert np.concatenate(run).tolist() == places.tolist()
 
 
-@pytest.fixture(scope="module")
-def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The folders that one process, and two, left of every kind of training and of every gradient."""
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    mixed = Split(splits.train.store, splits.train.rows[::4], splits.train.targets[::4])
-    trainings = {
-        name: Kind("mobilenet_v3_small", settings, uneven(splits) if "micro_batch" in settings else splits.train,
-                   splits.val)
-        for name, settings in TRAININGS.items()
-    }  # fmt: skip
-    batch = Split(mixed.store, mixed.rows[:11], mixed.targets[:11], torch.linspace(0.1, 1, 11))
-    gradients = {
-        name: Kind(network, EVERYTHING | {"epochs": 1} | own, batch, splits.val)
-        for name, (network, own) in GRADIENTS.items()
-    }
-    in_processes(2, both, two, trainings, gradients)
-    stopped = {f"{name}, stopped": trainings[name] for name in STOPPED}
-    with pytest.raises(RuntimeError):  # the first process stops, the other then fails
-        in_processes(2, train_and_stop, two, stopped)
-    in_processes(2, train, two, stopped)
-    both(ALONE, one, trainings, gradients)
-    return one, two
-
-
-def both(team: Team, folder: Path, trainings: dict[str, Kind], gradients: dict[str, Kind]) -> None:
-    """Train, and add gradients up."""
-    train(team, folder, trainings)
-    add_gradients(team, folder, gradients)
-
-
-def weights_in(checkpoint: Path) -> dict[str, Tensor]:
-    """Return the last weights that a checkpoint has."""
-    return {key.removeprefix("model."): t for key, t in load_file(checkpoint).items() if key.startswith("model.")}
-
-
-def distance(left: dict[str, Tensor], right: dict[str, Tensor]) -> float:
-    """Return how far apart two states are."""
-    assert left.keys() == right.keys()
-    return sum(float((left[key].double() - right[key].double()).square().sum()) for key in left) ** 0.5
-
-
-@pytest.mark.parametrize("kind", TRAININGS)
-def test_two_processes_end_where_one_does(trained: tuple[Path, Path], kind: str) -> None:
-    """Weights, statistics and losses are the same within a small share of what training changed."""
-    one, two = (folder / kind for folder in trained)
-    last = weights_in(one / "checkpoint")
-    start = {key: tensor for key, tensor in load_file(one / "start").items() if key in last}
-    went = distance(last, start)
-    assert went > 0
-    assert distance(last, weights_in(two / "checkpoint")) < CLOSE * went
-    losses = load_file(one / "process-0")["losses"]
-    assert torch.allclose(losses, load_file(two / "process-0")["losses"], rtol=1e-3)
-
-
-@pytest.mark.parametrize("kind", TRAININGS)
-def test_all_processes_keep_the_same_epoch(trained: tuple[Path, Path], kind: str) -> None:
-    """The best weights of both are the same to the bit; only the first writes a checkpoint."""
-    first, second = (load_file(trained[1] / kind / f"process-{rank}") for rank in (0, 1))
-    assert all(torch.equal(tensor, second[key]) for key, tensor in first.items() if key != "seconds")
-
-
-@pytest.mark.parametrize("kind", STOPPED)
-def test_what_was_stopped_ends_as_what_was_not(trained: tuple[Path, Path], kind: str) -> None:
-    """Stopped within an epoch, a network that is divided has every step in its checkpoint, and ends the same."""
-    folder = trained[1] / f"{kind}, stopped"
-    assert (folder / "steps").read_text() == "2"
-    expected, found = (load_file(place / "process-0") for place in (trained[1] / kind, folder))
-    assert all(torch.equal(tensor, found[key]) for key, tensor in expected.items() if key != "seconds")
-
-
-@pytest.mark.parametrize("kind", GRADIENTS)
-def test_gradients_of_a_divided_batch_are_those_of_the_whole(trained: tuple[Path, Path], kind: str) -> None:
-    """In float64, whatever looks beyond an image, all gradients and statistics are the same; of unused weights none."""
-    one, two = (load_file(folder / f"{kind}-0") for folder in trained)
-    assert one.keys() == two.keys()
-    assert "unused" not in two
-    for key, tensor in one.items():
-        apart = (tensor.double() - two[key].double()).norm()
-        assert apart <= 1e-4 * tensor.double().norm() + 1e-9, key
+@given(st.integers(0, 40), st.integers(1, 6))
+def test_batches_that_take_turns_are_all_taken(count: int, size: int) -> None:
+    """Each batch of a split is one process's."""
+    taken = [place for rank in range(size) for place in ProcessGroup(rank, size).local_batches(range(count))]
+    assert sorted(taken) == list(range(count))

@@ -67,8 +67,8 @@ def test_changed_images_are_farther(photos: Split, fitted: Adapted) -> None:
 
 def test_parts_come_in_the_order_of_the_network(photos: Split, fitted: Adapted) -> None:
     """Every part that has a BatchNorm has a divergence, the head has none."""
-    found = divergences(fitted, photos, CPU)
-    assert list(found) == [part.name for part in fitted.parts if part.name != "head"]
+    distances = divergences(fitted, photos, CPU)
+    assert list(distances) == [part.name for part in fitted.parts if part.name != "head"]
 
 
 def test_measuring_changes_nothing(photos: Split, fitted: Adapted) -> None:
@@ -94,8 +94,8 @@ def test_a_known_shift_has_the_divergence_of_its_formula(mean: float, std: float
     values = np.array([0, 51] * 80, np.uint8).reshape(10, 4, 4, 1)
     before, now = torch.distributions.Normal(mean, std), torch.distributions.Normal(0.1, 0.1)
     expected = sum(torch.distributions.kl_divergence(p, q) for p, q in ((before, now), (now, before)))
-    found = divergences(adapted, whole_split(values, 2), CPU)
-    assert found == pytest.approx({"stem": float(expected)}, rel=1e-4, abs=1e-6)
+    distances = divergences(adapted, whole_split(values, 2), CPU)
+    assert distances == pytest.approx({"stem": float(expected)}, rel=1e-4, abs=1e-6)
 
 
 def test_a_network_without_batchnorm_remembers_nothing(photos: Split) -> None:

@@ -10,15 +10,16 @@ from rich.console import Console
 
 from tasks.data.augmentation import Augmentation
 from tasks.params import AugmentParams
-from tasks.strategies import freezing
-from tasks.strategies.thaw_line import names_that_train
-from tasks.training import feature_cache, loop
+from tasks.training import feature_cache, inputs, loop
 from tasks.training.activations import SUFFIX, Cache
-from tasks.training.feature_cache import Frozen, find
+from tasks.training.device import Hardware
 from tasks.training.features import features, features_of_head
-from tasks.training.loop import predict
+from tasks.training.frozen_trunk import FrozenTrunk
+from tasks.training.inference import predict
+from tasks.training.inputs import DEFAULT_VIEWS
+from tasks.training.model_state import fill
 from tasks.training.progress import Reporter
-from tests.tasks.networks import SIZE, network, strategy
+from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
 
 UNCHANGED = Augmentation(AugmentParams(flips=False, quarter_turns=False), upright=False)
@@ -52,7 +53,7 @@ def cache(tmp_path: Path) -> Cache:
 
 def with_(job: Job, **changes: Any) -> Job:
     """Return a fine-tuning with some of what it is given changed."""
-    return Job(job.adapted, replace(job.fitting, **changes))
+    return Job(job.adapted, replace(job.training_job, **changes))
 
 
 def stores(cache: Cache) -> dict[str, tuple[int, int]]:
@@ -64,10 +65,10 @@ def stores(cache: Cache) -> dict[str, tuple[int, int]]:
 def test_with_and_without_the_store(job: MakeJob, cache: Cache, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Kept activations, activations computed anew, and images train the same network within float tolerance."""
     settings, outcomes, losses = STRATEGIES[name], [], []
-    hidden = {"hardware": loop.Hardware(torch.device("cpu"), bfloat16=name == "half"), "augment": UNCHANGED}
+    hidden = {"hardware": Hardware(torch.device("cpu"), bfloat16=name == "half"), "augment": UNCHANGED}
     for place, kept in enumerate((cache, None, None)):
         if place == 2:
-            monkeypatch.setattr(loop, "find", lambda *_: None)
+            monkeypatch.setattr(inputs, "frozen_trunk", lambda *_: None)
         made = with_(job(place=f"attempt{place}", **settings), cache=kept, **hidden)
         losses.append([row["val_loss"] for row in made.fit().history])
         outcomes.append(made.state())
@@ -81,9 +82,9 @@ def test_with_and_without_the_store(job: MakeJob, cache: Cache, monkeypatch: pyt
 
 def test_a_solved_head_is_what_an_average_starts_from(job: MakeJob) -> None:
     """A moving average of the weights does not bring back the head from before."""
-    alone = job(train="head", solver="lbfgs").fit()
+    plain = job(train="head", solver="lbfgs").fit()
     averaged = job(place="averaged", train="head", solver="lbfgs", ema=0.9).fit()
-    assert averaged.best_loss == pytest.approx(alone.best_loss, abs=1e-5)
+    assert averaged.best_loss == pytest.approx(plain.best_loss, abs=1e-5)
 
 
 def test_strategies_and_seeds_share_what_is_kept(job: MakeJob, cache: Cache) -> None:
@@ -92,7 +93,7 @@ def test_strategies_and_seeds_share_what_is_kept(job: MakeJob, cache: Cache) -> 
     first.fit()
     before = set(stores(cache))
     other = with_(job(place="other", train="head", epochs=1, seed=3, head={"kind": "cosine"}), cache=cache)
-    loop.fill(other.adapted.model, {key: value for key, value in first.state().items() if not key.startswith("fc.")})
+    fill(other.adapted.model, {key: value for key, value in first.state().items() if not key.startswith("fc.")})
     other.fit()
     assert set(stores(cache)) == before
 
@@ -104,7 +105,7 @@ def test_nothing_is_computed_twice(job: MakeJob, cache: Cache, monkeypatch: pyte
     def refuse(*_: Any) -> None:
         raise AssertionError("computed again")
 
-    monkeypatch.setattr(Frozen, "compute", refuse)
+    monkeypatch.setattr(FrozenTrunk, "compute", refuse)
     with_(job(place="again", train=["stages[-1]", "head"], epochs=2), cache=cache).fit()
 
 
@@ -146,7 +147,7 @@ def test_a_full_disk_is_no_reason_to_stop(
     kept.fit()
     monkeypatch.setattr(feature_cache, "Reporter", Reporter)
     without = with_(job(place="full", **settings), cache=replace(cache, folder=cache.folder / "none", limit=1))
-    loop.fit(without.adapted, without.fitting, Reporter("test", Console(soft_wrap=True)), lambda _: None)
+    loop.fit(without.adapted, without.training_job, Reporter("test", Console(soft_wrap=True)), lambda _: None)
     assert "is not kept, but computed in every epoch: they need" in capsys.readouterr().out
     for key, tensor in kept.state().items():
         torch.testing.assert_close(tensor, without.state()[key], atol=1e-4, rtol=1e-4)
@@ -162,7 +163,7 @@ def test_training_from_the_first_layer_keeps_nothing(job: MakeJob, cache: Cache)
 def test_epochs_show_the_versions_that_are_kept(job: MakeJob, cache: Cache, views: int | None) -> None:
     """There is one store for each version, and one for the validation images as they are."""
     with_(job(train=["stages[-1]", "head"], epochs=4, views=views), cache=cache).fit()
-    assert len(stores(cache)) == (views or loop.DEFAULT_VIEWS) + 1
+    assert len(stores(cache)) == (views or DEFAULT_VIEWS) + 1
 
 
 def test_the_probe_fills_what_the_head_alone_needs(splits: Splits, job: MakeJob, cache: Cache) -> None:
@@ -171,15 +172,8 @@ def test_the_probe_fills_what_the_head_alone_needs(splits: Splits, job: MakeJob,
     with features_of_head(adapted) as seen:
         predict(adapted, splits.val, CPU)
     quiet = Reporter("probe", Console(quiet=True))
-    found = features(adapted, plan, splits.val, CPU, cache, quiet)
-    torch.testing.assert_close(found, torch.cat(seen), atol=1e-4, rtol=1e-4)
+    computed = features(adapted, plan, splits.val, CPU, cache, quiet)
+    torch.testing.assert_close(computed, torch.cat(seen), atol=1e-4, rtol=1e-4)
     before = set(stores(cache))
     with_(job(train="head", epochs=1), cache=cache).fit()
     assert set(stores(cache)) == before
-
-
-def test_a_small_saving_is_not_worth_the_disk(splits: Splits) -> None:
-    """The stem's large maps are computed faster than they are read."""
-    adapted, plan = network("mobilenet_v2", strategy(train=["stages", "head"]))
-    freezing.apply(plan, adapted.model, 0, update_statistics=False)
-    assert find(adapted, names_that_train(plan, 0), SIZE, 1, CPU) is None

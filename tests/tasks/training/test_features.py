@@ -13,7 +13,7 @@ from tests.tasks.training.conftest import CPU, Splits
 def test_a_vector_an_image(splits: Splits, name: str, width: int) -> None:
     """A convolution as head is given maps, of which the features are the channels, not every position of them."""
     adapted, plan = network(name, strategy(train="head"), 1)
-    found = features(adapted, plan, splits.val, CPU, None, Reporter("test", Console(quiet=True)))
-    assert found.shape == (len(splits.val), width)
-    assert found.isfinite().all()
-    assert float(found.std(0).max()) > 0
+    computed = features(adapted, plan, splits.val, CPU, None, Reporter("test", Console(quiet=True)))
+    assert computed.shape == (len(splits.val), width)
+    assert computed.isfinite().all()
+    assert float(computed.std(0).max()) > 0

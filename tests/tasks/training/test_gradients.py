@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from tasks.strategies import freezing
-from tasks.training.activation_checkpointing import recomputed
+from tasks.training.activation_checkpointing import activation_checkpointed
 from tasks.training.gradients import Gradients
-from tasks.training.loop import to_device
+from tasks.training.inference import to_device
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, Splits
 
@@ -33,12 +33,12 @@ def gradients_of(
     prefixes = [prefix for part in adapted.parts for prefix in part.prefixes]
     add_gradients = Gradients(adapted, chosen, CPU, splits.train)
     if chosen.activation_checkpointing:
-        with recomputed(adapted.model, prefixes):
+        with activation_checkpointed(adapted.model, prefixes):
             loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
     else:
         loss = add_gradients(adapted.model, images, splits.train.targets[:20], weights)
-    found = {name: p.grad.clone() for name, p in adapted.model.named_parameters() if p.grad is not None}
-    return {"loss": torch.tensor(loss)} | found | {n: b.clone() for n, b in adapted.model.named_buffers()}
+    gradients = {name: p.grad.clone() for name, p in adapted.model.named_parameters() if p.grad is not None}
+    return {"loss": torch.tensor(loss)} | gradients | {n: b.clone() for n, b in adapted.model.named_buffers()}
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -58,7 +58,7 @@ def test_pieces_add_up_to_the_whole(splits: Splits, piece: int, correction: str,
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18", "densenet121"])
 @pytest.mark.parametrize("batchnorm", ["frozen", "train"])
-def test_recomputed_activations_change_nothing(splits: Splits, name: str, batchnorm: str) -> None:
+def test_checkpointed_activations_change_nothing(splits: Splits, name: str, batchnorm: str) -> None:
     """Loss, gradients, and BatchNorm statistics, which must not take the batch in twice, are the same to the bit."""
     plain = gradients_of(splits, name, batchnorm=batchnorm)
     again = gradients_of(splits, name, batchnorm=batchnorm, activation_checkpointing=True)

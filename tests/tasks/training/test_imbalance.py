@@ -15,7 +15,7 @@ from tasks.strategies import freezing
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
 from tasks.training.gradients import Gradients, TrainingLoss, validation_loss
-from tasks.training.loop import predict
+from tasks.training.inference import predict
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import CPU, MakeJob, Splits
 
@@ -59,13 +59,13 @@ def test_the_loss_is_that_of_the_papers(correction: dict[str, Any], weights: lis
     """With every value of the focal loss and of smoothing; 0 is cross-entropy."""
     split = labelled([0, 0, 0, 0, 1, 0, 2, 1], weights)
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)) * 3
-    found = set()
+    losses = set()
     for gamma, smoothing in itertools.product((0, 0.5, 2), (0, 0.2)):
         settings = strategy(train="all", focal_gamma=gamma, label_smoothing=smoothing, **correction)
         loss = mean_loss(settings, split, 3, logits).item()
         assert loss == pytest.approx(reference(settings, split, logits), rel=1e-4)
-        found.add(round(loss, 5))
-    assert len(found) == 6, "each setting changes the loss"
+        losses.add(round(loss, 5))
+    assert len(losses) == 6, "each setting changes the loss"
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1, 2])
@@ -139,8 +139,8 @@ def gradients_of(settings: StrategyParams, split: Split) -> dict[str, Tensor]:
     freezing.apply(plan, adapted.model, 0, update_statistics=False)
     images = adapted.normalisation(split.images(np.arange(len(split))))
     loss = Gradients(adapted, settings, CPU, split)(adapted.model, images, split.targets, split.weights)
-    found = {name: p.grad for name, p in adapted.model.named_parameters() if p.grad is not None}
-    return {"loss": torch.tensor(loss)} | found
+    gradients = {name: p.grad for name, p in adapted.model.named_parameters() if p.grad is not None}
+    return {"loss": torch.tensor(loss)} | gradients
 
 
 def chosen(split: Split, rows: list[int], weights: list[float] | None = None) -> Split:
@@ -171,8 +171,8 @@ def test_weights_stand_for_how_often_an_image_is_there(
 def test_a_batch_without_weight_teaches_nothing(splits: Splits, correction: str) -> None:
     """Its loss and its gradients are 0, not undefined."""
     settings = strategy(train="all", **CORRECTIONS[correction])
-    found = gradients_of(settings, chosen(splits.train, [0, 1, 30], [0.0, 0.0, 0.0]))
-    assert not any(tensor.any() for tensor in found.values())
+    gradients = gradients_of(settings, chosen(splits.train, [0, 1, 30], [0.0, 0.0, 0.0]))
+    assert not any(tensor.any() for tensor in gradients.values())
 
 
 @pytest.mark.parametrize("train", ["head", "all"])
@@ -212,8 +212,8 @@ def recall(job: MakeJob, place: str, **settings: Any) -> float:
     """
     phases = [{"train": "head", "epochs": 40, "lr": 0.01}, {"train": "head", "epochs": 1, "lr": 1e-6}]
     made = job("resnet18", place=place, images=bright(108, 12, 0), phases=phases, batch_size=40, **settings)
-    cache = Cache(made.fitting.checkpoint.parent / "activations", 2**30, place)
-    made = made._replace(fitting=replace(made.fitting, cache=cache))
+    cache = Cache(made.training_job.checkpoint.parent / "activations", 2**30, place)
+    made = made._replace(training_job=replace(made.training_job, cache=cache))
     made.fit()
     return float(predict(made.adapted, bright(0, 60, 1), CPU).argmax(1).double().mean())
 
@@ -229,13 +229,13 @@ def test_a_rare_class_is_found_more_often(job: MakeJob) -> None:
 @pytest.mark.parametrize("train", ["head", "all"])
 def test_every_way_of_training_samples_as_it_is_told(job: MakeJob, unbalanced: Split, train: str) -> None:
     """From stored features and from images, balanced sampling leaves the rare class more probability."""
-    found = []
+    shares = []
     for sampling in ("natural", "balanced"):
         data = {"images": unbalanced, "val": unbalanced}
         made = job(place=sampling, **data, train=train, lr=0.05, epochs=6, sampling=sampling)
         made.fit()
-        found.append(float(predict(made.adapted, unbalanced, CPU).softmax(1)[:, RARE].mean()))
-    assert found[1] > found[0] + 0.05
+        shares.append(float(predict(made.adapted, unbalanced, CPU).softmax(1)[:, RARE].mean()))
+    assert shares[1] > shares[0] + 0.05
 
 
 def test_classes_count_alike_where_an_epoch_is_chosen() -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tasks.strategies import library
-from tasks.training.l2_sp import StartingPoint
+from tasks.training.l2_sp import L2SP
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import Job, MakeJob
 
@@ -13,7 +13,7 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
     """Autograd's gradient of strength / 2 * (w - start)^2 is added; what has no gradient is left alone."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
-    point = StartingPoint(model, ["0.weight", "1.weight"], 0.3)
+    point = L2SP(model, ["0.weight", "1.weight"], 0.3)
     start = model[0].weight.detach().clone()  # type: ignore[operator, union-attr]
     weight = model.get_parameter("0.weight")
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_only_pretrained_weights_are_pulled() -> None:
 
 def distance(made: Job) -> float:
     """Return how far a training moved the pretrained weights."""
-    names = library.pretrained(made.fitting.plan, made.adapted)
+    names = library.pretrained(made.training_job.plan, made.adapted)
     before = made.state()
     made.fit()
     after = made.state()

@@ -1,7 +1,6 @@
-"""Fine-tuning learns, goes on where it was interrupted, and keeps its best epoch."""
+"""Fine-tuning learns, and keeps its best epoch."""
 
 import math
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,29 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tasks.strategies import freezing
-from tasks.training import checkpoints, gradients, loop
+from tasks.training import gradients, state
 from tasks.training.batches import Split
-from tasks.training.loop import DivergedError, predict
+from tasks.training.inference import predict
+from tasks.training.loop import DivergedError
 from tasks.training.optim import set_rates
-from tests.tasks.training.conftest import ALWAYS, CPU, Job, MakeJob, Splits
-
-HEAD_THEN_ALL: dict[str, Any] = {
-    "phases": [{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[2:]", "head"], "epochs": 2, "lr": 0.003}]
-}
-
-
-class InterruptedByTestError(Exception):
-    """Stands for whatever ends a process."""
-
-
-def same(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    """Return whether two states are equal to the bit."""
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-def moved(left: dict[str, Tensor], right: dict[str, Tensor]) -> set[str]:
-    """Return the names of the tensors that differ."""
-    return {name for name, tensor in left.items() if not torch.equal(tensor, right[name])}
+from tests.tasks.training.conftest import ALWAYS, CPU, STEPS, Job, MakeJob, Splits, moved, same
 
 
 def validation_loss(made: Job, val: Split) -> float:
@@ -60,114 +42,6 @@ def test_training_learns(job: MakeJob) -> None:
         assert row["learning_rate"] == 0.003
 
 
-def interrupt_after(epochs: int) -> Any:
-    """Return a callback that ends the training while it reports the epoch after ``epochs`` kept ones."""
-
-    def on_epoch(row: dict[str, float]) -> None:
-        if row["epoch"] == epochs:
-            raise InterruptedByTestError
-
-    return on_epoch
-
-
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(job: MakeJob, optimizer: str) -> None:
-    """Stopped in either phase or between them, resumed weights and history are the same, to the bit."""
-    settings = {"network_name": "mobilenet_v3_small", "optimizer": optimizer, "batchnorm": "train", **HEAD_THEN_ALL}
-    whole = job(place="whole", **settings)
-    start = whole.state()
-    expected = whole.fit()
-    assert moved(start, whole.state())
-
-    for kept in (1, 2, 3):
-        stopped = job(place=f"after-{kept}", checkpoint_seconds=ALWAYS, **settings)
-        with pytest.raises(InterruptedByTestError):
-            stopped.fit(interrupt_after(kept))
-        resumed = job(place=f"after-{kept}", **settings)
-        rows: list[dict[str, float]] = []
-        found = resumed.fit(rows.append)
-        assert [row["epoch"] for row in rows] == list(range(kept, 4)), "kept epochs are not trained again"
-        assert found.history == expected.history
-        assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
-        assert same(resumed.state(), whole.state())
-
-
-def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob) -> None:
-    """Paused after an epoch it goes on to the same weights; allowed fewer epochs, it has those of their end."""
-    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL}
-
-    def until(epochs: int, place: str) -> Job:
-        made = job(place=place, **settings)
-        return made._replace(fitting=replace(made.fitting, until=epochs))
-
-    paused, whole = until(3, "paused"), job(place="whole", **settings)
-    assert len(paused.fit().history) == 3
-    expected = whole.fit()
-    went_on = job(place="paused", **settings)
-    assert went_on.fit().history == expected.history
-    assert same(went_on.state(), whole.state())
-    allowed_less = until(3, "whole")
-    assert allowed_less.fit().history == expected.history[:3]
-    assert same(allowed_less.state(), paused.state()), "a checkpoint from behind the last epoch is not taken over"
-
-
-class StopAfter:
-    """Ends a training while it reports a step, as a killed process would; counts the steps that were taken."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: float = math.inf) -> None:
-        self.taken, self._last, self._plain = 0, steps, checkpoints.save
-        monkeypatch.setattr(loop.checkpoints, "save", self)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Write the checkpoint, then end the process."""
-        self._plain(*args, **kwargs)
-        self.taken += 1
-        if self.taken == self._last:
-            raise InterruptedByTestError
-
-
-STEPS = 6  # of an epoch: 48 images in batches of 8
-BOUNDARY = 2 * STEPS  # where the phase changes
-STOPS = (1, STEPS, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, BOUNDARY + STEPS + 3)
-WAYS: list[dict[str, Any]] = [
-    {"optimizer": "sgd"},
-    {"optimizer": "adamw", "ema": 0.9},
-    {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
-    {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
-    {"optimizer": "sgd", "sampling": "balanced", "focal_gamma": 2.0},
-]
-
-
-@pytest.mark.parametrize(
-    ("own", "stops"),
-    [
-        *(pytest.param(own, (STOPS[-1],), id="-".join(own)) for own in WAYS),
-        *(pytest.param(own, STOPS[:-1], id="-".join(own) + "-elsewhere", marks=pytest.mark.slow) for own in WAYS),
-    ],
-)
-def test_a_training_stopped_at_any_step_ends_as_if_it_had_not_been(
-    job: MakeJob, monkeypatch: pytest.MonkeyPatch, own: dict[str, Any], stops: tuple[int, ...]
-) -> None:
-    """Within an epoch, a step before the change of phase, at it, and a step after: the same weights, to the bit."""
-    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL, **own}
-    whole = job(place="whole", **settings)
-    expected = whole.fit()
-    for stop in stops:
-        with monkeypatch.context() as patch:
-            stopping = StopAfter(patch, stop)
-            with pytest.raises(InterruptedByTestError):
-                job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings).fit()
-        with monkeypatch.context() as patch:
-            counting = StopAfter(patch)
-            resumed = job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings)
-            found = resumed.fit()
-        assert stopping.taken == stop
-        assert counting.taken == 4 * STEPS - stop + 1, "no step is taken again"
-        assert found.history == expected.history
-        assert (found.best_epoch, found.best_loss) == (expected.best_epoch, expected.best_loss)
-        assert same(resumed.state(), whole.state())
-
-
 def test_dropout_is_on_in_every_step_of_the_head(job: MakeJob) -> None:
     """The loss of the very first epoch on stored features already shows it."""
     losses = []
@@ -190,7 +64,7 @@ def test_a_skipped_step_does_not_move_the_schedule_on(job: MakeJob, monkeypatch:
             taken.append(max(group["lr"] for group in optimizer.param_groups))
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "set_rates", spy)
+            patch.setattr(state, "set_rates", spy)
             patch.setattr(gradients.F, "cross_entropy", BrokenLoss(broken, math.nan))
             job(place=place, train="all", epochs=1, lr=0.01).fit()
         rates[place] = taken
@@ -232,29 +106,6 @@ def test_an_extra_input_channel_learns(job: MakeJob) -> None:
     assert not frozen.state()["conv1.0.weight"][:, 3].any()
 
 
-def test_a_training_that_was_finished_is_not_repeated(job: MakeJob) -> None:
-    """A process that died after the last epoch finds the best weights; no epoch is trained again."""
-    first = job(train="all", epochs=2, lr=0.003)
-    expected = first.fit()
-    again = job(train="all", epochs=2, lr=0.003)
-    rows: list[dict[str, float]] = []
-    assert again.fit(rows.append).history == expected.history
-    assert rows == []
-    assert same(again.state(), first.state())
-
-
-def test_a_damaged_checkpoint_starts_anew(job: MakeJob) -> None:
-    """A checkpoint that was cut short costs time, not the result."""
-    first = job(place="first", train="all", epochs=2)
-    expected = first.fit()
-    second = job(place="second", train="all", epochs=2)
-    content = first.fitting.checkpoint.read_bytes()
-    second.fitting.checkpoint.parent.mkdir()
-    second.fitting.checkpoint.write_bytes(content[: len(content) // 2])
-    assert second.fit().history == expected.history
-    assert same(second.state(), first.state())
-
-
 def test_the_seed_decides_everything(job: MakeJob) -> None:
     """The same seed gives the same weights and history, to the bit; another seed gives others."""
     runs = []
@@ -280,7 +131,7 @@ def test_what_the_plan_freezes_does_not_move(job: MakeJob, batchnorm: str) -> No
         weight_decay=0.1,
         batchnorm=batchnorm,
     )
-    plan = made.fitting.plan
+    plan = made.training_job.plan
     names = plan.never_moved(update_statistics=batchnorm == "train")
     before, states = freezing.digests(made.adapted.model, names), [made.state()]
     made.fit(lambda _: states.append(made.state()))
@@ -345,7 +196,7 @@ def test_a_training_that_explodes_is_an_error(job: MakeJob, lr: float, batchnorm
 
 def finite_checkpoint(made: Job) -> bool:
     """Return whether there is no checkpoint, or one of finite tensors only."""
-    file = made.fitting.checkpoint
+    file = made.training_job.checkpoint
     return not file.exists() or all(t.isfinite().all() for t in load_file(file).values() if t.is_floating_point())
 
 
@@ -384,7 +235,7 @@ def test_non_finite_losses_end_the_training(job: MakeJob, monkeypatch: pytest.Mo
     made = job(train="all", epochs=3, checkpoint_seconds=ALWAYS)
     with pytest.raises(DivergedError, match="epoch 2"):
         made.fit()
-    assert made.fitting.checkpoint.is_file()
+    assert made.training_job.checkpoint.is_file()
     assert finite_checkpoint(made)
 
 
@@ -418,17 +269,17 @@ def test_the_loss_of_a_step(job: MakeJob, unbalanced: Split) -> None:
 
     def expected(logits: Tensor, weights: Tensor, smoothing: float) -> float:
         logs = logits.log_softmax(1)
-        own = -logs[torch.arange(len(targets)), targets] * weights[targets]
+        of_target = -logs[torch.arange(len(targets)), targets] * weights[targets]
         spread = -(logs * weights).mean(1)
-        return float(((1 - smoothing) * own + smoothing * spread).sum() / weights[targets].sum())
+        return float(((1 - smoothing) * of_target + smoothing * spread).sum() / weights[targets].sum())
 
     settings: list[dict[str, Any]] = [{}, {"label_smoothing": 0.3}, {"class_weights": True}]
     settings.append({"label_smoothing": 0.3, "class_weights": True})
     losses = []
-    for i, own in enumerate(settings):
-        loss, logits = one_step(job, unbalanced, f"place-{i}", **own)
-        weights = len(targets) / (2 * counts) if own.get("class_weights") else torch.ones(2)
-        assert loss == pytest.approx(expected(logits, weights, own.get("label_smoothing", 0.0)), rel=1e-4)
+    for i, chosen in enumerate(settings):
+        loss, logits = one_step(job, unbalanced, f"place-{i}", **chosen)
+        weights = len(targets) / (2 * counts) if chosen.get("class_weights") else torch.ones(2)
+        assert loss == pytest.approx(expected(logits, weights, chosen.get("label_smoothing", 0.0)), rel=1e-4)
         losses.append(loss)
     assert len({round(loss, 5) for loss in losses}) == len(losses), "each setting changes the loss"
 

@@ -45,17 +45,17 @@ def test_most_strategies_measure_nothing() -> None:
 def test_a_learning_rate_is_found_for_each_phase_that_asks(splits: Splits) -> None:
     """It lies inside the range that was tried, at a tenth of the rate with the lowest loss; the curve is kept."""
     settings = strategy(phases=[{"train": "head", "lr": "find"}, {"train": "all", "lr": 0.001}], batchnorm="train")
-    found = measure(lambda: made(settings), trial(settings, splits))
-    assert list(found.measured.rates) == [0]
-    curve = found.curves[0]
+    measurement = measure(lambda: made(settings), trial(settings, splits))
+    assert list(measurement.measured.rates) == [0]
+    curve = measurement.curves[0]
     rates = [rate for rate, _ in curve]
     assert rates == sorted(rates)
     assert rates[0] == LOWEST_RATE
     assert rates[-1] <= HIGHEST_RATE * (1 + 1e-9)
     lowest = min(curve, key=lambda point: point[1])[0]
-    assert found.measured.rates[0] == pytest.approx(lowest / 10) == suggested_rate(curve)
+    assert measurement.measured.rates[0] == pytest.approx(lowest / 10) == suggested_rate(curve)
     adapted, groups = made(settings)
-    plan = library.plan(settings, groups, adapted.new, 0.1, found.measured)
+    plan = library.plan(settings, groups, adapted.new, 0.1, measurement.measured)
     assert dict(plan.rates(0)) == pytest.approx({"head": lowest / 10})
 
 

@@ -10,9 +10,9 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from tasks.strategies import freezing
-from tasks.training.distributed import Team
+from tasks.training.distributed import ProcessGroup
 from tasks.training.optim import build
-from tasks.training.sharding import like, sharded, whole
+from tasks.training.sharding import full_tensor, shard, shard_like
 from tests.tasks.networks import SIZE, network, strategy
 from tests.tasks.training.pair import CPU, in_processes
 
@@ -21,12 +21,12 @@ pytestmark = pytest.mark.slow
 NETWORKS = ["mobilenet_v3_small", "swin_t"]
 
 
-def keep(team: Team, folder: Path) -> None:
+def keep(processes: ProcessGroup, folder: Path) -> None:
     """Take a step with each network; leave what this process keeps of it and of AdamW's state, and how it was cut."""
     for name in NETWORKS:
         settings = strategy(train="all", lr=1e-3, optimizer="adamw")
         adapted, plan = network(name, settings)
-        divided = sharded(adapted, torch.zeros(2, 1, SIZE, SIZE), CPU)
+        divided = shard(adapted, torch.zeros(2, 1, SIZE, SIZE), CPU)
         freezing.apply(plan, divided.model, 0, update_statistics=False)
         optimizer = build(divided.model, plan, settings)
         divided.model(torch.ones(2, 1, SIZE, SIZE)).square().sum().backward()
@@ -34,10 +34,10 @@ def keep(team: Team, folder: Path) -> None:
         state = [t for kept in optimizer.state.values() for t in kept.values() if t.dim()]
         kept = torch.tensor([size(divided.model.parameters()), size(state), largest_block(divided.model)])
         first = next(parameter.detach() for parameter in divided.model.parameters())
-        again = whole(like(first, whole(first)))
+        again = full_tensor(shard_like(first, full_tensor(first)))
         save_file(
-            {"kept": kept, "first": whole(first).contiguous(), "again": again.contiguous()},
-            folder / f"{name}-{team.rank}",
+            {"kept": kept, "first": full_tensor(first).contiguous(), "again": again.contiguous()},
+            folder / f"{name}-{processes.rank}",
         )
 
 

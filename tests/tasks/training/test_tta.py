@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tasks.evaluation.classifier import ImageClassifier
-from tasks.training.loop import predict
-from tasks.training.tta import AS_THEY_ARE, BOTH_WAYS, MIRRORED, Flips, flips_of, mean_logits
+from tasks.training.inference import predict
+from tasks.training.tta import ALL_FLIPS, HORIZONTAL_FLIP, NO_TTA, Flips, mean_logits, tta_flips
 from tests.tasks.evaluation.test_classifier import CPU, opinionated
 from tests.tasks.networks import split_cells
 
@@ -25,12 +25,12 @@ class Corners(nn.Module):
 
 def test_only_what_keeps_the_meaning_changes_places() -> None:
     """Images that have an up are mirrored, others are turned upside down, too; without ``tta`` nothing is done."""
-    assert flips_of(tta=False, upright=False) == flips_of(tta=False, upright=True) == AS_THEY_ARE
-    assert flips_of(tta=True, upright=True) == MIRRORED
-    assert set(flips_of(tta=True, upright=False)) == {(), *SIDES.values()}
+    assert tta_flips(tta=False, upright=False) == tta_flips(tta=False, upright=True) == NO_TTA
+    assert tta_flips(tta=True, upright=True) == HORIZONTAL_FLIP
+    assert set(tta_flips(tta=True, upright=False)) == {(), *SIDES.values()}
 
 
-@pytest.mark.parametrize(("flips", "same"), [(MIRRORED, {"left and right"}), (BOTH_WAYS, set(SIDES))])
+@pytest.mark.parametrize(("flips", "same"), [(HORIZONTAL_FLIP, {"left and right"}), (ALL_FLIPS, set(SIDES))])
 def test_a_flipped_image_gets_the_same_answer(flips: Flips, same: set[str]) -> None:
     """The mean of probabilities is the same for an image and its flips, and no other."""
     images = torch.randn(4, 1, 5, 5, generator=torch.Generator().manual_seed(0))
@@ -49,8 +49,8 @@ def test_what_is_handed_over_answers_as_the_training_side(cells: Path, tmp_path:
     """Flips count on both sides, and change answers."""
     adapted = opinionated(1, 2)
     _, split = split_cells(cells, tmp_path / "pixels.npy", 8)
-    plain, wanted = (predict(adapted, split, CPU, flips).softmax(1) for flips in (AS_THEY_ARE, BOTH_WAYS))
-    classifier = ImageClassifier(adapted, split.store.shape[1], BOTH_WAYS).eval()
+    plain, wanted = (predict(adapted, split, CPU, flips).softmax(1) for flips in (NO_TTA, ALL_FLIPS))
+    classifier = ImageClassifier(adapted, split.store.shape[1], ALL_FLIPS).eval()
     images = torch.from_numpy(split.store[split.rows]).permute(0, 3, 1, 2)
     with torch.inference_mode():
         torch.testing.assert_close(classifier(images), wanted, atol=1e-4, rtol=0)

@@ -40,5 +40,5 @@ def test_every_version_has_its_turn(splits: Splits, count: int, seed: int, epoch
 @given(views=st.lists(st.integers(-1, 3), min_size=1, max_size=40))
 def test_places_by_version(views: list[int]) -> None:
     """Each place is named once, under its version."""
-    found = {int(place): view for view, places in by_view(np.array(views)) for place in places}
-    assert found == dict(enumerate(views))
+    shown = {int(place): view for view, places in by_view(np.array(views)) for place in places}
+    assert shown == dict(enumerate(views))

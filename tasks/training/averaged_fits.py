@@ -8,13 +8,14 @@ from tasks.backbones import weights
 from tasks.files import digest_of
 from tasks.strategies import freezing, library
 from tasks.strategies.surgery import Adapted
-from tasks.training.averaging import LossOf, State, best_mixture, greedy_soup
+from tasks.training.averaging import LossOf, best_mixture, greedy_soup
 from tasks.training.checkpoints import Progress
 from tasks.training.gradients import validation_loss
-from tasks.training.loop import Fitting, before_last_phase, fill, fit, names_that_change, predict, state_of
+from tasks.training.inference import predict
+from tasks.training.job import TrainingJob
+from tasks.training.loop import Row, fit
+from tasks.training.model_state import State, fill, names_that_change, state_of
 from tasks.training.progress import Reporter
-
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Trained:
     facts: dict[str, Any]
 
 
-def fine_tune(
+def fit_and_average(
     make: Callable[[], Adapted],
-    job: Fitting,
+    job: TrainingJob,
     frozen: Mapping[str, str],
     reporter: Reporter,
     on_epoch: Callable[[Row], None],
@@ -76,13 +77,13 @@ def fine_tune(
     return Trained(adapted, progress, facts)
 
 
-def assist(make: Callable[[], Adapted], job: Fitting, reporter: Reporter) -> None:
-    """Take part in what another process's ``fine_tune`` trains; arguments as there."""
+def fit_as_worker(make: Callable[[], Adapted], job: TrainingJob, reporter: Reporter) -> None:
+    """Take part in what another process's ``fit_and_average`` trains; arguments as there."""
     for place in range(job.settings.soup):
         fit(make(), _member(job, place), reporter, lambda _: None)
 
 
-def _member(job: Fitting, place: int) -> Fitting:
+def _member(job: TrainingJob, place: int) -> TrainingJob:
     """Return one of several fine-tunings: the same start, the images in another order."""
     if place == 0:
         return job
@@ -113,21 +114,20 @@ def _joined(members: list[Progress], best: int, loss: float) -> Progress:
     )
 
 
-def _start(adapted: Adapted, job: Fitting, member: int) -> State:
+def _start(adapted: Adapted, job: TrainingJob, member: int) -> State:
     """Return the weights from before the last schedule, without those that were still untrained then."""
-    first, _ = job.plan.cycle(job.plan.epochs - 1)
     untrained = {
         name
         for group in job.plan.groups
-        if (thaws := job.plan.thaws_at(group.name)) is not None and thaws >= first
+        if (thaws := job.plan.thaws_at(group.name)) is not None and thaws >= job.last_schedule
         for name in (*group.parameters, *group.buffers)
         if library.is_new(name, group, adapted)
     }
-    before = weights.load(before_last_phase(_member(job, member)))
+    before = weights.load(_member(job, member).before_last_schedule)
     return {name: tensor for name, tensor in before.items() if name not in untrained}
 
 
-def _validation_loss(adapted: Adapted, job: Fitting) -> LossOf:
+def _validation_loss(adapted: Adapted, job: TrainingJob) -> LossOf:
     def loss_of(state: State) -> float:
         fill(adapted.model, state)
         return validation_loss(predict(adapted, job.val, job.hardware), job.val.targets, job.settings)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
-from tasks.training.fine_tune import Trained, fine_tune
+from tasks.training.averaged_fits import Trained, fit_and_average
 from tasks.training.progress import Reporter
 from tests.tasks.networks import network
 from tests.tasks.training.conftest import Job, MakeJob
@@ -22,14 +22,14 @@ LP_FT: dict[str, Any] = {
 
 def run(made: Job, rows: list[dict[str, float]] | None = None) -> Trained:
     """Run a strategy's whole training."""
-    fitting = made.fitting
+    training_job = made.training_job
 
     def make() -> Adapted:
-        return network("mobilenet_v3_small", fitting.settings)[0]
+        return network("mobilenet_v3_small", training_job.settings)[0]
 
-    names = fitting.plan.never_moved(update_statistics=fitting.settings.updates_statistics)
+    names = training_job.plan.never_moved(update_statistics=training_job.settings.updates_statistics)
     frozen = freezing.digests(make().model, names)
-    return fine_tune(make, fitting, frozen, QUIET, (rows if rows is not None else []).append)
+    return fit_and_average(make, training_job, frozen, QUIET, (rows if rows is not None else []).append)
 
 
 def test_a_soup(job: MakeJob) -> None:
@@ -45,8 +45,8 @@ def test_a_soup(job: MakeJob) -> None:
     losses = {tuple(row["train_loss"] for row in rows[start : start + 2]) for start in (0, 2, 4)}
     assert len(losses) == 3, "each sees the images in its own order"
     assert set(trained.facts["soup_members"]) <= {0, 1, 2}
-    alone = run(job("mobilenet_v3_small", place="alone", **settings))
-    assert alone.progress.history == rows[:2]
+    plain = run(job("mobilenet_v3_small", place="alone", **settings))
+    assert plain.progress.history == rows[:2]
 
 
 def test_mixing_in_the_weights_from_before(job: MakeJob) -> None:
@@ -56,7 +56,7 @@ def test_mixing_in_the_weights_from_before(job: MakeJob) -> None:
     made = job("mobilenet_v3_small", place="mixed", wise_ft=0.25, **LP_FT)
     mixed = run(made)
     assert mixed.facts["wise_ft_share"] == 0.25
-    start = network("mobilenet_v3_small", made.fitting.settings)[0].model.state_dict()
+    start = network("mobilenet_v3_small", made.training_job.settings)[0].model.state_dict()
     state = mixed.adapted.model.state_dict()
     for name in ("features.4.block.0.0.weight", "classifier.0.weight"):
         torch.testing.assert_close(state[name], torch.lerp(start[name], after[name], 0.25))
@@ -92,7 +92,9 @@ def test_an_interrupted_soup_goes_on(job: MakeJob, tmp_path: Path) -> None:
 
     rows: list[dict[str, float]] = []
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(lambda: network("mobilenet_v3_small", made.fitting.settings)[0], made.fitting, {}, QUIET, stop)
+        fit_and_average(
+            lambda: network("mobilenet_v3_small", made.training_job.settings)[0], made.training_job, {}, QUIET, stop
+        )
     again = run(made, rows)
     assert rows[0]["epoch"] >= 2, "the first member is not trained again"
     assert again.facts == whole.facts

@@ -1,0 +1,63 @@
+"""What a training is given besides the network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.data.augmentation import Augmentation
+from tasks.params import RunParams, StrategyParams
+from tasks.strategies.freezing import FreezePlan
+from tasks.training.activations import Cache
+from tasks.training.batches import Split
+from tasks.training.device import Hardware
+from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """All that a training needs besides the network.
+
+    Attributes:
+        settings: the strategy's settings.
+        plan: what trains when.
+        train, val: the two splits that training may see.
+        augment: changes of the training images.
+        hardware: device and precision.
+        checkpoint: where the state is kept between steps.
+        cache: keeps what frozen layers answer; None: they are computed in every epoch.
+        until: epochs after which training pauses at the latest; None: after the plan's last.
+        processes: those that train together; only the first writes.
+        checkpoint_seconds: between two checkpoints, at least; 0: one is written behind every step.
+    """
+
+    settings: StrategyParams
+    plan: FreezePlan
+    train: Split
+    val: Split
+    augment: Augmentation
+    hardware: Hardware
+    checkpoint: Path
+    cache: Cache | None = None
+    until: int | None = None
+    processes: ProcessGroup = SINGLE_PROCESS
+    checkpoint_seconds: float = RunParams().checkpoint_seconds
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that are trained at most."""
+        return self.plan.epochs if self.until is None else min(self.until, self.plan.epochs)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of an epoch."""
+        count, size = len(self.train), self.settings.batch_size
+        return max(1, count // size + (count % size > 1))
+
+    @property
+    def last_schedule(self) -> int:
+        """First epoch of the last schedule of the learning rate."""
+        return self.plan.cycle(self.plan.epochs - 1)[0]
+
+    @property
+    def before_last_schedule(self) -> Path:
+        """Where the weights from before the last schedule are kept, for the strategies that mix them in."""
+        return self.checkpoint.with_name(f"{self.checkpoint.stem}-before.safetensors")

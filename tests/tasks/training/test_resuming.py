@@ -1,0 +1,147 @@
+"""A training goes on where it was interrupted, and ends as one that was not."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tasks.training import checkpoints
+from tests.tasks.training.conftest import ALWAYS, HEAD_THEN_ALL, STEPS, Job, MakeJob, moved, same
+
+
+class InterruptedByTestError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def interrupt_after(epochs: int) -> Any:
+    """Return a callback that ends the training while it reports the epoch after ``epochs`` kept ones."""
+
+    def on_epoch(row: dict[str, float]) -> None:
+        if row["epoch"] == epochs:
+            raise InterruptedByTestError
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(job: MakeJob, optimizer: str) -> None:
+    """Stopped in either phase or between them, resumed weights and history are the same, to the bit."""
+    settings = {"network_name": "mobilenet_v3_small", "optimizer": optimizer, "batchnorm": "train", **HEAD_THEN_ALL}
+    whole = job(place="whole", **settings)
+    start = whole.state()
+    expected = whole.fit()
+    assert moved(start, whole.state())
+
+    for kept in (1, 2, 3):
+        stopped = job(place=f"after-{kept}", checkpoint_seconds=ALWAYS, **settings)
+        with pytest.raises(InterruptedByTestError):
+            stopped.fit(interrupt_after(kept))
+        resumed = job(place=f"after-{kept}", **settings)
+        rows: list[dict[str, float]] = []
+        progress = resumed.fit(rows.append)
+        assert [row["epoch"] for row in rows] == list(range(kept, 4)), "kept epochs are not trained again"
+        assert progress.history == expected.history
+        assert (progress.best_epoch, progress.best_loss) == (expected.best_epoch, expected.best_loss)
+        assert same(resumed.state(), whole.state())
+
+
+def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob) -> None:
+    """Paused after an epoch it goes on to the same weights; allowed fewer epochs, it has those of their end."""
+    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL}
+
+    def until(epochs: int, place: str) -> Job:
+        made = job(place=place, **settings)
+        return made._replace(training_job=replace(made.training_job, until=epochs))
+
+    paused, whole = until(3, "paused"), job(place="whole", **settings)
+    assert len(paused.fit().history) == 3
+    expected = whole.fit()
+    went_on = job(place="paused", **settings)
+    assert went_on.fit().history == expected.history
+    assert same(went_on.state(), whole.state())
+    allowed_less = until(3, "whole")
+    assert allowed_less.fit().history == expected.history[:3]
+    assert same(allowed_less.state(), paused.state()), "a checkpoint from behind the last epoch is not taken over"
+
+
+class StopAfter:
+    """Ends a training while it reports a step, as a killed process would; counts the steps that were taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, steps: float = math.inf) -> None:
+        self.taken, self._last, self._plain = 0, steps, checkpoints.save
+        monkeypatch.setattr(checkpoints, "save", self)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Write the checkpoint, then end the process."""
+        self._plain(*args, **kwargs)
+        self.taken += 1
+        if self.taken == self._last:
+            raise InterruptedByTestError
+
+
+BOUNDARY = 2 * STEPS  # where the phase changes
+STOPS = (1, STEPS, BOUNDARY - 1, BOUNDARY, BOUNDARY + 1, BOUNDARY + STEPS + 3)
+WAYS: list[dict[str, Any]] = [
+    {"optimizer": "sgd"},
+    {"optimizer": "adamw", "ema": 0.9},
+    {"optimizer": "adamw", "l2_sp": 0.1, "micro_batch": 3, "clip_norm": 1.0},
+    {"optimizer": "sgd", "activation_checkpointing": True, "head": {"kind": "mlp", "dropout": 0.5}},
+    {"optimizer": "sgd", "sampling": "balanced", "focal_gamma": 2.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        *(pytest.param(changes, (STOPS[-1],), id="-".join(changes)) for changes in WAYS),
+        *(
+            pytest.param(changes, STOPS[:-1], id="-".join(changes) + "-elsewhere", marks=pytest.mark.slow)
+            for changes in WAYS
+        ),
+    ],
+)
+def test_a_training_stopped_at_any_step_ends_as_if_it_had_not_been(
+    job: MakeJob, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], stops: tuple[int, ...]
+) -> None:
+    """Within an epoch, a step before the change of phase, at it, and a step after: the same weights, to the bit."""
+    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL, **changes}
+    whole = job(place="whole", **settings)
+    expected = whole.fit()
+    for stop in stops:
+        with monkeypatch.context() as patch:
+            stopping = StopAfter(patch, stop)
+            with pytest.raises(InterruptedByTestError):
+                job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings).fit()
+        with monkeypatch.context() as patch:
+            counting = StopAfter(patch)
+            resumed = job(place=f"after-{stop}", checkpoint_seconds=ALWAYS, **settings)
+            progress = resumed.fit()
+        assert stopping.taken == stop
+        assert counting.taken == 4 * STEPS - stop + 1, "no step is taken again"
+        assert progress.history == expected.history
+        assert (progress.best_epoch, progress.best_loss) == (expected.best_epoch, expected.best_loss)
+        assert same(resumed.state(), whole.state())
+
+
+def test_a_training_that_was_finished_is_not_repeated(job: MakeJob) -> None:
+    """A process that died after the last epoch finds the best weights; no epoch is trained again."""
+    first = job(train="all", epochs=2, lr=0.003)
+    expected = first.fit()
+    again = job(train="all", epochs=2, lr=0.003)
+    rows: list[dict[str, float]] = []
+    assert again.fit(rows.append).history == expected.history
+    assert rows == []
+    assert same(again.state(), first.state())
+
+
+def test_a_damaged_checkpoint_starts_anew(job: MakeJob) -> None:
+    """A checkpoint that was cut short costs time, not the result."""
+    first = job(place="first", train="all", epochs=2)
+    expected = first.fit()
+    second = job(place="second", train="all", epochs=2)
+    content = first.training_job.checkpoint.read_bytes()
+    second.training_job.checkpoint.parent.mkdir()
+    second.training_job.checkpoint.write_bytes(content[: len(content) // 2])
+    assert second.fit().history == expected.history
+    assert same(second.state(), first.state())
