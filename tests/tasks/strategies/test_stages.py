@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
+from tasks.backbones import catalogue
 from tasks.backbones.architecture import Architecture, Part
 from tasks.errors import UserError
 from tasks.evaluation.classifier import ImageClassifier
@@ -111,6 +112,34 @@ def test_new_stages_start_as_the_identity(name: str) -> None:
     images = random_images()
     features = features_of(adapt(name, cut=1, insert=2), images)
     torch.testing.assert_close(features, features_of(adapt(name, cut=1), images))
+
+
+def sizes(adapted: Adapted) -> tuple[int, int]:
+    """Return the number of parameters of the new stages, and of what was kept."""
+    new, kept = 0, 0
+    for key, parameter in adapted.model.named_parameters():
+        part = next(part.name for part in adapted.parts if part.owns(key))
+        new += parameter.numel() if part in adapted.new else 0
+        kept += parameter.numel() if part not in {*adapted.new, "head"} else 0
+    return new, kept
+
+
+@pytest.mark.parametrize("insert", [1, 2, 8])
+@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "vit_b_16"])
+def test_new_stages_are_smaller_than_what_is_kept(name: str, cut: int, insert: int) -> None:
+    """However wide the features are, however many stages are put in."""
+    new, kept = sizes(adapt(name, cut=cut, insert=insert))
+    assert 0 < new <= kept
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("mobilenet_v2", 1_744_640), ("resnet18", 280_064), ("shufflenet_v2_x0_5", 312_800)]
+)
+def test_a_new_stage_of_a_small_network_is_small(name: str, parameters: int) -> None:
+    """Two full convolutions at the width of MobileNetV2's features would have 29.5 million."""
+    adapted = surgery.adapt(catalogue.find(name), None, SIZE, 2, 3, strategy(insert=1))
+    assert sizes(adapted)[0] == parameters
 
 
 @pytest.mark.parametrize("cut", [0, 1])
