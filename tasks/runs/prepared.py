@@ -12,8 +12,7 @@ import torch
 
 from tasks import layout
 from tasks.backbones import weights
-from tasks.backbones.architecture import Architecture
-from tasks.backbones.fitting import State
+from tasks.backbones.architecture import Architecture, State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.reading import Pixels

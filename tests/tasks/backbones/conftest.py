@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tasks.backbones import sources as sources_of_weights
+from tasks.backbones import downloads as sources_of_weights
 from tasks.files import sha256_of
 from tests.tasks.backbones.files import CARRIED, SMALL, drawn, file_of
 

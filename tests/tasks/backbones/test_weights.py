@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from tasks.backbones import weights, zoo
+from tasks.backbones import torchvision_families, torchvision_models, weights
 from tasks.errors import UserError
 from tasks.files import sha256_of
 from tasks.params import BackboneParams, PartsParams
@@ -31,7 +31,7 @@ def test_own_file(good: Path, sources: Sources) -> None:
     """A file is read as it is; the record says which it was, and how its family was trained."""
     state, record = weights.retrieve(BackboneParams(name=SMALL, weights=str(good)), SIZE)
     assert same(state, drawn(SMALL))
-    family = zoo.family_of(SMALL)
+    family = torchvision_families.family_of(SMALL)
     assert (record.name, record.source, record.sha256) == (SMALL, good.name, sha256_of(good))
     assert (record.mean, record.std, record.lr) == (family.mean, family.std, family.recipe.lr)
     assert (record.report["new"], record.report["left_out"]) == ([], [])
@@ -60,7 +60,7 @@ def test_stated_pretraining_comes_before_the_known_one(good: Path) -> None:
     params = BackboneParams(name=SMALL, weights=str(good), mean=mean, std=std, lr=0.25)
     _, record = weights.retrieve(params, SIZE)
     assert (record.mean, record.std, record.lr) == (mean, std, 0.25)
-    assert record.optimizer == zoo.family_of(SMALL).recipe.optimizer
+    assert record.optimizer == torchvision_families.family_of(SMALL).recipe.optimizer
 
 
 def test_own_file_in_the_home_folder(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def small_vit(_: str, size: int) -> VisionTransformer:
 @pytest.fixture
 def vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensor], BackboneParams]:
     """Write a ViT's weights for 128 pixels with the position embeddings that are given."""
-    monkeypatch.setattr(zoo, "build", small_vit)
+    monkeypatch.setattr(torchvision_models, "build", small_vit)
 
     def write(embedding: Tensor) -> BackboneParams:
         torch.manual_seed(3)

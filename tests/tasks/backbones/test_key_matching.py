@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.backbones.fitting import Converted, LoadReport, fit, fits
+from tasks.backbones.key_matching import Converted, LoadReport, fit, fits
 from tasks.backbones.unwrapping import unwrapped
 from tasks.errors import UserError
 

@@ -1,11 +1,10 @@
-"""Architectures of the user's own: a callable that returns a network with its classifier."""
+"""Architectures of the user's own: a callable in a module, which returns a network with its classifier."""
 
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -13,11 +12,12 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from tasks.backbones.architecture import Architecture, Part
+from tasks.backbones.architecture import Architecture, Layout, Part
 from tasks.backbones.discovery import find_head, find_input_layer, find_parts
 from tasks.backbones.division import check_division
-from tasks.backbones.explicit import stated_parts
-from tasks.backbones.imports import imported
+from tasks.backbones.local_imports import imported
+from tasks.backbones.reasons import one_line, reason_of
+from tasks.backbones.stated_parts import stated_parts
 from tasks.backbones.tracing import Call, trace
 from tasks.errors import UserError, nearest
 from tasks.files import digest_of, digest_of_tree, sha256_of
@@ -30,12 +30,9 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 Maker = Callable[..., object]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    size: int
-    input_layer: str
-    head: str
-    parts: tuple[Part, ...]
+def has(name: str) -> bool:
+    """Return whether a name is that of the user's own architecture."""
+    return ":" in name
 
 
 def find(name: str, parts: PartsParams | None = None) -> Architecture:
@@ -73,7 +70,7 @@ def describe(
     Raises:
         UserError: what the callable returns is not a classifier of images.
     """
-    layout = _layout(name, maker, parts, sizes)
+    size, layout = _layout(name, maker, parts, sizes)
     return Architecture(
         name=name,
         head=layout.head,
@@ -82,7 +79,7 @@ def describe(
         auxiliary_weight=0.0,
         mean=MEAN,
         std=STD,
-        size=layout.size,
+        size=size,
         smallest=1,
         recipe=None,
         licence=licence,
@@ -98,12 +95,9 @@ def code_sha256(name: str) -> str:
         UserError: the module can't be imported.
     """
     package = _package(name)
-    if package.is_dir():
-        own, found = digest_of_tree(package, "*.py"), sorted(package.rglob("*.py"))
-    else:
-        own, found = sha256_of(package), [package]
-    others = imported(found, Path.cwd())
-    return digest_of([own, *map(sha256_of, others)]) if others else own
+    digest = digest_of_tree(package, "*.py") if package.is_dir() else sha256_of(package)
+    others = imported(_sources(package), Path.cwd())
+    return digest_of([digest, *map(sha256_of, others)]) if others else digest
 
 
 def files(name: str) -> list[Path]:
@@ -112,9 +106,8 @@ def files(name: str) -> list[Path]:
     Raises:
         UserError: the module can't be imported.
     """
-    package = _package(name)
-    found = sorted(package.rglob("*.py")) if package.is_dir() else [package]
-    return [*found, *imported(found, Path.cwd())]
+    sources = _sources(_package(name))
+    return [*sources, *imported(sources, Path.cwd())]
 
 
 def _package(name: str) -> Path:
@@ -122,6 +115,10 @@ def _package(name: str) -> Path:
     module = _module(name)
     package = sys.modules[module.__name__.partition(".")[0]]
     return Path(next(iter(package.__path__)) if hasattr(package, "__path__") else str(module.__file__))
+
+
+def _sources(package: Path) -> list[Path]:
+    return sorted(package.rglob("*.py")) if package.is_dir() else [package]
 
 
 def _module(name: str) -> ModuleType:
@@ -132,32 +129,33 @@ def _module(name: str) -> ModuleType:
     except Exception as error:  # whatever the user's code raises
         raise UserError(
             f"params.yaml: backbone.name '{name}': importing {module} from {Path.cwd()} failed with "
-            f"{type(error).__name__}: {_line(error)}"
+            f"{type(error).__name__}: {one_line(error)}"
         ) from error
 
 
 def _maker(name: str) -> Maker:
     module = _module(name)
-    found = getattr(module, name.partition(":")[2], None)
-    if not callable(found):
+    attribute = getattr(module, name.partition(":")[2], None)
+    if not callable(attribute):
         known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UserError(
             f"params.yaml: backbone.name '{name}': {module.__name__} has no callable '{name.partition(':')[2]}'"
             f"{nearest(name.partition(':')[2], known) if known else ''}"
         )
-    made: Maker = found
-    return made
+    maker: Maker = attribute
+    return maker
 
 
 @cache
-def _layout(name: str, maker: Maker, parts: PartsParams | None, sizes: tuple[int, ...]) -> _Layout:
+def _layout(name: str, maker: Maker, parts: PartsParams | None, sizes: tuple[int, ...]) -> tuple[int, Layout]:
+    """Return a size that a network takes, and what its layers are for."""
     model, size, calls, answer = _first_run(name, maker, sizes)
     if parts is None:
         input_layer, head = find_input_layer(name, calls), find_head(name, calls, answer)
-        return _Layout(size, input_layer, head, tuple(find_parts(name, model, calls, input_layer, head)))
+        return size, Layout(input_layer, head, tuple(find_parts(name, model, calls, input_layer, head)))
     divided = stated_parts(name, parts, (), model)
     input_layer = find_input_layer(name, [call for call in calls if divided[0].owns(call.name)])
-    return _Layout(size, input_layer, parts.head, tuple(divided))
+    return size, Layout(input_layer, parts.head, tuple(divided))
 
 
 def _first_run(name: str, maker: Maker, sizes: tuple[int, ...]) -> tuple[nn.Module, int, list[Call], object]:
@@ -171,7 +169,7 @@ def _first_run(name: str, maker: Maker, sizes: tuple[int, ...]) -> tuple[nn.Modu
             try:
                 return model, size, *trace(model, size)
             except Exception as error:  # whatever the user's code raises
-                refusals.append(f"{size}: {_line(error)}")
+                refusals.append(f"{size}: {reason_of(error)}")
     raise UserError(
         f"params.yaml: backbone.name '{name}' takes no RGB image of any size that was tried, such as {refusals[0]}"
     )
@@ -182,7 +180,7 @@ def _build(name: str, maker: Maker, size: int) -> nn.Module:
     try:
         trace(model, size)
     except Exception as error:  # whatever the user's code raises
-        raise UserError(f"params.yaml: data.size {size} is none that {name} takes: {_line(error)}") from error
+        raise UserError(f"params.yaml: data.size {size} is none that {name} takes: {reason_of(error)}") from error
     return model
 
 
@@ -196,7 +194,7 @@ def _make(name: str, maker: Maker, size: int) -> nn.Module:
         given = f"{parameter.name}={size}" if parameter else "no arguments"
         raise UserError(
             f"params.yaml: backbone.name '{name}': calling it with {given} failed with "
-            f"{type(error).__name__}: {_line(error)}"
+            f"{type(error).__name__}: {one_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise UserError(
@@ -217,10 +215,6 @@ def _size_parameter(maker: Maker) -> inspect.Parameter | None:
 def _split(name: str, parts: tuple[Part, ...], model: nn.Module) -> list[Part]:
     check_division(name, model, parts)
     return list(parts)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 @contextmanager
