@@ -19,10 +19,10 @@ def sha256(name: str) -> str:
         UserError: the file can't be read.
     """
     try:
-        found = [sha256_of(file) for file in files(name)]
+        digests = [sha256_of(file) for file in files(name)]
     except OSError as error:
         raise _unreadable(name, error) from error
-    return digest_of(found) if len(found) > 1 else found[0]
+    return digest_of(digests) if len(digests) > 1 else digests[0]
 
 
 def files(name: str) -> list[Path]:

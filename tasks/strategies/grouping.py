@@ -39,12 +39,12 @@ def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) ->
     for group, expressions in patterns.items():
         for expression in expressions:
             try:
-                found = any(re.fullmatch(expression, name) for name in names)
+                matches = any(re.fullmatch(expression, name) for name in names)
             except re.error as error:
                 raise UserError(
                     f"params.yaml: groups.{group}: '{expression}' is no regular expression: {error}"
                 ) from None
-            if not found:
+            if not matches:
                 raise UserError(
                     f"params.yaml: groups.{group}: '{expression}' matches no parameter or buffer; {_layers(model)}"
                 )
@@ -97,22 +97,22 @@ def _restricted(model: nn.Module, group: Group, name: str, kind: str, names: set
 
 
 def _sorted(model: nn.Module, patterns: Mapping[str, Sequence[str]]) -> tuple[Group, ...]:
-    compiled = {group: [re.compile(expression) for expression in own] for group, own in patterns.items()}
+    compiled = {group: list(map(re.compile, expressions)) for group, expressions in patterns.items()}
 
     def owners(name: str) -> list[str]:
-        return [group for group, own in compiled.items() if any(pattern.fullmatch(name) for pattern in own)]
+        return [group for group, its in compiled.items() if any(pattern.fullmatch(name) for pattern in its)]
 
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     owner: dict[str, str] = {}
     for name in (*parameters, *buffers):
-        found = owners(name)
-        if len(found) != 1:
-            problem = f"more than one group ({', '.join(found)})" if found else "no group"
+        matching = owners(name)
+        if len(matching) != 1:
+            problem = f"more than one group ({', '.join(matching)})" if matching else "no group"
             raise UserError(
                 f"the freeze plan: '{name}' belongs to {problem}; the groups are {', '.join(patterns)}, and every "
                 "parameter and buffer must be in exactly one"
             )
-        owner[name] = found[0]
+        owner[name] = matching[0]
     modules = _owners_of_modules(model, owner, owners)
     return tuple(
         Group(
@@ -134,15 +134,15 @@ def _owners_of_modules(
 
     A module without tensors whose name matches no pattern is in the group of the module before it.
     """
-    found: dict[str, str] = {}
+    module_owner: dict[str, str] = {}
     before = next(iter(owner.values()))
     for name, module in model.named_modules():
-        own = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
-        if not name or (any(module.children()) and not own):
+        tensors = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
+        if not name or (any(module.children()) and not tensors):
             continue
-        before = owner[f"{name}.{own[0]}"] if own else next(iter(owners(name)), before)
-        found[name] = before
-    return found
+        before = owner[f"{name}.{tensors[0]}"] if tensors else next(iter(owners(name)), before)
+        module_owner[name] = before
+    return module_owner
 
 
 def _layers(model: nn.Module) -> str:
