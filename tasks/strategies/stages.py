@@ -66,7 +66,7 @@ def rebuild(
     last = [part for part in parts if part.name not in BEHIND_STAGES][-1]
     try:
         front, kept = front_of(model, trace(model, parts, images), kept)
-        layout = _layout_of(
+        layout = _feature_layout(
             _features(front, images),
             wide=lambda: _features(front, torch.cat([images, images], 3)),
             read=lambda tokens: tokens_read(model, trace(model, parts, images), last, head, images, tokens),
@@ -86,7 +86,7 @@ def rebuild(
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _FeatureLayout:
     """What features are like, and what goes with them.
 
     Attributes:
@@ -120,7 +120,7 @@ def _features(front: nn.Module, images: Tensor) -> Tensor:
     return features
 
 
-def _layout_of(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int], range]) -> _Layout:
+def _feature_layout(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int], range]) -> _FeatureLayout:
     """Return the layout of features.
 
     Args:
@@ -131,13 +131,15 @@ def _layout_of(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int
     if features.ndim == 3:
         _, tokens, width = features.shape
         taken = read(tokens)
-        return _Layout(width, lambda _: TransformerBlock(width), TokenAverage(taken.start, taken.stop))
+        return _FeatureLayout(width, lambda _: TransformerBlock(width), TokenAverage(taken.start, taken.stop))
     if features.ndim == 4 and features[0].numel() > max(features[0].shape):
         last = _channels_last(features, wide)
         width = features.shape[3 if last else 1]
-        return _Layout(width, partial(Bottleneck, width, channels_last=last), MapAverage(channels_last=last))
+        return _FeatureLayout(width, partial(Bottleneck, width, channels_last=last), MapAverage(channels_last=last))
     width = features[0].numel()
-    return _Layout(width, partial(VectorBlock, width), nn.Flatten() if features.ndim == 4 else None, pools_first=True)
+    return _FeatureLayout(
+        width, partial(VectorBlock, width), nn.Flatten() if features.ndim == 4 else None, pools_first=True
+    )
 
 
 def _channels_last(maps: Tensor, wide: Callable[[], Tensor]) -> bool:

@@ -18,7 +18,7 @@ from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.params import RunParams, StrategyParams
 from tasks.stopping import StoppedError
-from tasks.strategies import freezing, library
+from tasks.strategies import freezing, planning
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.selectors import HEAD
 from tasks.strategies.surgery import Adapted
@@ -221,7 +221,7 @@ class _Training:
         self._trained: nn.Module | None = None
         self._team = job.team
         self._gradients = Gradients(adapted, settings, job.hardware, job.train, job.team)
-        pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
+        pretrained = planning.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._start = StartingPoint(model, pretrained, settings.l2_sp)
         self._optimizer = build(model, job.plan, settings, without_decay=pretrained)
         behind = checkpoints.progress_of(job.checkpoint)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tasks.backbones import catalogue
 from tasks.data.ingest import ingest
 from tasks.params import DataParams, StrategyParams
-from tasks.strategies import library, making, surgery
+from tasks.strategies import assembly, planning, surgery
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
@@ -33,8 +33,8 @@ def adapt(
 
 def network(name: str, settings: StrategyParams, channels: int = 1, classes: int = 2) -> tuple[Adapted, FreezePlan]:
     """Return a network with random weights, adapted as a strategy asks for, and the strategy's plan."""
-    adapted, groups = making.make(catalogue.find(name), None, SIZE, classes, channels, settings)
-    return adapted, library.plan(settings, groups, adapted.new, 0.1)
+    adapted, groups = assembly.assemble(catalogue.find(name), None, SIZE, classes, channels, settings)
+    return adapted, planning.plan(settings, groups, adapted.new, 0.1)
 
 
 def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:

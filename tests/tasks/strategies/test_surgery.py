@@ -7,6 +7,7 @@ from torch import nn
 from tasks.backbones import catalogue
 from tasks.errors import UserError
 from tasks.strategies import freezing, grouping, surgery
+from tasks.strategies.stems import Normalisation
 from tests.tasks.strategies import slim
 from tests.tasks.strategies.pretrained import (
     SIZE,
@@ -149,6 +150,6 @@ def test_a_size_that_the_network_does_not_take_is_refused() -> None:
 
 def test_normalisation_has_the_statistics_of_the_pretraining() -> None:
     """A pixel at the mean becomes 0, one standard deviation above becomes 1, a channel each."""
-    normalise = surgery.Normalisation((0.2, 0.4, 0.6), (0.2, 0.2, 0.2))
+    normalise = Normalisation((0.2, 0.4, 0.6), (0.2, 0.2, 0.2))
     images = torch.tensor([[51, 102], [102, 153], [153, 204]], dtype=torch.uint8).view(1, 3, 1, 2)
     torch.testing.assert_close(normalise(images)[0, :, 0], torch.tensor([[0.0, 1.0]] * 3), atol=1e-5, rtol=0)
