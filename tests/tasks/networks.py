@@ -41,11 +41,11 @@ def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:
     """Decode the images of both classes; the first ``train`` of each are trained on, the others validate."""
     paths = [path.relative_to(cells).as_posix() for path in sorted(cells.rglob("*.png"))]
     params = DataParams(source="folder", path=str(cells), size=SIZE)
-    found = ingest(cells, paths, params, store, store.parent)
+    ingested = ingest(cells, paths, params, store, store.parent)
     targets = np.array([path.startswith("intact") for path in paths], dtype=np.int64)
     first = [np.flatnonzero(targets == c)[:train] for c in (0, 1)]
     rest = [np.flatnonzero(targets == c)[train:] for c in (0, 1)]
-    pixels = np.load(found.store, mmap_mode="r")
+    pixels = np.load(ingested.store, mmap_mode="r")
     rows = [np.concatenate(chosen) for chosen in (first, rest)]
     training, validation = (Split(pixels, chosen, torch.from_numpy(targets[chosen])) for chosen in rows)
     return training, validation

@@ -36,9 +36,9 @@ def put(file: Path, target: Path) -> Path:
     return target
 
 
-def same(one: State, other: State) -> bool:
+def same(first: State, second: State) -> bool:
     """Return whether two state dicts hold the same tensors in the same order."""
-    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+    return list(first) == list(second) and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def saved(folder: Path, content: object, name: str = "own.pth") -> BackboneParams:

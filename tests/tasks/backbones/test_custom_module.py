@@ -131,8 +131,8 @@ def test_stated_parts_come_before_found_ones(write: Write) -> None:
     model = architecture.build(32)
     parts = assert_divided(architecture, model)
     assert [part.name for part in parts] == ["stem", "stage1", "head"]
-    found = owners(catalogue.find(name).split(model), tensors(model))
-    assert found["7.weight"] == ["stage2"]
+    owned = owners(catalogue.find(name).split(model), tensors(model))
+    assert owned["7.weight"] == ["stage2"]
 
 
 def test_code_counts(write: Write, tmp_path: Path) -> None:

@@ -195,20 +195,20 @@ def googlenet(folder: Path, change: Callable[[State], State]) -> tuple[State, Ba
 def test_auxiliary_classifiers_are_read_where_they_are(tmp_path: Path) -> None:
     """A file with the classifiers on the way gives them their weights."""
     state, params = googlenet(tmp_path, dict)
-    found, record = weights.retrieve(params, SIZE)
-    assert same(found, state)
+    retrieved, record = weights.retrieve(params, SIZE)
+    assert same(retrieved, state)
     assert record.report["new"] == []
 
 
 def test_auxiliary_classifiers_that_a_file_lacks_are_drawn_new(tmp_path: Path) -> None:
     """A file without them fits all the same, and the report names what has no pretrained weights."""
     state, params = googlenet(tmp_path, lambda state: {key: state[key] for key in state if not key.startswith("aux")})
-    found, record = weights.retrieve(params, SIZE)
-    assert list(found) == list(state)
+    retrieved, record = weights.retrieve(params, SIZE)
+    assert list(retrieved) == list(state)
     new = {key for key in state if key.startswith("aux")}
     assert set(record.report["new"]) == new
-    assert all(torch.equal(found[key], state[key]) for key in state.keys() - new)
-    assert found["aux1.fc2.weight"].std() > 0
+    assert all(torch.equal(retrieved[key], state[key]) for key in state.keys() - new)
+    assert retrieved["aux1.fc2.weight"].std() > 0
     assert any("aux1" in line and "drawn new" in line for line in record.lines())
 
 
@@ -351,11 +351,11 @@ def test_position_embeddings_are_interpolated(vit: Callable[[Tensor], BackbonePa
     ramp = torch.arange(4.0).expand(4, 4)  # grows from left to right
     side = size // 32
     state, record = weights.retrieve(vit(embedding_of(ramp)), size)
-    found = state["encoder.pos_embedding"]
-    assert found.shape == (1, side * side + 1, 8)
+    embeddings = state["encoder.pos_embedding"]
+    assert embeddings.shape == (1, side * side + 1, 8)
     assert record.size == size
-    assert (found[0, 0] == 7).all()
-    grid = found[0, 1:, 0].reshape(side, side)
+    assert (embeddings[0, 0] == 7).all()
+    grid = embeddings[0, 1:, 0].reshape(side, side)
     assert (grid.diff(dim=1) > 0).all()
     assert grid.diff(dim=0).abs().max() < 1e-5
     assert grid.mean().item() == pytest.approx(1.5, abs=1e-4)

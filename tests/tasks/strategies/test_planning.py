@@ -202,11 +202,13 @@ def test_inserted_stages_learn_their_statistics() -> None:
     adapted, plan = network("resnet18", strategy(train="all", insert=1, cut=1))
     fixed = set(plan.never_moved(update_statistics=False))
     statistics = {name for name in adapted.model.state_dict() if name.endswith("running_mean")}
-    own = {name for part in adapted.parts if part.name == "new1" for name in statistics if part.owns(name)}
-    assert own
-    assert fixed & statistics == statistics - own
+    of_new_stage = {name for part in adapted.parts if part.name == "new1" for name in statistics if part.owns(name)}
+    assert of_new_stage
+    assert fixed & statistics == statistics - of_new_stage
     freezing.apply(plan, adapted.model, 0, update_statistics=False)
-    assert {name for name in statistics if adapted.model.get_submodule(name.rpartition(".")[0]).training} == own
+    assert {
+        name for name in statistics if adapted.model.get_submodule(name.rpartition(".")[0]).training
+    } == of_new_stage
 
 
 def test_a_phase_in_which_nothing_can_train_is_refused() -> None:
