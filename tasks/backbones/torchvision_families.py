@@ -10,6 +10,7 @@ from torchvision import models
 
 from tasks.backbones.architecture import Part, Recipe
 from tasks.backbones.division import divide, tensor_names
+from tasks.backbones.tracing import has_state
 from tasks.errors import UserError, nearest
 
 
@@ -159,16 +160,12 @@ def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:
 def _by_resolution(children: dict[str, nn.Module]) -> Iterator[tuple[str, ...]]:
     stages: list[tuple[str, ...]] = [()]
     for name, child in children.items():
-        if _downsamples(child) and any(_has_state(children[n]) for n in stages[-1]):
+        if _downsamples(child) and any(has_state(children[n]) for n in stages[-1]):
             stages.append(())
         stages[-1] += (name,)
-    if not any(_has_state(children[n]) for n in stages[-1]):  # a last pooling layer is no stage of its own
+    if not any(has_state(children[n]) for n in stages[-1]):  # a last pooling layer is no stage of its own
         stages[-2:] = [stages[-2] + stages[-1]]
     yield from stages
-
-
-def _has_state(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters())
 
 
 def _downsamples(module: nn.Module) -> bool:

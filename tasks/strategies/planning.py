@@ -56,7 +56,7 @@ def plan(
             )
         peaks = _peak_rates(settings, phase, parts, pretraining_lr, measured or Measured(), index)
         for epochs, thawed, continues in _thawing(settings, phase, [part for part in parts if part in chosen], new):
-            rates = {g.name: _of(peaks, g.part) for g in groups if g.part in thawed and _can_train(g)}
+            rates = {g.name: _rate_of(g.part, peaks) for g in groups if g.part in thawed and _can_train(g)}
             if not any(group.size for group in groups if group.name in rates):
                 having = dict.fromkeys(group.part for group in groups if _can_train(group) and group.size)
                 raise UserError(
@@ -159,7 +159,7 @@ def _peak_rates(
     return peaks
 
 
-def _of(peaks: Mapping[str, float], part: str) -> float:
+def _rate_of(part: str, peaks: Mapping[str, float]) -> float:
     if part not in peaks:
         raise UserError(
             f"params.yaml: '{part}' trains, but 'lr' gives no rate for it: add a line such as '{part}: 0.0001'"
