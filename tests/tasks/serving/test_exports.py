@@ -121,7 +121,7 @@ def test_files_that_answer_otherwise_are_not_handed_over(
     """One sentence with the difference, and nothing is written."""
     monkeypatch.setattr(registry, "folder_of", Path)
     monkeypatch.setattr(Champion, "read", lambda _: champion("shufflenet_v2_x0_5"))
-    monkeypatch.setattr(exports, "_onnx", lambda _: lambda images: np.full((len(images), 3), 0.9, dtype=np.float32))
+    monkeypatch.setattr(exports, "of_onnx", lambda _: lambda images: np.full((len(images), 3), 0.9, dtype=np.float32))
     with pytest.raises(UserError, match=r"model\.onnx answers otherwise .* differs by 0\.\d+, where 0\.001 is allowed"):
         export_champion(tmp_path / "wrong", "models:/some", cells / "broken")
     assert not any(tmp_path.iterdir())
