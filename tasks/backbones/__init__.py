@@ -6,8 +6,9 @@ A network goes by ``backbone.name``; ``catalogue`` asks the library that has it 
 - ``library``, ``catalogue``: what a library of networks must be able to do, and the libraries that there are.
 - ``torchvision_models`` with ``torchvision_families``: torchvision's, whose layers a table names.
 - ``timm_models`` with ``timm_registry`` and ``timm_stages``: timm's.
-- ``custom_module`` with ``local_imports``: the user's own code.
+- ``custom_module`` with ``local_imports``: the user's own code, a callable in a module.
 - ``onnx_files`` with ``onnx_reading``, ``onnx_inputs``, ``onnx_graphs``, ``onnx_layers``, ``onnx_conversion``.
+- ``from_callable``: what both of them make networks by.
 
 The parts from the image to the logits (stem, stages, head) are stated or found out:
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from torch import nn
 
-from tasks.backbones import custom_module, downloads
+from tasks.backbones import downloads
 from tasks.backbones.architecture import Architecture, State
+from tasks.backbones.from_callable import USUAL_SIZES, describe
 from tasks.backbones.onnx_conversion import check_answers, check_program, converted
 from tasks.backbones.onnx_inputs import fixed_size
 from tasks.backbones.onnx_reading import read, sha256
@@ -35,8 +36,8 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
     """
     digest = sha256(name)
     stated = fixed_size(read(name))
-    sizes = (stated, *custom_module.USUAL_SIZES) if stated else custom_module.USUAL_SIZES
-    return custom_module.describe(name, _Maker(name, digest), parts, sizes, "that of the file given")
+    sizes = (stated, *USUAL_SIZES) if stated else USUAL_SIZES
+    return describe(name, _Maker(name, digest), parts, sizes, "that of the file given")
 
 
 def state(name: str, size: int) -> State:
