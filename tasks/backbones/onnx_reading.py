@@ -38,6 +38,11 @@ def files(name: str) -> list[Path]:
 
 
 def file_of(name: str) -> Path:
+    """Return the file that ``backbone.name`` names.
+
+    Raises:
+        UserError: it does not exist.
+    """
     file = Path(name).expanduser()
     if not file.is_file():
         raise UserError(f"params.yaml: backbone.name: the file {name} does not exist")
@@ -45,6 +50,15 @@ def file_of(name: str) -> Path:
 
 
 def read(name: str, *, external: bool = True) -> Any:
+    """Return the content of a file, an ``onnx.ModelProto``.
+
+    Args:
+        name: of the file.
+        external: read the weights that it keeps in files beside it, too, and check that it is valid.
+
+    Raises:
+        UserError: a library that ONNX files need is missing, or the file can't be read or takes no images.
+    """
     onnx = _libraries()
     try:
         model = onnx.load(file_of(name), load_external_data=external)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 HEAD_WIDTH = 64
 REDUCTION = 4  # of the width within a bottleneck, as in He et al.
-DIVISOR = 8  # of widths, so that kernels of GPUs fill
+DIVISOR = 8  # of widths, as tensor cores want them
 
 
 class Bottleneck(nn.Module):
