@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
+
+State = dict[str, Tensor]  # a network's parameters and buffers by name
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,12 @@ class Architecture:
     licence: str
     build: Callable[[int], nn.Module]
     split: Callable[[nn.Module], list[Part]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the layers of a network are for, as far as it is found out from a forward pass; see ``Architecture``."""
+
+    input_layer: str
+    head: str
+    parts: tuple[Part, ...]

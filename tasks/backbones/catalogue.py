@@ -1,11 +1,50 @@
-"""Every network by its name: torchvision's, timm's, those in ONNX files, and the user's own."""
+"""Every network by its name. A new library is a module with the functions of a ``Library``, and a row here."""
 
 from pathlib import Path
 
-from tasks.backbones import onnx_files, own, timm_models, zoo
+from tasks.backbones import custom_module, onnx_files, onnx_reading, timm_models, torchvision_models
 from tasks.backbones.architecture import Architecture
-from tasks.backbones.explicit import with_parts
+from tasks.backbones.library import Library
 from tasks.params import PartsParams
+
+LIBRARIES = (  # a network is of the first that has it
+    Library(
+        has=onnx_files.has,
+        find=onnx_files.find,
+        packages=onnx_reading.PACKAGES,
+        files=onnx_reading.files,
+        code_sha256=onnx_reading.sha256,
+        resolve=onnx_files.with_own_weights,
+        own_state=onnx_files.state,
+    ),
+    Library(
+        has=custom_module.has,
+        find=custom_module.find,
+        files=custom_module.files,
+        code_sha256=custom_module.code_sha256,
+        random_source="as its own code draws them",
+    ),
+    Library(
+        has=timm_models.has,
+        find=timm_models.find,
+        named_weights=timm_models.named_weights,
+        packages=("timm",),
+        resolve=timm_models.with_tag,
+        convert=timm_models.convert,
+    ),
+    Library(
+        has=lambda _: True,
+        find=torchvision_models.find,
+        named_weights=torchvision_models.named_weights,
+        known_digest=torchvision_models.known_digest,
+        convert=torchvision_models.convert,
+    ),
+)
+
+
+def library_of(name: str) -> Library:
+    """Return the library that a network is of, by its name as in ``backbone.name``."""
+    return next(library for library in LIBRARIES if library.has(name))
 
 
 def find(name: str, parts: PartsParams | None = None) -> Architecture:
@@ -19,34 +58,12 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
     Raises:
         UserError: there is no such network, or its layers can't be told apart.
     """
-    if is_onnx(name):
-        return onnx_files.find(name, parts)
-    if is_own(name):
-        return own.find(name, parts)
-    architecture = timm_models.find(name) if is_timm(name) else zoo.find(name)
-    return with_parts(architecture, parts) if parts else architecture
-
-
-def is_timm(name: str) -> bool:
-    """Return whether a name is that of a network of timm."""
-    return name.startswith(timm_models.PREFIX)
-
-
-def is_own(name: str) -> bool:
-    """Return whether a name is that of the user's own architecture."""
-    return ":" in name and not is_onnx(name)
-
-
-def is_onnx(name: str) -> bool:
-    """Return whether a name is that of an ONNX file."""
-    return name.endswith(onnx_files.SUFFIX)
+    return library_of(name).find(name, parts)
 
 
 def packages(name: str) -> list[str]:
     """Return the packages that a network needs besides torch and torchvision."""
-    if is_onnx(name):
-        return list(onnx_files.PACKAGES)
-    return ["timm"] if is_timm(name) else []
+    return list(library_of(name).packages)
 
 
 def files(name: str) -> list[Path]:
@@ -55,9 +72,7 @@ def files(name: str) -> list[Path]:
     Raises:
         UserError: the source can't be imported or read.
     """
-    if is_onnx(name):
-        return onnx_files.files(name)
-    return own.files(name) if is_own(name) else []
+    return library_of(name).files(name)
 
 
 def code_sha256(name: str) -> str:
@@ -66,6 +81,4 @@ def code_sha256(name: str) -> str:
     Raises:
         UserError: the source can't be imported or read.
     """
-    if is_onnx(name):
-        return onnx_files.sha256(name)
-    return own.code_sha256(name) if is_own(name) else ""
+    return library_of(name).code_sha256(name)

@@ -125,14 +125,14 @@ class _Block:
 
 def _blocks(model: nn.Module, calls: Sequence[Call], is_whole: Callable[[str], bool]) -> list[_Block]:
     """Return the blocks that have weights, in the order in which they run."""
-    found: dict[str, list[Call]] = {}
+    within: dict[str, list[Call]] = {}
     for call in calls:
         around = (name for name in ancestors(call.name) if _can_be_block(model.get_submodule(name)))
-        found.setdefault(next(filter(is_whole, around), call.name), []).append(call)
-    reached = levels([inside[-1].positions for inside in found.values()])
+        within.setdefault(next(filter(is_whole, around), call.name), []).append(call)
+    reached = levels([inside[-1].positions for inside in within.values()])
     return [
         _Block(name, model.get_submodule(name), tuple(call.name for call in inside), level)
-        for (name, inside), level in zip(found.items(), reached, strict=True)
+        for (name, inside), level in zip(within.items(), reached, strict=True)
         if _weighted(inside)
     ]
 
@@ -162,7 +162,7 @@ def _where_blocks_begin(blocks: Sequence[_Block]) -> list[bool]:
     """Return which blocks begin a stage: each that consists of several layers; what comes before joins the first."""
     several = [is_composed(block.module) for block in blocks]
     first = several.index(True) if any(several) else 0
-    return [index == 0 or (index > first and found) for index, found in enumerate(several)]
+    return [index == 0 or (index > first and is_several) for index, is_several in enumerate(several)]
 
 
 def _can_be_block(module: nn.Module) -> bool:
@@ -180,11 +180,11 @@ def _has_blocks(model: nn.Module, name: str) -> bool:
 
 def _falls_within(calls: Sequence[Call]) -> dict[str, int]:
     """Return how often the resolution falls for good between the first and the last layer of each module."""
-    seen: defaultdict[str, list[int]] = defaultdict(list)
+    reached: defaultdict[str, list[int]] = defaultdict(list)
     for call, level in zip(calls, levels([call.positions for call in calls]), strict=True):
         for module in ancestors(call.name):
-            seen[module].append(level)
-    return {module: found[-1] - found[0] for module, found in seen.items()}
+            reached[module].append(level)
+    return {module: its_levels[-1] - its_levels[0] for module, its_levels in reached.items()}
 
 
 def _owner(name: str, tensor: str, places: Mapping[str, int], *, idle: bool) -> int:

@@ -35,7 +35,7 @@ def divide(model: nn.Module, names: Sequence[str], owners: Mapping[str, int], or
     for piece, owner in sorted(pieces.items(), key=lambda item: places[item[0]]):
         whole = () if owner == len(names) - 1 else (name for name in ancestors(piece) if around[name] == {owner})
         prefixes[owner][next(iter(whole), piece)] = None
-    return [Part(name, tuple(found)) for name, found in zip(names, prefixes, strict=True)]
+    return [Part(name, tuple(its)) for name, its in zip(names, prefixes, strict=True)]
 
 
 def tensor_names(model: nn.Module) -> list[str]:
@@ -52,9 +52,9 @@ def check_division(name: str, model: nn.Module, parts: Sequence[Part]) -> None:
     for tensor in tensor_names(model):
         owners = [part.name for part in parts if part.owns(tensor)]
         if len(owners) != 1:
-            found = f"in the parts {' and '.join(owners)} at once" if owners else "in none of its parts"
+            where = f"in the parts {' and '.join(owners)} at once" if owners else "in none of its parts"
             raise UserError(
-                f"params.yaml: backbone.name '{name}' has a tensor '{tensor}' that is {found}: "
+                f"params.yaml: backbone.name '{name}' has a tensor '{tensor}' that is {where}: "
                 "say in backbone.parts what the layers are for"
             )
 
@@ -96,11 +96,11 @@ def _around(pieces: Mapping[str, int]) -> dict[str, set[int]]:
 
 def _next_owner(order: Sequence[str], owners: Mapping[str, set[int]]) -> dict[str, int]:
     """Return the owner of the layer with weights that comes next after each of ``order``."""
-    found: dict[str, int] = {}
+    next_owner: dict[str, int] = {}
     owner = None
     for name in reversed(order):
         if name in owners:
             owner = min(owners[name])
         elif owner is not None:
-            found[name] = owner
-    return found
+            next_owner[name] = owner
+    return next_owner

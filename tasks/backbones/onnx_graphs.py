@@ -5,21 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tasks.backbones.onnx_inputs import UnfitError, inputs_of, sides_of
+
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-DOMAIN = "thawline"  # of the operators that tasks.backbones.onnx_files makes layers of
+DOMAIN = "thawline"  # of the operators that tasks.backbones.onnx_layers makes layers of
 OPSET = 17  # the last of which onnx2torch knows every operator's version
-IMAGE_CHANNELS = 3
 BATCH = 1009  # stands for any number of images while shapes are worked out: sides that it divides hold the batch
 _REDUCTIONS = "Reduce"
 _RESHAPES = ("Reshape", "Squeeze", "Unsqueeze")
 _BY_VALUE = {"Add": "Shift", "Mul": "Scale"}
 _FINAL = ("Softmax", "LogSoftmax")
-
-
-class UnfitError(Exception):
-    """A graph is no classifier of images; says why."""
 
 
 def prepare(model: "ModelProto", size: int) -> "ModelProto":
@@ -36,7 +33,7 @@ def prepare(model: "ModelProto", size: int) -> "ModelProto":
     import onnxscript.optimizer
 
     _only_constants_beside_the_input(model.graph)
-    sides = _sides(model.graph)
+    sides = sides_of(model.graph)
     _state_shapes(model.graph, sides, size)
     model.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))
     model = onnxscript.optimizer.optimize(model)
@@ -67,60 +64,26 @@ def prepare(model: "ModelProto", size: int) -> "ModelProto":
     return model
 
 
-def fixed_size(model: "ModelProto") -> int:
-    """Return the height and width that a graph's input states; 0 if it states none."""
-    dims = _inputs(model.graph)[0].type.tensor_type.shape.dim
-    sides = {dims[place].dim_value for place in _sides(model.graph)}
-    return int(sides.pop()) if len(sides) == 1 else 0
-
-
-def fixed_batch(model: "ModelProto") -> int:
-    """Return the number of images that a graph's input states; 0 if it states none."""
-    return int(_inputs(model.graph)[0].type.tensor_type.shape.dim[0].dim_value)
-
-
-def has_channels_last(model: "ModelProto") -> bool:
-    """Return whether a graph takes images of shape (batch, height, width, channels), as Keras does."""
-    return _sides(model.graph) == (1, 2)
-
-
-def _inputs(graph: "GraphProto") -> list[Any]:
-    constant = {tensor.name for tensor in graph.initializer}
-    return [value for value in graph.input if value.name not in constant]
-
-
 def _only_constants_beside_the_input(graph: "GraphProto") -> None:
-    inputs = _inputs(graph)
-    for what, found in (("inputs", inputs), ("outputs", list(graph.output))):
-        if len(found) != 1:
+    inputs = inputs_of(graph)
+    for what, values in (("inputs", inputs), ("outputs", list(graph.output))):
+        if len(values) != 1:
             raise UnfitError(
-                f"has {len(found)} {what} ({', '.join(value.name for value in found)}), where a classifier has one"
+                f"has {len(values)} {what} ({', '.join(value.name for value in values)}), where a classifier has one"
             )
     if len(graph.input) > 1:  # files from before version 4 of the format list their constants, too
         del graph.input[:]
         graph.input.extend(inputs)
 
 
-def _sides(graph: "GraphProto") -> tuple[int, int]:
-    """Return the places of height and width in the shape of the input."""
-    value = _inputs(graph)[0]
-    dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    if len(dims) == 4 and dims[1] == IMAGE_CHANNELS:
-        return (2, 3)
-    if len(dims) == 4 and dims[3] == IMAGE_CHANNELS:
-        return (1, 2)
-    shape = ", ".join(str(dim or "?") for dim in dims)
-    raise UnfitError(f"takes '{value.name}' of shape ({shape}), where RGB images have four dimensions, one of them 3")
-
-
 def _constants(graph: "GraphProto") -> dict[str, Any]:
     from onnx import numpy_helper
 
-    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
-            found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return found
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return constants
 
 
 def _fill_constants(graph: "GraphProto") -> bool:

@@ -73,6 +73,19 @@ def trace(model: nn.Module, size: int) -> tuple[list[Call], object]:
     return calls, answer
 
 
+def modules_that_run(model: nn.Module, images: Tensor) -> set[nn.Module]:
+    """Return the modules that a forward pass in evaluation mode calls, the network itself among them."""
+    ran: set[nn.Module] = set()
+    handles = [module.register_forward_hook(lambda module, *_: ran.add(module)) for module in model.modules()]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return ran
+
+
 def levels(positions: Sequence[int]) -> list[int]:
     """Return for each layer in order how often the resolution has fallen for good up to there.
 

@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from tasks.backbones.checkpoints import SHOWN, State
+from tasks.backbones.architecture import State
+from tasks.backbones.weights_files import SHOWN
 from tasks.errors import listed
 
 # Of several that fit: averaged weights, which are what is published of such a training, come before those that were
@@ -16,21 +17,21 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.", "backbone.", "net.", "network.",
 COUNTER = "num_batches_tracked"  # of BatchNorm, which says nothing of what fits
 
 
-def chosen(found: Mapping[str, State], wanted: Collection[str]) -> tuple[State, tuple[str, ...]]:
+def chosen(states: Mapping[str, State], wanted: Collection[str]) -> tuple[State, tuple[str, ...]]:
     """Return of a file's sets of tensors the one that fits a network best, under its names, and what was done.
 
     Args:
-        found: the sets by where in the file they are.
+        states: the sets by where in the file they are.
         wanted: the network's names.
     """
-    place = max(found, key=lambda place: (_fitting(found[place], wanted), -_rank(place)))
-    state, notes = unwrapped(found[place], wanted)
-    said = []
+    place = max(states, key=lambda place: (_fitting(states[place], wanted), -_rank(place)))
+    state, notes = unwrapped(states[place], wanted)
+    choice = []
     if place:
-        others = [other or "the file itself" for other in found if other != place and found[other]]
+        others = [other or "the file itself" for other in states if other != place and states[other]]
         beside = f", beside which it has {listed(others, SHOWN)}" if others else ""
-        said.append(f"the weights are those under '{place}' in the file{beside}")
-    return state, (*said, *notes)
+        choice.append(f"the weights are those under '{place}' in the file{beside}")
+    return state, (*choice, *notes)
 
 
 def unwrapped(state: State, wanted: Collection[str]) -> tuple[State, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Weights: retrieved from the first source that has them, fitted to their network, and kept with a record."""
+"""Weights: retrieved from the first source that has them, matched with their network, and kept with a record."""
 
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field, replace
@@ -9,15 +9,16 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tasks.backbones import catalogue, checkpoints, fitting, onnx_files, sources, timm_models, unwrapping, zoo
-from tasks.backbones.architecture import Architecture
-from tasks.backbones.fitting import Converted, LoadReport, State
+from tasks.backbones import catalogue, downloads, key_matching, unwrapping, weights_files
+from tasks.backbones.architecture import Architecture, State
+from tasks.backbones.key_matching import LoadReport
+from tasks.backbones.library import Library, WeightsFile
+from tasks.backbones.reasons import one_line
 from tasks.backbones.tensor_file import write_tensors
+from tasks.backbones.weights_files import is_weights_file
 from tasks.errors import UserError
 from tasks.files import read_json, sha256_of, write_json
 from tasks.params import BackboneParams, PartsParams
-
-FILE_SUFFIXES = {".pth", ".pt", ".safetensors"}
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,6 @@ class WeightsRecord:
         return LoadReport.of(self.report).lines() if self.report else []
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A verified file, and what is known about it."""
-
-    file: Path
-    source: str
-    licence: str
-    notes: tuple[str, ...] = ()
-
-
 def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
     """Return the verified weights of a backbone and their record.
 
@@ -95,19 +86,18 @@ def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
         UserError: an unknown network, a size that it doesn't take, a wrong digest, or a file that doesn't fit.
         UnavailableError: no source has the weights; lists what was tried.
     """
-    params = _with_tag(params)
-    if catalogue.is_onnx(params.name):
-        params = _with_own_weights(params)
-    architecture = catalogue.find(params.name, params.parts)
+    library = catalogue.library_of(params.name)
+    params = library.resolve(params)
+    architecture = library.find(params.name, params.parts)
     if params.weights == "none":
         if params.leave_out:
             raise UserError("params.yaml: backbone.leave_out is about a weights file, where backbone.weights is 'none'")
-        source = "as its own code draws them" if catalogue.is_own(params.name) else "random"
-        return _drawn(architecture, size).state_dict(), _record(params, architecture, size, source, "none")
-    found = _find(params, architecture)
-    state, report = _fitted(found, params, architecture, size)
-    record = _record(params, architecture, size, found.source, found.licence)
-    return state, replace(record, sha256=sha256_of(found.file), report=report.content())
+        state = _drawn(architecture, size).state_dict()
+        return state, _record(params, architecture, size, library.random_source, "none")
+    given = _weights_file(library, params, architecture)
+    state, report = _matched(given, library, params, architecture, size)
+    record = _record(params, architecture, size, given.source, given.licence)
+    return state, replace(record, sha256=sha256_of(given.file), report=report.content())
 
 
 def store(state: State, record: WeightsRecord, weights_file: Path, record_file: Path) -> None:
@@ -152,72 +142,43 @@ def load(source: Path) -> State:
         raise UserError(f"{source} is missing or damaged: remove it and run 'dvc repro'") from error
 
 
-def _with_tag(params: BackboneParams) -> BackboneParams:
-    """Put the pretrained tag that ``weights`` asks for into a name of timm's, as its metadata depend on it."""
-    if not catalogue.is_timm(params.name) or params.weights == "none" or _is_file(params.weights):
-        return params
-    return params.model_copy(update={"name": timm_models.tagged(params.name, params.weights)})
+def file_of(params: BackboneParams) -> Path | None:
+    """Return the user's own file of weights, if params name one."""
+    given = Path(params.weights).expanduser()
+    return given if is_weights_file(params.weights) and given.is_file() else None
 
 
-def _with_own_weights(params: BackboneParams) -> BackboneParams:
-    """Name an ONNX file as the place of its network's weights, unless there are others; verify it before it is read.
-
-    Raises:
-        UserError: the file has another digest than it must have, or weights are asked for that are not in a file.
-    """
-    file = Path(params.name).expanduser()
-    if params.weights == "none" or (_is_file(params.weights) and params.weights != params.name):
-        return params
-    if "weights" in params.model_fields_set and params.weights != params.name:
-        raise UserError(
-            f"params.yaml: backbone.weights '{params.weights}': the weights of {params.name} are in that file itself: "
-            "leave backbone.weights out, or say 'none' for random ones"
-        )
-    if file.is_file():
-        sources.verified(file, params.sha256 or "")
-    return params.model_copy(update={"weights": params.name})
+def _weights_file(library: Library, params: BackboneParams, architecture: Architecture) -> WeightsFile:
+    if not is_weights_file(params.weights):
+        return library.named_weights(params, architecture)
+    file = Path(params.weights).expanduser()
+    if not file.is_file():
+        raise UserError(f"params.yaml: backbone.weights {file} does not exist")
+    downloads.verified(file, params.sha256 or library.known_digest(params.name, file.name))
+    return WeightsFile(file, file.name, "that of the file given")
 
 
-def _find(params: BackboneParams, architecture: Architecture) -> _Found:
-    if _is_file(params.weights):
-        file = Path(params.weights).expanduser()
-        if not file.is_file():
-            raise UserError(f"params.yaml: backbone.weights {file} does not exist")
-        sources.verified(file, params.sha256 or _known_digest(params.name, file))
-        return _Found(file, file.name, "that of the file given")
-    if catalogue.is_own(params.name):
-        raise UserError(
-            f"params.yaml: backbone.weights '{params.weights}': an architecture of your own takes its weights from a "
-            "file (.pth, .pt or .safetensors), or has random ones with 'none'"
-        )
-    if catalogue.is_timm(params.name):
-        repository = timm_models.repository(params.name)
-        return _Found(*sources.from_huggingface(repository, params.sha256 or ""), architecture.licence)
-    entry = zoo.default_weights(params.name, params.weights)
-    return _Found(*sources.from_torchvision(entry, params.sha256 or ""), architecture.licence, zoo.notes_on(entry))
-
-
-def _fitted(found: _Found, params: BackboneParams, architecture: Architecture, size: int) -> tuple[State, LoadReport]:
-    where = f"the weights file {found.file} does not fit {params.name}"
+def _matched(
+    given: WeightsFile, library: Library, params: BackboneParams, architecture: Architecture, size: int
+) -> tuple[State, LoadReport]:
+    """Return a network's weights, as far as a file has them, and which of them it has."""
+    where = f"the weights file {given.file} does not fit {params.name}"
     model = _drawn(architecture, size)
     drawn = model.state_dict()
-    in_onnx = params.weights == params.name
-    content = {"": onnx_files.state(params.name, size)} if in_onnx else checkpoints.candidates(found.file)
-    state, notes = unwrapping.chosen(content, drawn)
+    if library.own_state and params.weights == params.name:
+        states = {"": library.own_state(params.name, size)}
+    else:
+        states = weights_files.candidates(given.file)
+    state, notes = unwrapping.chosen(states, drawn)
     leave_out = params.leave_out or ()
-    dropped = {name: tensor for name, tensor in state.items() if fitting.matches(leave_out, name)}
+    dropped = {name: tensor for name, tensor in state.items() if key_matching.matches(leave_out, name)}
+    kept = {name: tensor for name, tensor in state.items() if name not in dropped}
     try:
-        converted = _converted(params.name, {name: state[name] for name in state if name not in dropped}, model, size)
+        converted = library.convert(params.name, kept, model, size)
     except Exception as error:  # whatever a conversion stumbles over in a file that it isn't made for
-        raise UserError(f"{where}: {' '.join(str(error).split())[:200]}") from error
-    converted = replace(converted, state={**dropped, **converted.state}, notes=(*found.notes, *notes, *converted.notes))
-    return fitting.fit(converted, drawn, leave_out, where, architecture.head)
-
-
-def _converted(name: str, state: State, model: nn.Module, size: int) -> Converted:
-    if catalogue.is_own(name) or catalogue.is_onnx(name):
-        return Converted(state)
-    return timm_models.convert(name, state, model) if catalogue.is_timm(name) else zoo.convert(name, state, size)
+        raise UserError(f"{where}: {one_line(error)}") from error
+    converted = replace(converted, state={**dropped, **converted.state}, notes=(*given.notes, *notes, *converted.notes))
+    return key_matching.match_keys(converted, drawn, leave_out, where, architecture.head)
 
 
 def _drawn(architecture: Architecture, size: int) -> nn.Module:
@@ -244,20 +205,3 @@ def _record(params: BackboneParams, architecture: Architecture, size: int, sourc
         parts=params.parts.model_dump(mode="json") if params.parts else None,
         code_sha256=catalogue.code_sha256(params.name),
     )
-
-
-def file_of(params: BackboneParams) -> Path | None:
-    """Return the user's own file of weights, if params name one."""
-    given = Path(params.weights).expanduser()
-    return given if _is_file(params.weights) and given.is_file() else None
-
-
-def _is_file(weights: str) -> bool:
-    given = Path(weights).expanduser()
-    return given.suffix in FILE_SUFFIXES or given.is_file()
-
-
-def _known_digest(name: str, file: Path) -> str:
-    """Return the digest that a file must have because it has the name of one of torchvision's."""
-    library = not (catalogue.is_own(name) or catalogue.is_onnx(name) or catalogue.is_timm(name))
-    return sources.hash_in(file.name) if library and file.name in zoo.file_names(name) else ""

@@ -12,8 +12,7 @@ import torch
 
 from tasks import layout
 from tasks.backbones import weights
-from tasks.backbones.architecture import Architecture
-from tasks.backbones.fitting import State
+from tasks.backbones.architecture import Architecture, State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.reading import Pixels
@@ -22,9 +21,9 @@ from tasks.errors import UserError
 from tasks.evaluation import metrics
 from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import Params, StrategyParams, TrainParams
-from tasks.strategies import library, making, surgery
+from tasks.strategies import assembly, planning, surgery
 from tasks.strategies.freezing import FreezePlan, Group
-from tasks.strategies.library import Measured
+from tasks.strategies.planning import Measured
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.activations import Cache
@@ -146,7 +145,7 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
         UserError: something that the strategy names is not in this network.
     """
     adapted, groups = network_in_groups(settings, data)
-    plan = library.plan(settings, groups, adapted.new, data.record.lr, measured)
+    plan = planning.plan(settings, groups, adapted.new, data.record.lr, measured)
     resolution.check_sides(adapted, settings.start_size, data.size, data.channels, plan.epochs)
     if settings.frozen_precision == "bfloat16":
         precision.lower(adapted.model, plan)
@@ -155,7 +154,7 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
 
 def network_in_groups(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, tuple[Group, ...]]:
     """Return a strategy's network before training, and the groups that freeze and thaw together."""
-    return making.make(*_start(settings, data))
+    return assembly.assemble(*_start(settings, data))
 
 
 def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:

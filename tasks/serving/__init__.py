@@ -1,1 +1,7 @@
-"""What is handed over: a folder with the champion and all that it takes to answer image files."""
+"""The winner in production: the champion's files, scores for new images, and exports for other runtimes.
+
+- ``champion``: a folder of files, and what answers images from it.
+- ``provenance``: the images that a champion was made from, kept beside it.
+- ``scores``: a table of answers for a folder of images; ``encoded``: images that come as text.
+- ``exports`` with ``runtimes`` and ``export_table``: ONNX and ``torch.export`` files, compared with the network.
+"""

@@ -10,7 +10,7 @@ HEADINGS = ("MB", "ms an image", "largest difference", "other labels")
 MB = 1e6
 
 
-def rows(found: Export) -> list[dict[str, str]]:
+def rows(export: Export) -> list[dict[str, str]]:
     """Return a row a form."""
     return [
         {
@@ -21,26 +21,26 @@ def rows(found: Export) -> list[dict[str, str]]:
             "largest difference": f"{form.difference:.1e}" if form.difference else "0",
             "other labels": str(form.other_labels),
         }
-        for name, form in found.forms.items()
+        for name, form in export.forms.items()
     ]
 
 
-def caption(found: Export) -> str:
+def caption(export: Export) -> str:
     """Return what the figures were measured on."""
     return (
-        f"{found.strategy}, {len(found.classes)} classes; compared on {found.images} images; one image at a time, "
-        f"{found.threads} thread{'s' * (found.threads != 1)}"
+        f"{export.strategy}, {len(export.classes)} classes; compared on {export.images} images; one image at a time, "
+        f"{export.threads} thread{'s' * (export.threads != 1)}"
     )
 
 
-def show(found: Export, console: Console | None = None) -> None:
+def show(export: Export, console: Console | None = None) -> None:
     """Print sizes, latencies and differences."""
     console = console or Console(highlight=False)
-    table = Table(title=caption(found), title_justify="left", title_style="dim")
+    table = Table(title=caption(export), title_justify="left", title_style="dim")
     table.add_column("form", no_wrap=True)
     table.add_column("file", no_wrap=True)
     for heading in HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows(found):
+    for row in rows(export):
         table.add_row(*row.values())
     console.print(table)

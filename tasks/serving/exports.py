@@ -7,7 +7,6 @@ with the network itself on real images before anybody gets them.
 import io
 import math
 import warnings
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,13 @@ from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.metrics import Floats
 from tasks.files import sha256_of, write_json
 from tasks.serving.champion import Champion
+from tasks.serving.runtimes import INPUT, OUTPUT, Infer, in_batches, of_onnx, of_torch, of_torch_export
 from tasks.training.tta import mean_logits
 
 ONNX, TORCH, FACTS = "model.onnx", "model.pt2", "export.json"
-INPUT, OUTPUT = "images", "probabilities"
 LIBRARIES = "onnx, onnxruntime and onnxscript"
 TOLERANCE = 1e-3  # of a probability
 LARGEST_MESSAGE = 2**31 - 2**20  # bytes that protobuf writes into one file, less some for the graph
-
-Infer = Callable[[Pixels], Floats]  # from (images, channels, size, size)
 
 
 class Form(BaseModel):
@@ -137,12 +134,12 @@ def export(champion: Champion, pixels: Pixels, folder: Path, tolerance: float = 
     folder.mkdir(parents=True)
     try:
         _write(model, torch.from_numpy(images[:1]).expand(2, -1, -1, -1), folder)
-        expected = _in_batches(_torch(model), images)
+        expected = in_batches(of_torch(model), images)
         state = model.state_dict()
         forms = {
-            "torch": _form(_torch(model), images, expected, {}, sum(tensor.nbytes for tensor in state.values())),
-            "onnx": _of_files(_onnx(folder / ONNX), images, expected, folder, ONNX),
-            "torch_export": _of_files(_torch_export(folder / TORCH), images, expected, folder, TORCH),
+            "torch": _form(of_torch(model), images, expected, {}, sum(tensor.nbytes for tensor in state.values())),
+            "onnx": _of_files(of_onnx(folder / ONNX), images, expected, folder, ONNX),
+            "torch_export": _of_files(of_torch_export(folder / TORCH), images, expected, folder, TORCH),
         }
     except Exception as error:  # whatever the exporters and the runtimes raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
@@ -154,9 +151,9 @@ def export(champion: Champion, pixels: Pixels, folder: Path, tolerance: float = 
                 f"{' and '.join(form.files)} answers otherwise than the network: a probability differs by "
                 f"{form.difference:.2g}, where {tolerance:g} is allowed; nothing was exported"
             )
-    found = _facts(champion, images, forms, tolerance, served - expected, _other_labels(served, expected))
-    write_json(folder / FACTS, found.model_dump(mode="json"))
-    return found
+    exported = _facts(champion, images, forms, tolerance, served - expected, _other_labels(served, expected))
+    write_json(folder / FACTS, exported.model_dump(mode="json"))
+    return exported
 
 
 def _facts(
@@ -201,32 +198,6 @@ def _write(model: nn.Module, example: Tensor, folder: Path) -> None:
         )  # fmt: skip
 
 
-def _torch(model: Callable[[Tensor], Tensor]) -> Infer:
-    def infer(images: Pixels) -> Floats:
-        with torch.no_grad():
-            return model(torch.from_numpy(images)).numpy()
-
-    return infer
-
-
-def _torch_export(file: Path) -> Infer:
-    return _torch(torch.export.load(file).module())
-
-
-def _onnx(file: Path) -> Infer:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-
-    def infer(images: Pixels) -> Floats:
-        answer: Floats = session.run([OUTPUT], {INPUT: images})[0]
-        return answer
-
-    return infer
-
-
 def _of_files(infer: Infer, images: Pixels, expected: Floats, folder: Path, name: str) -> Form:
     files = sorted(folder.glob(f"{name}*"))
     digests = {file.name: sha256_of(file) for file in files}
@@ -234,7 +205,7 @@ def _of_files(infer: Infer, images: Pixels, expected: Floats, folder: Path, name
 
 
 def _form(infer: Infer, images: Pixels, expected: Floats, files: dict[str, str], size: int) -> Form:
-    answers = _in_batches(infer, images)
+    answers = in_batches(infer, images)
     difference = np.abs(answers - expected).max() if np.isfinite(answers).all() else math.inf
     return Form(
         files=files,
@@ -243,12 +214,6 @@ def _form(infer: Infer, images: Pixels, expected: Floats, files: dict[str, str],
         difference=float(difference),
         other_labels=_other_labels(answers, expected),
     )
-
-
-def _in_batches(infer: Infer, images: Pixels) -> Floats:
-    """Return the answers to images, the first of which is a batch of its own: the batch is no fixed size."""
-    cuts = range(1, len(images), 16)
-    return np.concatenate([infer(batch) for batch in np.split(images, list(cuts))])
 
 
 def _other_labels(answers: Floats, expected: Floats) -> int:

@@ -62,9 +62,9 @@ def blocks(champion: Champion, root: Path, names: Sequence[str]) -> Iterator[tup
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), BLOCK):
             block = names[start : start + BLOCK]
-            found = list(pool.map(partial(read_image, champion, root), block))
-            usable = [pixels for pixels, _ in found if pixels is not None]
-            yield block, [problem for _, problem in found], np.array(usable)
+            read_images = list(pool.map(partial(read_image, champion, root), block))
+            usable = [pixels for pixels, _ in read_images if pixels is not None]
+            yield block, [problem for _, problem in read_images], np.array(usable)
 
 
 def read_image(champion: Champion, root: Path, name: str) -> tuple[Pixels | None, str]:

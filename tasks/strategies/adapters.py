@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tasks.backbones.tracing import evaluating, has_state
+from tasks.backbones.tracing import has_state, modules_that_run
 from tasks.errors import UserError, listed
 from tasks.params import AdaptersParams
 from tasks.strategies.heads import set_module
@@ -45,8 +45,8 @@ def inject(adapted: Adapted, params: AdaptersParams, parts: Sequence[str], size:
         for name, module in adapted.model.named_modules()
         if any(part.owns(name) for part in chosen) and not any(module.children()) and has_state(module)
     }
-    called = _called(adapted.model, layers, size, channels)
-    problems = {name: _problem(module, name in called) for name, module in layers.items()}
+    ran = modules_that_run(adapted.model, torch.zeros(2, channels, size, size))
+    problems = {name: _problem(module, module in ran) for name, module in layers.items()}
     targets = _targets(params.targets, problems, [part.name for part in chosen])
     torch.manual_seed(torch.initial_seed())
     peft.inject_adapter_in_model(_config(peft, params, targets), adapted.model)
@@ -148,16 +148,3 @@ def _problem(layer: nn.Module, called: bool) -> str | None:
         if layer.dilation != (1, 1) or layer.padding_mode != "zeros":  # which peft passes over
             return "is a convolution with dilation or another padding than zeros"
     return None
-
-
-def _called(model: nn.Module, layers: Mapping[str, nn.Module], size: int, channels: int) -> set[str]:
-    """Return the names of the layers that run in a forward pass."""
-    seen: set[str] = set()
-    handles = [layer.register_forward_hook(lambda *_, name=name: seen.add(name)) for name, layer in layers.items()]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(torch.zeros(2, channels, size, size))
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen

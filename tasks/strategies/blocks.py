@@ -1,35 +1,44 @@
 """New stages that start as the identity, and poolings, for features of every layout."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 HEAD_WIDTH = 64
+REDUCTION = 4  # of the width within a bottleneck, as in He et al.
+DIVISOR = 8  # of widths, as tensor cores want them
 
 
-class ConvBlock(nn.Module):
-    """A residual block of two convolutions, for maps.
+class Bottleneck(nn.Module):
+    """A residual bottleneck for maps: a 1x1 convolution narrows them, a 3x3 one works, a 1x1 one widens them again.
 
     He et al., Deep Residual Learning for Image Recognition (CVPR 2016); the last scale starts at zero, as in Goyal et
     al., Accurate, Large Minibatch SGD (2017).
     """
 
-    def __init__(self, width: int, *, channels_last: bool) -> None:
+    def __init__(self, width: int, budget: int, *, channels_last: bool) -> None:
         super().__init__()
         self._channels_last = channels_last
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        inner = bottleneck_width(width, budget, lambda inner: (2 * width + 9 * inner + 4) * inner + 2 * width)
+        self.conv1 = nn.Conv2d(width, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, width, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        for convolution in (self.conv1, self.conv2):
+        for convolution in (self.conv1, self.conv2, self.conv3):
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(self.bn2.weight)
+        nn.init.zeros_(self.bn3.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return maps of the same shape: (batch, width, height, width) or (batch, height, width, width)."""
-        inner = maps.permute(0, 3, 1, 2) if self._channels_last else maps
-        inner = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(inner)))))
-        answer: Tensor = maps + (inner.permute(0, 2, 3, 1) if self._channels_last else inner)
+        residual = maps.permute(0, 3, 1, 2) if self._channels_last else maps
+        residual = self.relu(self.bn1(self.conv1(residual)))
+        residual = self.relu(self.bn2(self.conv2(residual)))
+        residual = self.bn3(self.conv3(residual))
+        answer: Tensor = maps + (residual.permute(0, 2, 3, 1) if self._channels_last else residual)
         return answer
 
 
@@ -59,12 +68,16 @@ class TransformerBlock(nn.Module):
 
 
 class VectorBlock(nn.Module):
-    """A pre-norm residual block of two linear layers, for features without positions."""
+    """A pre-norm residual bottleneck of two linear layers, for features without positions.
 
-    def __init__(self, width: int) -> None:
+    Houlsby et al., Parameter-Efficient Transfer Learning for NLP (ICML 2019).
+    """
+
+    def __init__(self, width: int, budget: int) -> None:
         super().__init__()
+        inner = bottleneck_width(width, budget, lambda inner: (2 * width + 1) * inner + 3 * width)
         self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), _zero(nn.Linear(width, width))
+            nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), _zero(nn.Linear(inner, width))
         )
 
     def forward(self, vectors: Tensor) -> Tensor:
@@ -95,6 +108,19 @@ class TokenAverage(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return vectors of shape (batch, width) for tokens of shape (batch, tokens, width)."""
         return tokens[:, self._start : self._stop].mean(1)
+
+
+def bottleneck_width(width: int, budget: int, parameters: Callable[[int], int]) -> int:
+    """Return the width within a bottleneck: a quarter of what comes in, or less where that takes too many parameters.
+
+    Args:
+        width: of what comes in.
+        budget: number of parameters that the bottleneck should have at most; it has a width of 1 where none fits.
+        parameters: returns how many a bottleneck of a width within has.
+    """
+    widths = range(width // REDUCTION, 1, -1)
+    inner = next((inner for inner in widths if parameters(inner) <= budget), 1)
+    return inner - inner % DIVISOR if inner > DIVISOR else inner
 
 
 def _zero(layer: nn.Linear) -> nn.Linear:

@@ -1,6 +1,6 @@
 """Forward passes as graphs that can be cut and lengthened, by torch.fx.
 
-A call of a module of a part is one node. The modules stay the network's own: their tensors keep their names, and each
+A call of a module of a part is one node. The modules stay the network's: their tensors keep their names, and each
 keeps its own mode, training or evaluation. What the network does between them is recorded in evaluation mode.
 """
 
@@ -42,10 +42,10 @@ def calls(graph: fx.Graph, part: Part) -> list[fx.Node]:
     Raises:
         NotDivisibleError: there are none.
     """
-    found = [node for node in graph.nodes if node.op == "call_module" and part.owns(str(node.target))]
-    if not found:
+    nodes = [node for node in graph.nodes if node.op == "call_module" and part.owns(str(node.target))]
+    if not nodes:
         raise NotDivisibleError(f"no layer of {part.name} runs")
-    return found
+    return nodes
 
 
 def front_of(model: nn.Module, graph: fx.Graph, kept: Sequence[Part]) -> tuple[fx.GraphModule, list[Part]]:

@@ -6,12 +6,62 @@ An ordered list of name patterns a group, of which every tensor must match those
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
 from tasks.backbones.architecture import Part
+from tasks.backbones.discovery import is_norm
 from tasks.errors import UserError, listed
+from tasks.params import StrategyParams
 from tasks.strategies.freezing import REST, Group
+from tasks.strategies.selectors import AUXILIARY, HEAD
+from tasks.strategies.surgery import Adapted
+
+STEM, ADAPTERS = "stem", "adapters"
+
+
+def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[str] = ()) -> tuple[Group, ...]:
+    """Return a network's groups as a strategy needs them: by part, by its own patterns, or split by kind.
+
+    Args:
+        settings: the strategy.
+        adapted: the network; parts whose weights are new are never split.
+        adapters: names of the adapters' parameters.
+
+    Raises:
+        UserError: patterns that don't fit the network, nothing of the kind that shall train, or a head to be solved
+            that isn't linear.
+    """
+    model = adapted.model
+    solves = any(phase.solver == "lbfgs" for phase in settings.schedule())
+    if solves and not isinstance(model.get_submodule(adapted.head), nn.Linear):
+        raise UserError(
+            "params.yaml: 'solver: lbfgs' needs a classifier that is a linear layer, which this network has not: leave "
+            "'solver' out"
+        )
+    if settings.groups:
+        return group_by_pattern(model, settings.groups)
+    inserted = {name for name in adapted.new if name != STEM}
+    groups = tuple(
+        replace(group, learns_statistics=group.part in inserted) for group in group_by_part(model, adapted.parts)
+    )
+    whole = {HEAD, AUXILIARY, *adapted.new}
+    if settings.adapters:
+        return split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)
+    if settings.only == "all":
+        return groups
+    norms = {name for name, module in model.named_modules() if is_norm(module)}
+    belongs = {
+        "norms": lambda name: name.rpartition(".")[0] in norms,
+        "biases": lambda name: name.endswith("bias"),
+    }[settings.only]
+    split = split_off(model, groups, settings.only, belongs, whole)
+    if all(group.kind != settings.only for group in split):
+        raise UserError(
+            f"params.yaml: 'only: {settings.only}' finds no {settings.only} outside the head of this network"
+        )
+    return split
 
 
 def patterns_of(parts: Sequence[Part]) -> dict[str, list[str]]:
@@ -39,12 +89,12 @@ def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) ->
     for group, expressions in patterns.items():
         for expression in expressions:
             try:
-                found = any(re.fullmatch(expression, name) for name in names)
+                matches = any(re.fullmatch(expression, name) for name in names)
             except re.error as error:
                 raise UserError(
                     f"params.yaml: groups.{group}: '{expression}' is no regular expression: {error}"
                 ) from None
-            if not found:
+            if not matches:
                 raise UserError(
                     f"params.yaml: groups.{group}: '{expression}' matches no parameter or buffer; {_layers(model)}"
                 )
@@ -97,22 +147,22 @@ def _restricted(model: nn.Module, group: Group, name: str, kind: str, names: set
 
 
 def _sorted(model: nn.Module, patterns: Mapping[str, Sequence[str]]) -> tuple[Group, ...]:
-    compiled = {group: [re.compile(expression) for expression in own] for group, own in patterns.items()}
+    compiled = {group: list(map(re.compile, expressions)) for group, expressions in patterns.items()}
 
     def owners(name: str) -> list[str]:
-        return [group for group, own in compiled.items() if any(pattern.fullmatch(name) for pattern in own)]
+        return [group for group, its in compiled.items() if any(pattern.fullmatch(name) for pattern in its)]
 
     parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
     owner: dict[str, str] = {}
     for name in (*parameters, *buffers):
-        found = owners(name)
-        if len(found) != 1:
-            problem = f"more than one group ({', '.join(found)})" if found else "no group"
+        matching = owners(name)
+        if len(matching) != 1:
+            problem = f"more than one group ({', '.join(matching)})" if matching else "no group"
             raise UserError(
                 f"the freeze plan: '{name}' belongs to {problem}; the groups are {', '.join(patterns)}, and every "
                 "parameter and buffer must be in exactly one"
             )
-        owner[name] = found[0]
+        owner[name] = matching[0]
     modules = _owners_of_modules(model, owner, owners)
     return tuple(
         Group(
@@ -134,15 +184,15 @@ def _owners_of_modules(
 
     A module without tensors whose name matches no pattern is in the group of the module before it.
     """
-    found: dict[str, str] = {}
+    module_owner: dict[str, str] = {}
     before = next(iter(owner.values()))
     for name, module in model.named_modules():
-        own = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
-        if not name or (any(module.children()) and not own):
+        tensors = [*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))]
+        if not name or (any(module.children()) and not tensors):
             continue
-        before = owner[f"{name}.{own[0]}"] if own else next(iter(owners(name)), before)
-        found[name] = before
-    return found
+        before = owner[f"{name}.{tensors[0]}"] if tensors else next(iter(owners(name)), before)
+        module_owner[name] = before
+    return module_owner
 
 
 def _layers(model: nn.Module) -> str:

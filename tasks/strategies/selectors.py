@@ -32,10 +32,10 @@ def _selected(selector: str, stages: list[str], names: Sequence[str], key: str) 
         return stages
     if selector in names:
         return [selector]
-    found = SLICE.fullmatch(selector.replace(" ", ""))
-    if found and (found["start"] or found["colon"]):
-        start, stop = (int(found[key]) if found[key] else None for key in ("start", "stop"))
-        if found["colon"]:
+    match = SLICE.fullmatch(selector.replace(" ", ""))
+    if match and (match["start"] or match["colon"]):
+        start, stop = (int(match[bound]) if match[bound] else None for bound in ("start", "stop"))
+        if match["colon"]:
             chosen = stages[start:stop]
         else:
             chosen = stages[start:][:1] if start is not None and -len(stages) <= start < len(stages) else []

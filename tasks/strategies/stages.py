@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, fx, nn
@@ -9,7 +10,7 @@ from torch import Tensor, fx, nn
 from tasks.backbones.architecture import Part
 from tasks.errors import UserError
 from tasks.params import StrategyParams
-from tasks.strategies.blocks import ConvBlock, MapAverage, TokenAverage, TransformerBlock, VectorBlock
+from tasks.strategies.blocks import Bottleneck, MapAverage, TokenAverage, TransformerBlock, VectorBlock
 from tasks.strategies.graphs import NotDivisibleError, front_of, lengthen, tokens_read, trace
 from tasks.strategies.heads import head_on_features
 
@@ -44,8 +45,10 @@ def rebuild(
 ) -> Rebuilt:
     """Return a network without its last stages, or with new ones before a new head.
 
-    New stages start as the identity. The head takes the average over all positions, or over the tokens that the old
-    classifier took, and normalises it. Auxiliary classifiers are left out.
+    New stages start as the identity. For maps and vectors they are bottlenecks, which have no more parameters together
+    than what is kept of the network; for tokens they are transformer blocks, as the network's own are. The head takes
+    the average over all positions, or over the tokens that the old classifier took, and normalises it. Auxiliary
+    classifiers are left out.
 
     Args:
         name: of the network, for messages.
@@ -63,7 +66,7 @@ def rebuild(
     last = [part for part in parts if part.name not in BEHIND_STAGES][-1]
     try:
         front, kept = front_of(model, trace(model, parts, images), kept)
-        layout = _layout_of(
+        layout = _feature_layout(
             _features(front, images),
             wide=lambda: _features(front, torch.cat([images, images], 3)),
             read=lambda tokens: tokens_read(model, trace(model, parts, images), last, head, images, tokens),
@@ -73,7 +76,8 @@ def rebuild(
     new = tuple(f"new{place}" for place in range(1, settings.insert + 1))
     attributes = {part: _free(front, part) for part in (*new, "pool", "head")}
     pool = [(attributes["pool"], layout.pool)] if layout.pool else []
-    stages = [(attributes[part], layout.block()) for part in new]
+    budget = sum(parameter.numel() for parameter in front.parameters()) // max(1, settings.insert)
+    stages = [(attributes[part], layout.block(budget)) for part in new]
     chain = [*pool, *stages] if layout.pools_first else [*stages, *pool]
     lengthen(front, [*chain, (attributes["head"], head_on_features(layout.width, classes, settings.head))])
     added = [Part(part, (attributes[part],)) for part in new]
@@ -82,11 +86,18 @@ def rebuild(
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """What features are like: the block and the pooling that go with them; vectors are pooled before the blocks."""
+class _FeatureLayout:
+    """What features are like, and what goes with them.
+
+    Attributes:
+        width: length of a vector of features.
+        block: makes a new stage, given how many parameters it should have at most.
+        pool: turns what the stages answer into vectors, if they answer anything else.
+        pools_first: the pooling comes before the new stages.
+    """
 
     width: int
-    block: Callable[[], nn.Module]
+    block: Callable[[int], nn.Module]
     pool: nn.Module | None
     pools_first: bool = False
 
@@ -109,7 +120,7 @@ def _features(front: nn.Module, images: Tensor) -> Tensor:
     return features
 
 
-def _layout_of(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int], range]) -> _Layout:
+def _feature_layout(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int], range]) -> _FeatureLayout:
     """Return the layout of features.
 
     Args:
@@ -120,13 +131,15 @@ def _layout_of(features: Tensor, wide: Callable[[], Tensor], read: Callable[[int
     if features.ndim == 3:
         _, tokens, width = features.shape
         taken = read(tokens)
-        return _Layout(width, lambda: TransformerBlock(width), TokenAverage(taken.start, taken.stop))
+        return _FeatureLayout(width, lambda _: TransformerBlock(width), TokenAverage(taken.start, taken.stop))
     if features.ndim == 4 and features[0].numel() > max(features[0].shape):
         last = _channels_last(features, wide)
         width = features.shape[3 if last else 1]
-        return _Layout(width, lambda: ConvBlock(width, channels_last=last), MapAverage(channels_last=last))
+        return _FeatureLayout(width, partial(Bottleneck, width, channels_last=last), MapAverage(channels_last=last))
     width = features[0].numel()
-    return _Layout(width, lambda: VectorBlock(width), nn.Flatten() if features.ndim == 4 else None, pools_first=True)
+    return _FeatureLayout(
+        width, partial(VectorBlock, width), nn.Flatten() if features.ndim == 4 else None, pools_first=True
+    )
 
 
 def _channels_last(maps: Tensor, wide: Callable[[], Tensor]) -> bool:

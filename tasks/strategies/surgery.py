@@ -12,8 +12,6 @@ from tasks.strategies import stages
 from tasks.strategies.heads import replace_auxiliary, replace_head
 from tasks.strategies.stems import Normalisation, replace_stem
 
-__all__ = ["Adapted", "Normalisation", "adapt"]
-
 
 @dataclass(frozen=True)
 class Adapted:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.backbones import weights
 from tasks.files import digest_of
-from tasks.strategies import freezing, library
+from tasks.strategies import freezing, planning
 from tasks.strategies.surgery import Adapted
 from tasks.training.averaging import LossOf, best_mixture, greedy_soup
 from tasks.training.checkpoints import Progress
@@ -121,7 +121,7 @@ def _start(adapted: Adapted, job: TrainingJob, member: int) -> State:
         for group in job.plan.groups
         if (thaws := job.plan.thaws_at(group.name)) is not None and thaws >= job.last_schedule
         for name in (*group.parameters, *group.buffers)
-        if library.is_new(name, group, adapted)
+        if planning.is_new(name, group, adapted)
     }
     before = weights.load(_member(job, member).before_last_schedule)
     return {name: tensor for name, tensor in before.items() if name not in untrained}

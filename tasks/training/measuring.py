@@ -12,9 +12,9 @@ import torch
 from tasks.data.augmentation import Augmentation
 from tasks.files import read_json
 from tasks.params import FIND, PhaseParams, StrategyParams
-from tasks.strategies import freezing, library
+from tasks.strategies import freezing, planning
 from tasks.strategies.freezing import FreezePlan, Group
-from tasks.strategies.library import Measured
+from tasks.strategies.planning import Measured
 from tasks.strategies.selectors import AUXILIARY, HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Batch, Split, training_batches
@@ -168,7 +168,7 @@ def _planned(
     make: Callable[[], tuple[Adapted, tuple[Group, ...]]], settings: StrategyParams, trial: Trial, measured: Measured
 ) -> tuple[Adapted, FreezePlan]:
     adapted, groups = make()
-    return adapted, library.plan(settings, groups, adapted.new, trial.pretraining_lr, measured)
+    return adapted, planning.plan(settings, groups, adapted.new, trial.pretraining_lr, measured)
 
 
 def _with_single_phase(settings: StrategyParams, phase: PhaseParams) -> StrategyParams:

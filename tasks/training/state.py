@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor, nn
 
 from tasks.backbones import weights
-from tasks.strategies import freezing, library
+from tasks.strategies import freezing, planning
 from tasks.strategies.surgery import Adapted
 from tasks.training.averaging import MovingAverage
 from tasks.training.checkpoints import Progress
@@ -31,7 +31,7 @@ class TrainingState:
     def __init__(self, adapted: Adapted, job: TrainingJob) -> None:
         settings, self._job, self._head, self.model = job.settings, job, adapted.head, adapted.model
         self.names = names_that_change(self.model, job.plan, settings)
-        pretrained = library.pretrained(job.plan, adapted) if settings.l2_sp else []
+        pretrained = planning.pretrained(job.plan, adapted) if settings.l2_sp else []
         self._l2_sp = L2SP(self.model, pretrained, settings.l2_sp)
         self.optimizer = build(self.model, job.plan, settings, without_decay=pretrained)
         self.average = MovingAverage(self.model, self.names, settings.ema) if settings.ema else None

@@ -20,7 +20,7 @@ from tasks.backbones import catalogue
 from tasks.data.augmentation import Augmentation
 from tasks.data.ingest import ingest
 from tasks.params import AugmentParams, DataParams, StrategyParams
-from tasks.strategies import freezing, library, making
+from tasks.strategies import assembly, freezing, planning
 from tasks.training import device, precision
 from tasks.training.averaged_fits import fit_and_average
 from tasks.training.batches import Split
@@ -45,8 +45,8 @@ def main(
     started = time.monotonic()
     device.keep_freed_memory()
     architecture = catalogue.find(name)
-    adapted, groups = making.make(architecture, None, SIZE, 2, 1, settings)
-    plan = library.plan(settings, groups, adapted.new)
+    adapted, groups = assembly.assemble(architecture, None, SIZE, 2, 1, settings)
+    plan = planning.plan(settings, groups, adapted.new)
     if settings.frozen_precision == "bfloat16":
         precision.lower(adapted.model, plan)
     frozen = freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics))

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks import layout
-from tasks.backbones.sources import cache_folder
+from tasks.backbones.downloads import cache_folder
 from tasks.files import write_json
 from tasks.params import load_params
 

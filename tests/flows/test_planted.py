@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.backbones.own import MEAN, STD
+from tasks.backbones.from_callable import MEAN, STD
 from tasks.comparison.schema import Comparison, StrategyResult
 from tests.support.project import Project, make_project
 from tests.support.results import read_comparison

@@ -10,7 +10,7 @@ from torch import Tensor
 from tasks.backbones import catalogue
 from tasks.data.ingest import ingest
 from tasks.params import DataParams, StrategyParams
-from tasks.strategies import library, making, surgery
+from tasks.strategies import assembly, planning, surgery
 from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Split
@@ -33,19 +33,19 @@ def adapt(
 
 def network(name: str, settings: StrategyParams, channels: int = 1, classes: int = 2) -> tuple[Adapted, FreezePlan]:
     """Return a network with random weights, adapted as a strategy asks for, and the strategy's plan."""
-    adapted, groups = making.make(catalogue.find(name), None, SIZE, classes, channels, settings)
-    return adapted, library.plan(settings, groups, adapted.new, 0.1)
+    adapted, groups = assembly.assemble(catalogue.find(name), None, SIZE, classes, channels, settings)
+    return adapted, planning.plan(settings, groups, adapted.new, 0.1)
 
 
 def split_cells(cells: Path, store: Path, train: int) -> tuple[Split, Split]:
     """Decode the images of both classes; the first ``train`` of each are trained on, the others validate."""
     paths = [path.relative_to(cells).as_posix() for path in sorted(cells.rglob("*.png"))]
     params = DataParams(source="folder", path=str(cells), size=SIZE)
-    found = ingest(cells, paths, params, store, store.parent)
+    ingested = ingest(cells, paths, params, store, store.parent)
     targets = np.array([path.startswith("intact") for path in paths], dtype=np.int64)
     first = [np.flatnonzero(targets == c)[:train] for c in (0, 1)]
     rest = [np.flatnonzero(targets == c)[train:] for c in (0, 1)]
-    pixels = np.load(found.store, mmap_mode="r")
+    pixels = np.load(ingested.store, mmap_mode="r")
     rows = [np.concatenate(chosen) for chosen in (first, rest)]
     training, validation = (Split(pixels, chosen, torch.from_numpy(targets[chosen])) for chosen in rows)
     return training, validation

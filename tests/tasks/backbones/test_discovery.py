@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tasks.backbones import zoo
+from tasks.backbones import torchvision_models
 from tasks.backbones.architecture import Part
 from tasks.backbones.discovery import find_head, find_input_layer, find_parts
 from tasks.backbones.tracing import trace
@@ -26,11 +26,11 @@ def discovered(model: nn.Module, size: int = 32, name: str = "own:net") -> tuple
 
 @pytest.mark.parametrize("name", JOINED_BY_RESOLUTION)
 def test_known_networks_are_rediscovered(name: str) -> None:
-    """Without knowing the family, its stages, input layer and head are found: every weight is where the zoo has it.
+    """Without knowing the family, its stages, input layer and head are found: every weight is where its family has it.
 
     Class token and position embeddings may move between the stem and the first stage.
     """
-    architecture, model = zoo.find(name), skeleton(name)
+    architecture, model = torchvision_models.find(name), skeleton(name)
     input_layer, head, parts = discovered(model, architecture.size)
     assert (input_layer, head) == (architecture.input_layer, architecture.head)
     layers = [tensor for tensor in tensors(model) if tensor.rpartition(".")[0] in leaves(model)]

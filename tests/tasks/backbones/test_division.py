@@ -30,7 +30,7 @@ def test_every_name_has_one_owner(tree: object, data: st.DataObject) -> None:
     chosen = {layer: data.draw(st.integers(0, 2)) for layer in layers} | {"2": 3}
     parts = divide(model, names, {tensor: chosen[tensor.rpartition(".")[0]] for tensor in tensors(model)})
     assert [part.name for part in parts] == names
-    assert all(len(found) == 1 for found in owners(parts, [*tensors(model), *leaves(model)]).values())
+    assert all(len(its) == 1 for its in owners(parts, [*tensors(model), *leaves(model)]).values())
     assert all(parts[chosen[layer]].owns(layer) for layer in layers)
     assert set(parts[-1].prefixes) >= {"1", "2"}
     check_division("any", model, parts)

@@ -70,8 +70,8 @@ def test_network_answers_as_before(name: str, how: dict[str, Any], tmp_path: Pat
         expected = model(images())
     assert expected.std(dim=0).max() > 0.01, "the images are told apart"
     torch.testing.assert_close(answer(tmp_path / "net.onnx", images()), expected, atol=1e-4, rtol=1e-4)
-    found = catalogue.find(str(tmp_path / "net.onnx"))
-    parts = assert_divided(found, found.build(SIZE))
+    described = catalogue.find(str(tmp_path / "net.onnx"))
+    parts = assert_divided(described, described.build(SIZE))
     assert len(parts) >= (3 if name == "vit_b_16" else 5)
 
 
@@ -118,10 +118,10 @@ def test_network_with_channels_last_answers_logits(tmp_path: Path) -> None:
     logits = answer(file, given)
     np.testing.assert_allclose(logits.softmax(1), expected, atol=1e-5)
     assert not np.allclose(logits.sum(dim=1), 1)
-    found = catalogue.find(str(file))
-    assert found.size == 32
-    model = found.build(32)
-    assert_divided(found, model)
+    described = catalogue.find(str(file))
+    assert described.size == 32
+    model = described.build(32)
+    assert_divided(described, model)
     assert sorted(tuple(p.shape) for p in model.parameters()) == sorted(
         [(8, 3, 3, 3), (1, 8, 1, 1), (1, 8, 1, 1), (12, 8, 3, 3), (5, 12), (5,)]
     )
@@ -130,11 +130,11 @@ def test_network_with_channels_last_answers_logits(tmp_path: Path) -> None:
 def test_random_weights_are_drawn(tmp_path: Path) -> None:
     """With ``weights: none``, as for a strategy from scratch, nothing of the file's weights is left."""
     channels_last(tmp_path / "net.onnx")
-    own, _ = weights.retrieve(BackboneParams(name=str(tmp_path / "net.onnx")), 32)
+    in_file, _ = weights.retrieve(BackboneParams(name=str(tmp_path / "net.onnx")), 32)
     random, record = weights.retrieve(BackboneParams(name=str(tmp_path / "net.onnx"), weights="none"), 32)
     assert record.weights == "none"
-    assert own
-    assert not any(torch.equal(own[key], random[key]) for key in own)
+    assert in_file
+    assert not any(torch.equal(in_file[key], random[key]) for key in in_file)
 
 
 def test_the_file_is_verified_and_counts(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.backbones import catalogue, timm_models, weights
+from tasks.backbones import catalogue, timm_registry, weights
 from tasks.errors import UserError
 from tasks.params import BackboneParams
 from tests.tasks.backbones.conftest import Hub
@@ -227,7 +227,7 @@ def test_weights_that_come_without_a_classifier_get_one(hub: Hub, monkeypatch: p
     """Weights of an encoder fit; the classifier is drawn new, and the report says so."""
     cfg = timm.get_pretrained_cfg("test_vit.r160_in1k")
     cfg.num_classes = 0
-    monkeypatch.setattr(timm_models, "config", lambda _: cfg)
+    monkeypatch.setattr(timm_registry, "config", lambda _: cfg)
     content = {key: value for key, value in content_of(TRANSFORMER, 160).items() if not key.startswith("head.")}
     hub.put("timm/test_vit.r160_in1k", content)
     state, record = weights.retrieve(BackboneParams(name=TRANSFORMER, weights="pretrained"), 160)
@@ -241,7 +241,7 @@ def test_class_for_the_background_is_dropped(hub: Hub, monkeypatch: pytest.Monke
     """Where timm says that a file has a class in front of ImageNet's, it isn't taken for one of them."""
     cfg = timm.get_pretrained_cfg("test_resnet.r160_in1k")
     cfg.label_offset = 1
-    monkeypatch.setattr(timm_models, "config", lambda _: cfg)
+    monkeypatch.setattr(timm_registry, "config", lambda _: cfg)
     plain = content_of(SMALL, 64)
     hub.put("timm/test_resnet.r160_in1k", {
         key: torch.cat([torch.full_like(value[:1], 9.0), value]) if key.startswith("fc.") else value

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tasks.backbones.tracing import levels, trace
+from tasks.backbones.tracing import levels, modules_that_run, trace
 
 
 class Squeezing(nn.Module):
@@ -63,6 +63,16 @@ def test_network_that_fails_is_left_as_it_was_too() -> None:
     assert model.training
 
 
+def test_modules_that_run() -> None:
+    """A layer that nothing calls is not among them; the network is left as it was, also where it fails."""
+    model = Squeezing().train()
+    ran = modules_that_run(model, torch.zeros(2, 3, 8, 8))
+    assert set(model.modules()) - ran == {model.unused}
+    with pytest.raises(RuntimeError):
+        modules_that_run(model, torch.zeros(2, 4, 8, 8))
+    assert all(module.training and not module._forward_hooks for module in model.modules())
+
+
 def test_layer_with_layers_inside_is_one_layer() -> None:
     """A convolution with normalised weights and an attention, whose inner layers don't run as such, are one each."""
     convolution = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1))
@@ -86,9 +96,9 @@ def test_layer_with_layers_inside_is_one_layer() -> None:
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=20))
 def test_levels_count_lasting_falls(positions: list[int]) -> None:
     """The level never falls, and rises exactly where no later step has as many places."""
-    found = levels(positions)
-    assert len(found) == len(positions)
-    assert found[0] == 0
+    counted = levels(positions)
+    assert len(counted) == len(positions)
+    assert counted[0] == 0
     for index in range(1, len(positions)):
         lasting = max(positions[index - 1 :]) > max(positions[index:])
-        assert found[index] - found[index - 1] == lasting
+        assert counted[index] - counted[index - 1] == lasting

@@ -109,6 +109,6 @@ def test_a_prefix_on_some_names_is_no_wrapper(tmp_path: Path) -> None:
 def test_names_come_back(names: set[str], prefix: str, place: str) -> None:
     """Whatever a network's names are, its own weights are found again, and nothing is said where nothing was done."""
     state = {name: torch.full((1,), float(number)) for number, name in enumerate(sorted(names))}
-    found, notes = chosen({place: under(prefix, state)}, names)
-    assert found == state
+    inside, notes = chosen({place: under(prefix, state)}, names)
+    assert inside == state
     assert bool(notes) == bool(prefix or place)

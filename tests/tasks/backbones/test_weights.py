@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
-from tasks.backbones import weights, zoo
+from tasks.backbones import torchvision_families, torchvision_models, weights
 from tasks.errors import UserError
 from tasks.files import sha256_of
 from tasks.params import BackboneParams, PartsParams
@@ -31,7 +31,7 @@ def test_own_file(good: Path, sources: Sources) -> None:
     """A file is read as it is; the record says which it was, and how its family was trained."""
     state, record = weights.retrieve(BackboneParams(name=SMALL, weights=str(good)), SIZE)
     assert same(state, drawn(SMALL))
-    family = zoo.family_of(SMALL)
+    family = torchvision_families.family_of(SMALL)
     assert (record.name, record.source, record.sha256) == (SMALL, good.name, sha256_of(good))
     assert (record.mean, record.std, record.lr) == (family.mean, family.std, family.recipe.lr)
     assert (record.report["new"], record.report["left_out"]) == ([], [])
@@ -60,7 +60,7 @@ def test_stated_pretraining_comes_before_the_known_one(good: Path) -> None:
     params = BackboneParams(name=SMALL, weights=str(good), mean=mean, std=std, lr=0.25)
     _, record = weights.retrieve(params, SIZE)
     assert (record.mean, record.std, record.lr) == (mean, std, 0.25)
-    assert record.optimizer == zoo.family_of(SMALL).recipe.optimizer
+    assert record.optimizer == torchvision_families.family_of(SMALL).recipe.optimizer
 
 
 def test_own_file_in_the_home_folder(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,20 +195,20 @@ def googlenet(folder: Path, change: Callable[[State], State]) -> tuple[State, Ba
 def test_auxiliary_classifiers_are_read_where_they_are(tmp_path: Path) -> None:
     """A file with the classifiers on the way gives them their weights."""
     state, params = googlenet(tmp_path, dict)
-    found, record = weights.retrieve(params, SIZE)
-    assert same(found, state)
+    retrieved, record = weights.retrieve(params, SIZE)
+    assert same(retrieved, state)
     assert record.report["new"] == []
 
 
 def test_auxiliary_classifiers_that_a_file_lacks_are_drawn_new(tmp_path: Path) -> None:
     """A file without them fits all the same, and the report names what has no pretrained weights."""
     state, params = googlenet(tmp_path, lambda state: {key: state[key] for key in state if not key.startswith("aux")})
-    found, record = weights.retrieve(params, SIZE)
-    assert list(found) == list(state)
+    retrieved, record = weights.retrieve(params, SIZE)
+    assert list(retrieved) == list(state)
     new = {key for key in state if key.startswith("aux")}
     assert set(record.report["new"]) == new
-    assert all(torch.equal(found[key], state[key]) for key in state.keys() - new)
-    assert found["aux1.fc2.weight"].std() > 0
+    assert all(torch.equal(retrieved[key], state[key]) for key in state.keys() - new)
+    assert retrieved["aux1.fc2.weight"].std() > 0
     assert any("aux1" in line and "drawn new" in line for line in record.lines())
 
 
@@ -329,7 +329,7 @@ def small_vit(_: str, size: int) -> VisionTransformer:
 @pytest.fixture
 def vit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensor], BackboneParams]:
     """Write a ViT's weights for 128 pixels with the position embeddings that are given."""
-    monkeypatch.setattr(zoo, "build", small_vit)
+    monkeypatch.setattr(torchvision_models, "build", small_vit)
 
     def write(embedding: Tensor) -> BackboneParams:
         torch.manual_seed(3)
@@ -351,11 +351,11 @@ def test_position_embeddings_are_interpolated(vit: Callable[[Tensor], BackbonePa
     ramp = torch.arange(4.0).expand(4, 4)  # grows from left to right
     side = size // 32
     state, record = weights.retrieve(vit(embedding_of(ramp)), size)
-    found = state["encoder.pos_embedding"]
-    assert found.shape == (1, side * side + 1, 8)
+    embeddings = state["encoder.pos_embedding"]
+    assert embeddings.shape == (1, side * side + 1, 8)
     assert record.size == size
-    assert (found[0, 0] == 7).all()
-    grid = found[0, 1:, 0].reshape(side, side)
+    assert (embeddings[0, 0] == 7).all()
+    grid = embeddings[0, 1:, 0].reshape(side, side)
     assert (grid.diff(dim=1) > 0).all()
     assert grid.diff(dim=0).abs().max() < 1e-5
     assert grid.mean().item() == pytest.approx(1.5, abs=1e-4)

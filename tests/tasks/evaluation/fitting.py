@@ -17,7 +17,7 @@ from tasks.backbones import catalogue
 from tasks.data.augmentation import Augmentation
 from tasks.evaluation.curves import Run
 from tasks.params import AugmentParams, StrategyParams
-from tasks.strategies import library, making
+from tasks.strategies import assembly, planning
 from tasks.training.batches import Split
 from tasks.training.device import Hardware
 from tasks.training.inference import predict
@@ -125,8 +125,8 @@ def fitting_in(folder: Path) -> Fit:
         chosen = settings or strategy(**{"batch_size": 16, "batchnorm": "train", "patience": 50} | own)
         start = state if chosen.start == "pretrained" else None
         architecture = catalogue.find(f"{__name__}:{network}")
-        adapted, groups = making.make(architecture, start, SIZE, 2, 3, chosen)
-        plan = library.plan(chosen, groups, adapted.new, PRETRAINING_RATE)
+        adapted, groups = assembly.assemble(architecture, start, SIZE, 2, 3, chosen)
+        plan = planning.plan(chosen, groups, adapted.new, PRETRAINING_RATE)
         augment = Augmentation(AugmentParams(), upright=False)
         checkpoint = folder / str(next(count)) / "checkpoint"
         rows: list[dict[str, float]] = []

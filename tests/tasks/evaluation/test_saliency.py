@@ -12,7 +12,8 @@ from tasks.backbones.architecture import Part
 from tasks.data.reading import Pixels
 from tasks.evaluation.saliency import saliency
 from tasks.strategies import surgery
-from tasks.strategies.surgery import Adapted, Normalisation
+from tasks.strategies.stems import Normalisation
+from tasks.strategies.surgery import Adapted
 from tests.tasks.networks import strategy
 from tests.tasks.strategies import slim
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from tasks.evaluation import suggestions
 from tasks.evaluation.suggestions import Suggestion
 from tasks.params import StrategyParams, TrainParams, load_params
-from tasks.strategies.library import learning_rate
+from tasks.strategies.planning import learning_rate
 from tests.support.paths import ROOT
 from tests.tasks.networks import network
 

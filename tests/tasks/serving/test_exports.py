@@ -73,33 +73,33 @@ def runtimes(folder: Path) -> dict[str, Callable[[Pixels], Any]]:
 
 def test_the_files_alone_answer_as_the_champion(exported: tuple[Champion, Path, Export], pixels: Pixels) -> None:
     """From raw pixels to calibrated probabilities, for any number of images."""
-    one, folder, found = exported
-    expected = one.answer(pixels).probabilities
+    made, folder, record = exported
+    expected = made.answer(pixels).probabilities
     assert np.ptp(expected, axis=0).max() > 0.02, "the images are told apart"
     images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
     for name, infer in runtimes(folder).items():
         for count in (1, 7, len(images)):
             answers = infer(images[:count])
             np.testing.assert_allclose(answers, expected[:count], atol=1e-5, err_msg=f"{name} {count}")
-        assert found.forms[name].difference < 1e-5
-        assert found.forms[name].other_labels == 0
+        assert record.forms[name].difference < 1e-5
+        assert record.forms[name].other_labels == 0
 
 
 def test_the_facts_tell_how_to_use_the_files(exported: tuple[Champion, Path, Export]) -> None:
     """Classes, input, sizes and latencies are in ``export.json`` and in the table."""
-    _, folder, found = exported
-    assert Export.model_validate_json((folder / "export.json").read_text()) == found
+    _, folder, record = exported
+    assert Export.model_validate_json((folder / "export.json").read_text()) == record
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     (given,), (answer,) = session.get_inputs(), session.get_outputs()
-    assert [given.name, given.shape, given.type] == [found.input["name"], found.input["shape"], "tensor(uint8)"]
-    assert [answer.name, answer.shape] == [found.output["name"], found.output["shape"]]
-    assert found.classes == CLASSES
-    for form in found.forms.values():
+    assert [given.name, given.shape, given.type] == [record.input["name"], record.input["shape"], "tensor(uint8)"]
+    assert [answer.name, answer.shape] == [record.output["name"], record.output["shape"]]
+    assert record.classes == CLASSES
+    for form in record.forms.values():
         assert form.milliseconds > 0
         assert form.bytes >= sum((folder / name).stat().st_size for name in form.files)
     shown = StringIO()
-    export_table.show(found, Console(file=shown, width=160))
-    for word in ("model.onnx", "model.pt2", f"{found.forms['onnx'].milliseconds:.2f}"):
+    export_table.show(record, Console(file=shown, width=160))
+    for word in ("model.onnx", "model.pt2", f"{record.forms['onnx'].milliseconds:.2f}"):
         assert word in shown.getvalue()
 
 
@@ -121,7 +121,7 @@ def test_files_that_answer_otherwise_are_not_handed_over(
     """One sentence with the difference, and nothing is written."""
     monkeypatch.setattr(registry, "folder_of", Path)
     monkeypatch.setattr(Champion, "read", lambda _: champion("shufflenet_v2_x0_5"))
-    monkeypatch.setattr(exports, "_onnx", lambda _: lambda images: np.full((len(images), 3), 0.9, dtype=np.float32))
+    monkeypatch.setattr(exports, "of_onnx", lambda _: lambda images: np.full((len(images), 3), 0.9, dtype=np.float32))
     with pytest.raises(UserError, match=r"model\.onnx answers otherwise .* differs by 0\.\d+, where 0\.001 is allowed"):
         export_champion(tmp_path / "wrong", "models:/some", cells / "broken")
     assert not any(tmp_path.iterdir())
@@ -129,11 +129,11 @@ def test_files_that_answer_otherwise_are_not_handed_over(
 
 def test_network_that_depends_on_its_values_is_one_sentence(pixels: Pixels, tmp_path: Path) -> None:
     """What the exporter can't follow is said in a sentence."""
-    one = champion("shufflenet_v2_x0_5")
-    handle = one.adapted.model.register_forward_hook(lambda _, __, logits: logits if logits.sum() > 0 else -logits)
+    made = champion("shufflenet_v2_x0_5")
+    handle = made.adapted.model.register_forward_hook(lambda _, __, logits: logits if logits.sum() > 0 else -logits)
     try:
         with pytest.raises(UserError, match=r"shufflenet_v2_x0_5 can't be exported: ") as caught:
-            export(one, pixels, tmp_path / "branching")
+            export(made, pixels, tmp_path / "branching")
     finally:
         handle.remove()
     assert "\n" not in str(caught.value)

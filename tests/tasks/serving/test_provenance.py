@@ -24,11 +24,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     first = (tmp_path / "origin.safetensors").read_bytes()
     made.write(tmp_path)
     assert (tmp_path / "origin.safetensors").read_bytes() == first
-    found = Origin.read(tmp_path)
-    assert (found.seen, found.tested, found.classes) == (made.seen, made.tested, made.classes)
-    assert found.held_out.shape == (HELD_OUT_IMAGES, 4)
-    assert np.linalg.norm(found.held_out, axis=1) == pytest.approx(1, abs=1e-3)
-    assert found.is_known
+    read = Origin.read(tmp_path)
+    assert (read.seen, read.tested, read.classes) == (made.seen, made.tested, made.classes)
+    assert read.held_out.shape == (HELD_OUT_IMAGES, 4)
+    assert np.linalg.norm(read.held_out, axis=1) == pytest.approx(1, abs=1e-3)
+    assert read.is_known
 
 
 def test_an_earlier_champion_has_none(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tasks.backbones import weights
 from tasks.data.augmentation import Augmentation
 from tasks.errors import UserError
 from tasks.params import AugmentParams, StrategyParams
-from tasks.strategies import adapters, freezing, library, making
+from tasks.strategies import adapters, assembly, freezing, planning
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.surgery import Adapted
 from tasks.training import precision
@@ -106,7 +106,7 @@ class Case:
 
     def made(self) -> tuple[Adapted, tuple[Group, ...]]:
         """Return the network before training and its groups."""
-        return making.make(self.architecture, None, self.size, CLASSES, self.channels, self.settings)
+        return assembly.assemble(self.architecture, None, self.size, CLASSES, self.channels, self.settings)
 
     def plan(self) -> FreezePlan:
         """Return the plan, after measuring what it needs."""
@@ -114,7 +114,7 @@ class Case:
         measured = None
         if needs_measuring(self.settings):
             measured = measure(self.made, Trial(self.settings, 0.1, self.split, self.augment(), self.hardware)).measured
-        return library.plan(self.settings, groups, adapted.new, 0.1, measured)
+        return planning.plan(self.settings, groups, adapted.new, 0.1, measured)
 
     def augment(self) -> Augmentation:
         """Return changes of the images that keep their size."""

@@ -54,8 +54,8 @@ def train(adapted: Adapted, names: list[str], images: Tensor) -> None:
 
 def without_adapters(adapted: Adapted) -> dict[str, Tensor]:
     """Return copies of a network's own tensors by their plain names."""
-    own = set(adapted.model.state_dict()) - set(adapters.trainable_names(adapted.model))
-    return {name.replace("base_layer.", ""): adapted.model.state_dict()[name].clone() for name in own}
+    network_names = set(adapted.model.state_dict()) - set(adapters.trainable_names(adapted.model))
+    return {name.replace("base_layer.", ""): adapted.model.state_dict()[name].clone() for name in network_names}
 
 
 CASES = [(name, "lora") for name in NETWORKS]
@@ -260,11 +260,11 @@ class AsksForGeometry(nn.Module):
 def test_a_network_may_ask_a_layer_for_its_geometry() -> None:
     """Convolutions that peft would compute wrongly have no adapters."""
     parts = [Part("stem", ("stem",)), Part("stage1", ("layer", "shifted")), Part("head", ("head",))]
-    own = Architecture(
+    architecture = Architecture(
         "my:net", "head", "stem", (), 0.0, (0.5,) * 3, (0.25,) * 3, SIZE, 4, None, "",
         lambda _: AsksForGeometry(), lambda _: parts,
     )  # fmt: skip
-    adapted = surgery.adapt(own, None, SIZE, 2, 3, strategy())
+    adapted = surgery.adapt(architecture, None, SIZE, 2, 3, strategy())
     assert layers_with(adapted, inject(adapted, ("stage1",))) == {"layer"}
     assert logits(adapted, random_images()).shape == (2, 2)
 

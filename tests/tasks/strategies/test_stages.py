@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
+from tasks.backbones import catalogue
 from tasks.backbones.architecture import Architecture, Part
 from tasks.errors import UserError
 from tasks.evaluation.classifier import ImageClassifier
@@ -68,15 +69,19 @@ def test_the_kept_stages_are_the_old_ones(name: str, cut: int, insert: int) -> N
     assert adapted.auxiliary_weight == 0
     assert_every_tensor_has_one_part(adapted)
 
-    old, found = weights(name), adapted.model.state_dict()
-    body = {key for part in adapted.parts if part.name not in {*new, "head"} for key in found if part.owns(key)}
+    before, after = weights(name), adapted.model.state_dict()
+    body = {key for part in adapted.parts if part.name not in {*new, "head"} for key in after if part.owns(key)}
     whole = adapt(name)
     expected = {
-        key for part in whole.parts if part.name in {"stem", *(p.name for p in kept)} for key in old if part.owns(key)
+        key
+        for part in whole.parts
+        if part.name in {"stem", *(p.name for p in kept)}
+        for key in before
+        if part.owns(key)
     }
     assert body == expected
-    assert all(torch.equal(found[key], old[key]) for key in body)
-    assert {key.split(".")[0] for key in found.keys() - body} == {"head", *new}
+    assert all(torch.equal(after[key], before[key]) for key in body)
+    assert {key.split(".")[0] for key in after.keys() - body} == {"head", *new}
     answer = logits(adapted, random_images())
     assert answer.shape == (2, 5)
     assert answer.isfinite().all()
@@ -111,6 +116,34 @@ def test_new_stages_start_as_the_identity(name: str) -> None:
     images = random_images()
     features = features_of(adapt(name, cut=1, insert=2), images)
     torch.testing.assert_close(features, features_of(adapt(name, cut=1), images))
+
+
+def sizes(adapted: Adapted) -> tuple[int, int]:
+    """Return the number of parameters of the new stages, and of what was kept."""
+    new, kept = 0, 0
+    for key, parameter in adapted.model.named_parameters():
+        part = next(part.name for part in adapted.parts if part.owns(key))
+        new += parameter.numel() if part in adapted.new else 0
+        kept += parameter.numel() if part not in {*adapted.new, "head"} else 0
+    return new, kept
+
+
+@pytest.mark.parametrize("insert", [1, 2, 8])
+@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "vit_b_16"])
+def test_new_stages_are_smaller_than_what_is_kept(name: str, cut: int, insert: int) -> None:
+    """However wide the features are, however many stages are put in."""
+    new, kept = sizes(adapt(name, cut=cut, insert=insert))
+    assert 0 < new <= kept
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("mobilenet_v2", 1_744_640), ("resnet18", 280_064), ("shufflenet_v2_x0_5", 312_800)]
+)
+def test_a_new_stage_of_a_small_network_is_small(name: str, parameters: int) -> None:
+    """Two full convolutions at the width of MobileNetV2's features would have 29.5 million."""
+    adapted = surgery.adapt(catalogue.find(name), None, SIZE, 2, 3, strategy(insert=1))
+    assert sizes(adapted)[0] == parameters
 
 
 @pytest.mark.parametrize("cut", [0, 1])
@@ -242,7 +275,7 @@ def test_the_seed_decides_new_stages() -> None:
     assert not torch.equal(first["head.1.weight"], other["head.1.weight"])
 
 
-class Own(nn.Module):
+class CustomNet(nn.Module):
     """A network of one's own: a stem, two stages that keep the channels last, and a head with a norm of its own."""
 
     def __init__(self, width: int = 16) -> None:
@@ -266,7 +299,7 @@ class Own(nn.Module):
         return logits
 
 
-class Tokens(Own):
+class Tokens(CustomNet):
     """Takes the average over all tokens but a first one."""
 
     def body(self, images: Tensor) -> Tensor:
@@ -275,7 +308,7 @@ class Tokens(Own):
         return tokens[:, 1:, None]
 
 
-class OfSquares(Own):
+class OfSquares(CustomNet):
     """Takes square images alone."""
 
     def body(self, images: Tensor) -> Tensor:
@@ -291,7 +324,7 @@ class OfSquares(Own):
         return logits
 
 
-class Dependent(Own):
+class Dependent(CustomNet):
     """Decides by the pixels which way to go."""
 
     def body(self, images: Tensor) -> Tensor:
@@ -299,7 +332,7 @@ class Dependent(Own):
         return super().body(images if images.mean() > 0 else -images)
 
 
-def own(kind: type[Own]) -> Architecture:
+def described(kind: type[CustomNet]) -> Architecture:
     """Return the description of a network of one's own."""
     parts = [
         Part("stem", ("stem",)), Part("stage1", ("first",)), Part("stage2", ("second", "head.norm")),
@@ -322,14 +355,14 @@ def own(kind: type[Own]) -> Architecture:
     )
 
 
-def adapt_own(kind: type[Own], **settings: object) -> Adapted:
+def adapt_custom(kind: type[CustomNet], **settings: object) -> Adapted:
     """Return a network of one's own with random weights, adapted as a strategy asks for."""
-    return surgery.adapt(own(kind), None, SIZE, 2, 3, strategy(**settings))
+    return surgery.adapt(described(kind), None, SIZE, 2, 3, strategy(**settings))
 
 
 def test_ones_own_network_can_be_cut() -> None:
     """With conditions on shapes, other arguments, the channels last, and maps that are as deep as they are wide."""
-    adapted = adapt_own(Own, cut=1, insert=1)
+    adapted = adapt_custom(CustomNet, cut=1, insert=1)
     model = adapted.model
     images = adapted.normalisation(random_images())
     wanted = model.get_submodule("first")(model.get_submodule("stem")(images).permute(0, 2, 3, 1))
@@ -337,12 +370,12 @@ def test_ones_own_network_can_be_cut() -> None:
     torch.testing.assert_close(features_of(adapted, random_images()), wanted.mean((1, 2)))
     assert adapted.head == "head"
     with pytest.raises(UserError, match="the 2 stages of my:net"):
-        adapt_own(Own, cut=3)
+        adapt_custom(CustomNet, cut=3)
 
 
 def test_a_norm_beside_the_old_head_keeps_its_name() -> None:
     """The new head then has another name than the module that the norm is in."""
-    adapted = adapt_own(Own, insert=1)
+    adapted = adapt_custom(CustomNet, insert=1)
     assert "head.norm.weight" in adapted.model.state_dict()
     assert adapted.head == "head_"
     assert_every_tensor_has_one_part(adapted)
@@ -351,7 +384,7 @@ def test_a_norm_beside_the_old_head_keeps_its_name() -> None:
 
 def test_the_tokens_that_the_old_classifier_reads_are_averaged() -> None:
     """Here all but the first."""
-    adapted = adapt_own(Tokens, cut=1)
+    adapted = adapt_custom(Tokens, cut=1)
     images = adapted.normalisation(random_images())
     stem, first = (adapted.model.get_submodule(name) for name in ("stem", "first"))
     tokens = first(stem(images).flatten(2).transpose(1, 2))
@@ -361,13 +394,13 @@ def test_the_tokens_that_the_old_classifier_reads_are_averaged() -> None:
 def test_a_forward_pass_that_cannot_be_recorded_is_refused() -> None:
     """The message names the network and both settings, in one line."""
     with pytest.raises(UserError, match=r"'cut' and 'insert' can't take my:net apart: .*can't be traced") as error:
-        adapt_own(Dependent, cut=1)
+        adapt_custom(Dependent, cut=1)
     assert "\n" not in str(error.value)
 
 
 def test_a_network_that_takes_square_images_alone_has_its_channels_first() -> None:
     """Where nothing tells the layout, it is the usual one."""
-    adapted = adapt_own(OfSquares, insert=1)
+    adapted = adapt_custom(OfSquares, insert=1)
     assert logits(adapted, random_images()).shape == (2, 2)
 
 

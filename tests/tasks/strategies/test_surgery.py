@@ -7,6 +7,7 @@ from torch import nn
 from tasks.backbones import catalogue
 from tasks.errors import UserError
 from tasks.strategies import freezing, grouping, surgery
+from tasks.strategies.stems import Normalisation
 from tests.tasks.strategies import slim
 from tests.tasks.strategies.pretrained import (
     SIZE,
@@ -26,11 +27,11 @@ def test_nothing_but_the_head_is_new(name: str) -> None:
     """Only the classifier's last layer is drawn; all else is bit for bit what was loaded, by its own name."""
     adapted = adapt(name)
     head = slim.find(name).head
-    found, state = adapted.model.state_dict(), weights(name)
+    after, state = adapted.model.state_dict(), weights(name)
     assert adapted.head == head
     assert adapted.new == ()
-    assert found.keys() == state.keys()
-    for key, tensor in found.items():
+    assert after.keys() == state.keys()
+    for key, tensor in after.items():
         if not key.startswith(f"{head}."):
             assert torch.equal(tensor, state[key]), key
     groups = {group.name: group for group in grouping.group_by_part(adapted.model, adapted.parts)}
@@ -42,14 +43,14 @@ def test_layers_on_top_keep_every_old_weight(name: str) -> None:
     """The old classifier stays, as part of the last stage; the head are the two new layers alone."""
     adapted = adapt(name, classes=5, head={"kind": "on_top", "hidden": 8})
     head = slim.find(name).head
-    found = adapted.model.state_dict()
+    after = adapted.model.state_dict()
     for key, tensor in weights(name).items():
         now = key.replace(f"{head}.", f"{head}.old.", 1) if key.startswith(f"{head}.") else key
-        assert torch.equal(found[now], tensor), key
+        assert torch.equal(after[now], tensor), key
     groups = grouping.group_by_part(adapted.model, adapted.parts)
     assert f"{head}.old.weight" in groups[-2].parameters
     assert groups[-2].name.startswith("stage")
-    new = [key for key in found if key.startswith(f"{head}.new.")]
+    new = [key for key in after if key.startswith(f"{head}.new.")]
     assert sorted(groups[-1].parameters) == sorted(new)
     assert len(new) == 4
     layers = adapted.model.get_submodule(adapted.head)
@@ -149,6 +150,6 @@ def test_a_size_that_the_network_does_not_take_is_refused() -> None:
 
 def test_normalisation_has_the_statistics_of_the_pretraining() -> None:
     """A pixel at the mean becomes 0, one standard deviation above becomes 1, a channel each."""
-    normalise = surgery.Normalisation((0.2, 0.4, 0.6), (0.2, 0.2, 0.2))
+    normalise = Normalisation((0.2, 0.4, 0.6), (0.2, 0.2, 0.2))
     images = torch.tensor([[51, 102], [102, 153], [153, 204]], dtype=torch.uint8).view(1, 3, 1, 2)
     torch.testing.assert_close(normalise(images)[0, :, 0], torch.tensor([[0.0, 1.0]] * 3), atol=1e-5, rtol=0)

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from tasks.backbones import zoo
+from tasks.backbones import torchvision_models
 from tasks.training.folding import folded
 
 NETWORKS = ("mobilenet_v2", "shufflenet_v2_x0_5", "resnet18", "densenet121")
@@ -14,7 +14,7 @@ NETWORKS = ("mobilenet_v2", "shufflenet_v2_x0_5", "resnet18", "densenet121")
 def network(name: str) -> nn.Module:
     """Return a network in double precision whose statistics are not those that every network starts with."""
     torch.manual_seed(0)
-    model = zoo.build(name).double().eval()
+    model = torchvision_models.build(name).double().eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from tasks.strategies import library
+from tasks.strategies import planning
 from tasks.training.l2_sp import L2SP
 from tests.tasks.networks import network, strategy
 from tests.tasks.training.conftest import Job, MakeJob
@@ -30,16 +30,16 @@ def test_the_pull_is_the_gradient_of_the_penalty() -> None:
 def test_only_pretrained_weights_are_pulled() -> None:
     """A new head, inserted stages and adapters have no value to go back to."""
     adapted, plan = network("resnet18", strategy(train=["stage4", "head"]))
-    names = library.pretrained(plan, adapted)
+    names = planning.pretrained(plan, adapted)
     assert names
     assert all(name.startswith("layer4.") for name in names)
     adapted, plan = network("resnet18", strategy(train=["stage4", "head"], insert=1))
-    assert set(library.pretrained(plan, adapted)) == set(names)
+    assert set(planning.pretrained(plan, adapted)) == set(names)
 
 
 def distance(made: Job) -> float:
     """Return how far a training moved the pretrained weights."""
-    names = library.pretrained(made.training_job.plan, made.adapted)
+    names = planning.pretrained(made.training_job.plan, made.adapted)
     before = made.state()
     made.fit()
     after = made.state()

@@ -5,7 +5,7 @@ import torch
 
 from tasks.data.augmentation import Augmentation
 from tasks.params import AugmentParams, StrategyParams
-from tasks.strategies import library
+from tasks.strategies import grouping, planning
 from tasks.strategies.freezing import Group
 from tasks.strategies.surgery import Adapted
 from tasks.training.measuring import (
@@ -26,7 +26,7 @@ NAME = "mobilenet_v3_small"
 def made(settings: StrategyParams) -> tuple[Adapted, tuple[Group, ...]]:
     """Return a network and its groups."""
     adapted = adapt(NAME, settings)
-    return adapted, library.groups_of(settings, adapted)
+    return adapted, grouping.groups_of(settings, adapted)
 
 
 def trial(settings: StrategyParams, splits: Splits) -> Trial:
@@ -55,7 +55,7 @@ def test_a_learning_rate_is_found_for_each_phase_that_asks(splits: Splits) -> No
     lowest = min(curve, key=lambda point: point[1])[0]
     assert measurement.measured.rates[0] == pytest.approx(lowest / 10) == suggested_rate(curve)
     adapted, groups = made(settings)
-    plan = library.plan(settings, groups, adapted.new, 0.1, measurement.measured)
+    plan = planning.plan(settings, groups, adapted.new, 0.1, measurement.measured)
     assert dict(plan.rates(0)) == pytest.approx({"head": lowest / 10})
 
 

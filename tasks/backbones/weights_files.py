@@ -13,13 +13,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from tasks.backbones.architecture import State
 from tasks.errors import UserError, listed
 
-State = dict[str, Tensor]
+SUFFIXES = {".pth", ".pt", ".safetensors"}
 SHOWN = 8
 DEEP = 4  # levels of a file at which weights are looked for
 HEADER = 512  # bytes
-ALONE = "save its weights alone where it was made, torch.save(model.state_dict(), 'weights.pth'), and give that file"
+TO_SAVE = "save its weights alone where it was made, torch.save(model.state_dict(), 'weights.pth'), and give that file"
 _SCALAR = np.float64(0).__reduce__()[0]
 # Settings and figures that training scripts keep beside the weights, and that read nothing but data.
 _HARMLESS: list[Any] = [
@@ -53,10 +54,16 @@ def candidates(file: Path) -> dict[str, State]:
     if wrong := _what_else(file):
         raise UserError(f"the weights file {file} can't be read: it is {wrong}")
     content = _read_torch(file)
-    found = dict(_states(content, ""))
-    if not found:
-        raise UserError(f"the weights file {file} holds no state dict of tensors{_instead(content)}: {ALONE}")
-    return found
+    states = dict(_states(content, ""))
+    if not states:
+        raise UserError(f"the weights file {file} holds no state dict of tensors{_instead(content)}: {TO_SAVE}")
+    return states
+
+
+def is_weights_file(weights: str) -> bool:
+    """Return whether ``backbone.weights`` names a file of the user's, which need not be there."""
+    given = Path(weights).expanduser()
+    return given.suffix in SUFFIXES or given.is_file()
 
 
 def is_safetensors(file: Path) -> bool:
@@ -83,7 +90,9 @@ def _read_torch(file: Path) -> Any:
         named = _CLASS.search(str(error))
         name = named[1].rstrip(".") if named else ""
         what = f"it holds a pickled object of {name}" if name else "it is no file of tensors"
-        raise UserError(f"the weights file {file} can't be read safely: {what}, not tensors alone: {ALONE}") from error
+        raise UserError(
+            f"the weights file {file} can't be read safely: {what}, not tensors alone: {TO_SAVE}"
+        ) from error
     except Exception as error:
         raise UserError(
             f"the weights file {file} can't be read safely: it is damaged, or no file of PyTorch's ({_line(error)}): "
@@ -136,13 +145,13 @@ def _is_text(start: bytes) -> bool:
 def _states(content: Any, place: str, depth: int = 0) -> list[tuple[str, State]]:
     if not isinstance(content, Mapping) or depth > DEEP:
         return []
-    found: list[tuple[str, State]] = []
+    states: list[tuple[str, State]] = []
     if _holds_weights(content):
-        found.append((place, {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}))
+        states.append((place, {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}))
     for key, value in content.items():
         if isinstance(key, str) and not _OF_TRAINING.search(key):
-            found += _states(value, f"{place}.{key}" if place else key, depth + 1)
-    return found
+            states += _states(value, f"{place}.{key}" if place else key, depth + 1)
+    return states
 
 
 def _holds_weights(content: Mapping[Any, Any]) -> bool:

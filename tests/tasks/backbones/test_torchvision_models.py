@@ -1,58 +1,21 @@
-"""The zoo: every torchvision classification model falls into parts, from the image to the logits."""
-
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+"""Every torchvision classification model falls into parts, from the image to the logits."""
 
 import pytest
 import torch
 from torch import nn
 from torchvision import models
 
-from tasks.backbones import zoo
+from tasks.backbones import torchvision_families, torchvision_models
+from tasks.backbones.torchvision_models import default_weights
 from tasks.errors import UserError
 from tests.tasks.backbones.skeletons import assert_divided, assert_runs_in_order, built, images, skeleton
 
-NAMES = zoo.model_names()
+NAMES = torchvision_families.model_names()
 ONE_OF_EACH = [
     "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
     "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf", "resnet18", "shufflenet_v2_x0_5",
     "squeezenet1_0", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11", "vit_b_32",
 ]  # fmt: skip
-JOINED_BY_RESOLUTION = ["mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "mnasnet0_5",
-                        "densenet121", "vgg11", "squeezenet1_1"]  # fmt: skip
-
-
-@contextmanager
-def watching(model: nn.Module, see: Callable[[str, Any], None]) -> Iterator[None]:
-    """Call ``see`` with the name and the output of each module as it runs."""
-    handles = [
-        module.register_forward_hook(lambda _, __, output, name=name: see(name, output))
-        for name, module in model.named_modules()
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def test_every_torchvision_classifier_is_listed() -> None:
-    """The names are those of torchvision's own weights for ImageNet, none left out."""
-    weighted = {
-        name
-        for name in models.list_models()
-        if any(len(entry.meta.get("categories") or ()) == 1000 for entry in models.get_model_weights(name))
-    }
-    assert {name for name in weighted if not name.startswith("quantized_")} == set(NAMES)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_model_belongs_to_exactly_one_family(name: str) -> None:
-    """No model is without a family, and none could be taken for two."""
-    matching = [family for family in zoo.FAMILIES if re.fullmatch(family.pattern, name)]
-    assert matching == [zoo.family_of(name)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,7 +24,7 @@ def test_parts_divide_the_network(name: str) -> None:
 
     A dropout outside all parts would never drop anything.
     """
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     parts = assert_divided(architecture, skeleton(name))
     assert len(parts) >= 5
     head = skeleton(name).get_submodule(architecture.head)
@@ -72,40 +35,15 @@ def test_parts_divide_the_network(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_parts_run_in_their_order(name: str) -> None:
     """A forward pass goes through stem, stages and head in this order and never back; the classifier comes last."""
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     assert_runs_in_order(architecture, skeleton(name), architecture.split(skeleton(name)), architecture.size)
-
-
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "mobilenet_v2", "vgg11", "efficientnet_b0"])
-def test_dropout_before_the_classifier_belongs_to_the_head(name: str) -> None:
-    """What drops the head's inputs is on when the head trains."""
-    dropouts = [child for child, module in skeleton(name).named_modules() if isinstance(module, nn.Dropout)]
-    assert zoo.parts(name, skeleton(name))[-1].owns(dropouts[-1])
-
-
-@pytest.mark.parametrize("name", JOINED_BY_RESOLUTION)
-def test_stages_are_cut_where_the_resolution_falls(name: str) -> None:
-    """Each stage of a plain sequence ends at a smaller resolution than the stage before it."""
-    model, parts = skeleton(name), zoo.parts(name, skeleton(name))
-    last: dict[str, int] = {}
-
-    def see(module: str, output: Any) -> None:
-        for part in parts[1:-1]:
-            if module in part.prefixes and module.startswith(("features.", "layers.")):
-                last[part.name] = output.shape[-1]
-
-    with watching(model, see), torch.no_grad():
-        model(images(224))
-    sides = list(last.values())
-    assert len(sides) >= 3
-    assert sides == sorted(set(sides), reverse=True)
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "mobilenet_v3_small"])
 def test_real_network_answers_logits(name: str) -> None:
     """A network with real, random weights answers finite logits."""
     torch.manual_seed(0)
-    model = zoo.build(name).eval()
+    model = torchvision_models.build(name).eval()
     with torch.no_grad():
         logits = model(torch.rand(1, 3, 64, 64))
     assert logits.shape == (1, 1000)
@@ -113,57 +51,17 @@ def test_real_network_answers_logits(name: str) -> None:
     assert all(parameter.device.type == "cpu" for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"googlenet", "inception_v3"}])
-def test_input_statistics_are_those_of_the_weights(name: str) -> None:
-    """Images are normalised as torchvision does for whichever weights can be chosen."""
-    family = zoo.family_of(name)
-    for entry in models.get_model_weights(name):
-        try:
-            zoo.default_weights(name, entry.name)
-        except UserError:
-            continue
-        transform = entry.transforms()
-        assert (tuple(transform.mean), tuple(transform.std)) == (family.mean, family.std), entry
-
-
-@pytest.mark.parametrize(("name", "network"), [("googlenet", models.GoogLeNet), ("inception_v3", models.Inception3)])
-def test_input_statistics_include_what_the_network_did_itself(name: str, network: Any) -> None:
-    """Two networks undo ImageNet's statistics within, when torchvision loads their weights; ours don't have to."""
-    assert not skeleton(name).transform_input
-    pixels = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    imagenet = models.get_model_weights(name)["IMAGENET1K_V1"].transforms()
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (imagenet.mean, imagenet.std))
-    within = network._transform_input(_Transforming(), (pixels - mean) / std)
-    family = zoo.family_of(name)
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (family.mean, family.std))
-    assert torch.allclose((pixels - mean) / std, within, atol=1e-5)
-
-
-class _Transforming:
-    transform_input = True
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [("mobilenetv2", "mobilenet_v2"), ("resnet-50", "resnet50"), ("vit_b16", "vit_b_16"), ("RESNET18", "choose from")],
-)
-def test_unknown_model_names_the_nearest(name: str, meant: str) -> None:
-    """A misspelt name is answered with the nearest, or with all of them."""
-    with pytest.raises(UserError, match=rf"backbone\.name '{name}' is not a torchvision .*{meant}"):
-        zoo.family_of(name)
-
-
 @pytest.mark.parametrize("name", ["fcn_resnet50", "raft_small", "quantized_mobilenet_v2", "resnet1000", ""])
 def test_other_models_are_no_classifiers(name: str) -> None:
     """Models for other tasks are refused, even where their names look like a family's."""
     with pytest.raises(UserError, match="is not a torchvision classification model"):
-        zoo.build(name)
+        torchvision_models.build(name)
 
 
 def test_weights_are_found_by_name() -> None:
     """The entry is torchvision's, of that model and that name."""
-    assert zoo.default_weights("resnet50", "IMAGENET1K_V2") is models.ResNet50_Weights.IMAGENET1K_V2
-    assert zoo.default_weights("mobilenet_v2", "IMAGENET1K_V1") is models.MobileNet_V2_Weights.IMAGENET1K_V1
+    assert default_weights("resnet50", "IMAGENET1K_V2") is models.ResNet50_Weights.IMAGENET1K_V2
+    assert default_weights("mobilenet_v2", "IMAGENET1K_V1") is models.MobileNet_V2_Weights.IMAGENET1K_V1
 
 
 @pytest.mark.parametrize(
@@ -178,15 +76,7 @@ def test_weights_are_found_by_name() -> None:
 def test_unknown_weights_name_the_nearest(name: str, weights: str, meant: str) -> None:
     """Weights that the model lacks, or that lack their classifier, are refused."""
     with pytest.raises(UserError, match=rf"backbone\.weights '{weights}'.*{meant}"):
-        zoo.default_weights(name, weights)
-
-
-def test_last_norm_belongs_to_the_last_stage() -> None:
-    """A norm between the last block and the head is no stage of its own, in whichever family."""
-    for name, norm in (("vit_b_32", "encoder.ln"), ("swin_t", "norm"), ("convnext_tiny", "classifier.0")):
-        *_, last, _head = zoo.parts(name, skeleton(name))
-        assert last.owns(norm)
-        assert any(last.owns(parameter) for parameter, _ in skeleton(name).named_parameters() if norm not in parameter)
+        default_weights(name, weights)
 
 
 # Auxiliary classifiers
@@ -195,7 +85,7 @@ def test_last_norm_belongs_to_the_last_stage() -> None:
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_classifiers_answer_in_training_only(name: str) -> None:
     """Each has its last layer listed; a network in training answers them besides its logits."""
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     model = built(architecture, architecture.smallest)
     assert model(images(architecture.smallest)).shape == (2, 1000)
     main, *others = model.train()(images(architecture.smallest))
@@ -212,7 +102,7 @@ def test_auxiliary_classifiers_answer_in_training_only(name: str) -> None:
 
 def test_other_networks_have_no_auxiliary_classifiers() -> None:
     """Without auxiliary classifiers there is no part and no weight for them."""
-    plain = [zoo.find(name) for name in NAMES if name not in {"googlenet", "inception_v3"}]
+    plain = [torchvision_models.find(name) for name in NAMES if name not in {"googlenet", "inception_v3"}]
     assert {(architecture.auxiliary, architecture.auxiliary_weight) for architecture in plain} == {((), 0.0)}
 
 
@@ -222,7 +112,7 @@ def test_other_networks_have_no_auxiliary_classifiers() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_size_is_that_of_the_weights(name: str) -> None:
     """The size is the one that torchvision's default weights were made for, and the network takes it."""
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     assert [architecture.size] == models.get_model_weights(name).DEFAULT.transforms().crop_size
     assert architecture.smallest <= architecture.size
 
@@ -230,7 +120,7 @@ def test_size_is_that_of_the_weights(name: str) -> None:
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_smallest_size_works_and_smaller_ones_are_refused(name: str) -> None:
     """At the smallest size a network runs and trains; what is below it is refused in a sentence."""
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     model = built(architecture, architecture.smallest)
     assert model(images(architecture.smallest)).shape == (2, 1000)
     model.train()(images(architecture.smallest))
@@ -241,7 +131,7 @@ def test_smallest_size_works_and_smaller_ones_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["alexnet", "densenet121", "squeezenet1_1", "vgg11", "convnext_tiny", "googlenet"])
 def test_smallest_size_is_the_smallest(name: str) -> None:
     """One pixel less would not do."""
-    architecture = zoo.find(name)
+    architecture = torchvision_models.find(name)
     model = built(architecture, architecture.size)
     with pytest.raises((RuntimeError, ValueError)):
         model(images(architecture.smallest - 1))
@@ -249,7 +139,7 @@ def test_smallest_size_is_the_smallest(name: str) -> None:
 
 def test_transformer_is_built_for_the_working_size() -> None:
     """A ViT has one position embedding for each patch of the working size, and one for its class token."""
-    model = built(zoo.find("vit_b_32"), 96)
+    model = built(torchvision_models.find("vit_b_32"), 96)
     assert model.get_parameter("encoder.pos_embedding").shape[1] == 3 * 3 + 1
 
 
@@ -257,14 +147,14 @@ def test_transformer_is_built_for_the_working_size() -> None:
 def test_size_that_patches_do_not_fill_is_refused(name: str, size: int) -> None:
     """A working size that is no multiple of the patches' or windows' is named together with theirs."""
     with pytest.raises(UserError, match=rf"data\.size {size} is not a multiple of \d+, .*{name}"):
-        zoo.build(name, size)
+        torchvision_models.build(name, size)
 
 
 def test_weights_of_maxvit_fit_at_other_sizes() -> None:
     """The tables of relative positions are of the windows' size, whichever the image's."""
     shapes = [
-        {key: value.shape for key, value in built(zoo.find("maxvit_t"), size).state_dict().items()}
+        {key: value.shape for key, value in built(torchvision_models.find("maxvit_t"), size).state_dict().items()}
         for size in (224, 448)
     ]
     assert shapes[0] == shapes[1]
-    assert built(zoo.find("maxvit_t"), 448)(images(448)).shape == (2, 1000)
+    assert built(torchvision_models.find("maxvit_t"), 448)(images(448)).shape == (2, 1000)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
-from tasks.strategies import freezing, library
+from tasks.strategies import freezing, planning
 from tasks.strategies.freezing import REST, Group
-from tasks.strategies.library import Measured
+from tasks.strategies.planning import Measured
 from tasks.strategies.selectors import select
 from tests.tasks.networks import network, strategy
 
@@ -87,14 +87,14 @@ def test_an_unknown_selector_lists_the_choices(selector: str) -> None:
 
 def test_rates_relative_to_the_pretraining() -> None:
     """``pretraining/10`` is a tenth of the rate in the weights' record, whatever the spaces."""
-    assert library.learning_rate("pretraining/10", 0.4) == pytest.approx(0.04)
-    assert library.learning_rate("pretraining / 2.5", 0.4) == pytest.approx(0.16)
-    assert library.learning_rate("pretraining", 0.4) == 0.4
-    assert library.learning_rate(0.003, 0.4) == 0.003
+    assert planning.learning_rate("pretraining/10", 0.4) == pytest.approx(0.04)
+    assert planning.learning_rate("pretraining / 2.5", 0.4) == pytest.approx(0.16)
+    assert planning.learning_rate("pretraining", 0.4) == 0.4
+    assert planning.learning_rate(0.003, 0.4) == 0.003
     with pytest.raises(UserError, match="fast"):
-        library.learning_rate("fast", 0.4)
+        planning.learning_rate("fast", 0.4)
     with pytest.raises(UserError, match=r"backbone\.lr"):
-        library.learning_rate("pretraining/10", None)
+        planning.learning_rate("pretraining/10", None)
 
 
 def test_a_strategy_becomes_a_plan() -> None:
@@ -104,7 +104,7 @@ def test_a_strategy_becomes_a_plan() -> None:
         lr="pretraining/10",
         phases=[{"train": "head", "epochs": 2, "lr": 0.01}, {"train": ["stages[-1]", "head"]}],
     )
-    plan = library.plan(settings, GROUPS, pretraining_lr=0.4)
+    plan = planning.plan(settings, GROUPS, pretraining_lr=0.4)
     assert [phase.epochs for phase in plan.phases] == [2, 7]
     assert plan.rates(0) == {"head": 0.01}
     assert dict(plan.rates(2)) == pytest.approx({"stage4": 0.04, "head": 0.04})
@@ -122,21 +122,21 @@ GROUPS = tuple(group(name) for name in names_of(4))
 def test_rates_by_part() -> None:
     """A mapping gives each part the rate of the last selector that names it; one that is forgotten is named."""
     rates = {"all": 1e-5, "stages[2:]": 1e-4, "head": "pretraining/10"}
-    plan = library.plan(strategy(train="all", lr=rates), GROUPS, pretraining_lr=0.4)
+    plan = planning.plan(strategy(train="all", lr=rates), GROUPS, pretraining_lr=0.4)
     assert dict(plan.rates(0)) == pytest.approx(
         {"stem": 1e-5, "stage1": 1e-5, "stage2": 1e-5, "stage3": 1e-4, "stage4": 1e-4, "head": 0.04}
     )
     with pytest.raises(UserError, match="'stem' trains, but 'lr' gives no rate"):
-        library.plan(strategy(train="all", lr={"stages": 1e-4, "head": 1e-3}), GROUPS)
+        planning.plan(strategy(train="all", lr={"stages": 1e-4, "head": 1e-3}), GROUPS)
     with pytest.raises(UserError, match="'lr: tail' selects nothing"):
-        library.plan(strategy(train="all", lr={"all": 1e-4, "tail": 1e-3}), GROUPS)
+        planning.plan(strategy(train="all", lr={"all": 1e-4, "tail": 1e-3}), GROUPS)
 
 
 @given(decay=st.floats(0.1, 1), stages=st.integers(1, 9))
 def test_layer_wise_decay(decay: float, stages: int) -> None:
     """Every part trains at the same share of the rate of the part above it; the head at the full rate."""
     groups = tuple(group(name) for name in names_of(stages))
-    plan = library.plan(strategy(train="all", lr=0.01, layer_decay=decay), groups)
+    plan = planning.plan(strategy(train="all", lr=0.01, layer_decay=decay), groups)
     upwards = [plan.rates(0)[name] for name in names_of(stages)]
     assert upwards[-1] == 0.01
     assert [low / high for low, high in pairwise(upwards)] == pytest.approx([decay] * (stages + 1))
@@ -145,7 +145,7 @@ def test_layer_wise_decay(decay: float, stages: int) -> None:
 def test_measured_shares_scale_rates() -> None:
     """Auto-RGN trains a part at its share of the rate; what was not measured has the whole rate."""
     measured = Measured(shares={"stem": 0.25, "stage2": 0.5})
-    plan = library.plan(strategy(train="all", lr=0.01, auto_rgn=True), GROUPS, measured=measured)
+    plan = planning.plan(strategy(train="all", lr=0.01, auto_rgn=True), GROUPS, measured=measured)
     assert plan.rates(0)["stem"] == pytest.approx(0.0025)
     assert plan.rates(0)["stage2"] == pytest.approx(0.005)
     assert plan.rates(0)["head"] == 0.01
@@ -157,7 +157,7 @@ def test_gradual_unfreezing(stages: int, every: int, more: int) -> None:
     names = names_of(stages)
     groups = tuple(group(name) for name in names)
     epochs = every * (stages + 1) + more
-    plan = library.plan(strategy(train="all", gradual=every, epochs=epochs), groups)
+    plan = planning.plan(strategy(train="all", gradual=every, epochs=epochs), groups)
     assert plan.epochs == epochs
     assert [plan.thaws_at(name) for name in reversed(names)] == [every * place for place in range(len(names))]
     for earlier, later in pairwise(range(epochs)):
@@ -165,13 +165,13 @@ def test_gradual_unfreezing(stages: int, every: int, more: int) -> None:
     assert {plan.cycle(epoch) for epoch in range(epochs)} == {(0, epochs)}
     needed = every * (stages + 1) + 1
     with pytest.raises(UserError, match=f"set 'epochs' to {needed} or more"):
-        library.plan(strategy(train="all", gradual=every, epochs=needed - 1), groups)
+        planning.plan(strategy(train="all", gradual=every, epochs=needed - 1), groups)
 
 
 def test_milestones() -> None:
     """Each milestone adds to what trains already, after so many epochs, on one schedule."""
     settings = strategy(epochs=7, lr=0.01, milestones={0: "head", 2: "stages[2:]", 5: "all"})
-    plan = library.plan(settings, GROUPS)
+    plan = planning.plan(settings, GROUPS)
     assert plan.epochs == 7
     thaws = {"stem": 5, "stage1": 5, "stage2": 5, "stage3": 2, "stage4": 2, "head": 0}
     assert {name: plan.thaws_at(name) for name in names_of(4)} == thaws
@@ -191,9 +191,9 @@ def test_milestones_that_make_no_sense(milestones: dict[Any, str], problem: str)
 def test_new_parts_train_in_every_phase() -> None:
     """A replaced stem and inserted stages train whatever a phase selects; with ``gradual`` from the start."""
     phases = [{"train": "head", "epochs": 2}, {"train": ["stage4", "head"], "epochs": 2}]
-    plan = library.plan(strategy(phases=phases, lr=0.01), GROUPS, new=("stem",))
+    plan = planning.plan(strategy(phases=phases, lr=0.01), GROUPS, new=("stem",))
     assert [set(phase.rates) for phase in plan.phases] == [{"stem", "head"}, {"stem", "stage4", "head"}]
-    slow = library.plan(strategy(train="all", gradual=1, epochs=9), GROUPS, new=("stem",))
+    slow = planning.plan(strategy(train="all", gradual=1, epochs=9), GROUPS, new=("stem",))
     assert set(slow.rates(0)) == {"stem", "head"}
 
 
@@ -202,17 +202,19 @@ def test_inserted_stages_learn_their_statistics() -> None:
     adapted, plan = network("resnet18", strategy(train="all", insert=1, cut=1))
     fixed = set(plan.never_moved(update_statistics=False))
     statistics = {name for name in adapted.model.state_dict() if name.endswith("running_mean")}
-    own = {name for part in adapted.parts if part.name == "new1" for name in statistics if part.owns(name)}
-    assert own
-    assert fixed & statistics == statistics - own
+    of_new_stage = {name for part in adapted.parts if part.name == "new1" for name in statistics if part.owns(name)}
+    assert of_new_stage
+    assert fixed & statistics == statistics - of_new_stage
     freezing.apply(plan, adapted.model, 0, update_statistics=False)
-    assert {name for name in statistics if adapted.model.get_submodule(name.rpartition(".")[0]).training} == own
+    assert {
+        name for name in statistics if adapted.model.get_submodule(name.rpartition(".")[0]).training
+    } == of_new_stage
 
 
 def test_a_phase_in_which_nothing_can_train_is_refused() -> None:
     """Parts without anything of the kind that trains are named, and those that have some."""
     groups = (group("stem", REST), group("stage1", REST), group("stage1.norms", "norms", "stage1"), group("head"))
-    plan = library.plan(strategy(train="all", only="norms"), groups)
+    plan = planning.plan(strategy(train="all", only="norms"), groups)
     assert set(plan.rates(0)) == {"stage1.norms", "head"}
     with pytest.raises(UserError, match="stem, which have no norms; parts that have are stage1, head"):
-        library.plan(strategy(train="stem", only="norms"), groups)
+        planning.plan(strategy(train="stem", only="norms"), groups)

@@ -1,20 +1,15 @@
-"""Strategies by name become freeze plans: selectors are resolved to groups, relative rates to numbers."""
+"""A strategy's settings become a freeze plan: selectors are resolved to groups, relative rates to numbers."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-
-from torch import nn
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tasks.backbones.architecture import Part
-from tasks.backbones.discovery import is_norm
 from tasks.errors import UserError
 from tasks.params import FIND, PRETRAINING_RATE, PhaseParams, StrategyParams
-from tasks.strategies import grouping
 from tasks.strategies.freezing import REST, FreezePlan, Group, Phase
+from tasks.strategies.grouping import ADAPTERS
 from tasks.strategies.selectors import AUXILIARY, HEAD, select
 from tasks.strategies.surgery import Adapted
-
-STEM, ADAPTERS = "stem", "adapters"
 
 
 @dataclass(frozen=True)
@@ -28,50 +23,6 @@ class Measured:
 
     rates: Mapping[int, float] = field(default_factory=dict)
     shares: Mapping[str, float] = field(default_factory=dict)
-
-
-def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[str] = ()) -> tuple[Group, ...]:
-    """Return a network's groups as a strategy needs them: by part, by its own patterns, or split by kind.
-
-    Args:
-        settings: the strategy.
-        adapted: the network; parts whose weights are new are never split.
-        adapters: names of the adapters' parameters.
-
-    Raises:
-        UserError: patterns that don't fit the network, nothing of the kind that shall train, or a head to be solved
-            that isn't linear.
-    """
-    model = adapted.model
-    solves = any(phase.solver == "lbfgs" for phase in settings.schedule())
-    if solves and not isinstance(model.get_submodule(adapted.head), nn.Linear):
-        raise UserError(
-            "params.yaml: 'solver: lbfgs' needs a classifier that is a linear layer, which this network has not: leave "
-            "'solver' out"
-        )
-    if settings.groups:
-        return grouping.group_by_pattern(model, settings.groups)
-    inserted = {name for name in adapted.new if name != STEM}
-    groups = tuple(
-        replace(group, learns_statistics=group.part in inserted)
-        for group in grouping.group_by_part(model, adapted.parts)
-    )
-    whole = {HEAD, AUXILIARY, *adapted.new}
-    if settings.adapters:
-        return grouping.split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)
-    if settings.only == "all":
-        return groups
-    norms = {name for name, module in model.named_modules() if is_norm(module)}
-    belongs = {
-        "norms": lambda name: name.rpartition(".")[0] in norms,
-        "biases": lambda name: name.endswith("bias"),
-    }[settings.only]
-    split = grouping.split_off(model, groups, settings.only, belongs, whole)
-    if all(group.kind != settings.only for group in split):
-        raise UserError(
-            f"params.yaml: 'only: {settings.only}' finds no {settings.only} outside the head of this network"
-        )
-    return split
 
 
 def plan(
@@ -105,7 +56,7 @@ def plan(
             )
         peaks = _peak_rates(settings, phase, parts, pretraining_lr, measured or Measured(), index)
         for epochs, thawed, continues in _thawing(settings, phase, [part for part in parts if part in chosen], new):
-            rates = {g.name: _of(peaks, g.part) for g in groups if g.part in thawed and _can_train(g)}
+            rates = {g.name: _rate_of(g.part, peaks) for g in groups if g.part in thawed and _can_train(g)}
             if not any(group.size for group in groups if group.name in rates):
                 having = dict.fromkeys(group.part for group in groups if _can_train(group) and group.size)
                 raise UserError(
@@ -208,7 +159,7 @@ def _peak_rates(
     return peaks
 
 
-def _of(peaks: Mapping[str, float], part: str) -> float:
+def _rate_of(part: str, peaks: Mapping[str, float]) -> float:
     if part not in peaks:
         raise UserError(
             f"params.yaml: '{part}' trains, but 'lr' gives no rate for it: add a line such as '{part}: 0.0001'"

@@ -111,8 +111,8 @@ def verified(file: Path, expected: str) -> Path:
 
 def hash_in(name: str) -> str:
     """Return the digest that torchvision puts into the name of a weights file, as far as it goes."""
-    found = HASH_IN_NAME.search(name)
-    return found.group(1) if found else ""
+    match = HASH_IN_NAME.search(name)
+    return match.group(1) if match else ""
 
 
 def cache_folder() -> Path:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.backbones.fitting import Converted, LoadReport, fit, fits
+from tasks.backbones.key_matching import Converted, LoadReport, keys_match, match_keys
 from tasks.backbones.unwrapping import unwrapped
 from tasks.errors import UserError
 
@@ -31,9 +31,9 @@ def test_every_tensor_is_accounted_for(held: set[str], chosen: set[str], reshape
     converted = Converted(file, {"aux1": "no auxiliary classifier"})
     if not fit_together or set(NAMES) == explained:
         with pytest.raises(UserError):
-            fit(converted, drawn, patterns, "the file does not fit")
+            match_keys(converted, drawn, patterns, "the file does not fit")
         return
-    state, report = fit(converted, drawn, patterns, "the file does not fit")
+    state, report = match_keys(converted, drawn, patterns, "the file does not fit")
     assert list(state) == NAMES
     for name in NAMES:
         assert (state[name] == (-1.0 if name in explained else float(NAMES.index(name)))).all()
@@ -46,11 +46,11 @@ def test_every_tensor_is_accounted_for(held: set[str], chosen: set[str], reshape
 def test_batch_counters_are_added_only_beside_their_statistics() -> None:
     """A missing counter starts at zero; a missing BatchNorm is missing."""
     drawn = {"norm.running_mean": torch.ones(2), "norm.num_batches_tracked": torch.tensor(7)}
-    state, report = fit(Converted({"norm.running_mean": torch.zeros(2)}), drawn, (), "the file does not fit")
+    state, report = match_keys(Converted({"norm.running_mean": torch.zeros(2)}), drawn, (), "the file does not fit")
     assert state["norm.num_batches_tracked"] == 0
     assert any("counter" in note for note in report.notes)
     with pytest.raises(UserError, match=r"missing \(such as norm\.running_mean, norm\.num_batches_tracked\)"):
-        fit(Converted({}), drawn, (), "the file does not fit")
+        match_keys(Converted({}), drawn, (), "the file does not fit")
 
 
 def test_prefix_that_the_network_has_itself_is_kept() -> None:
@@ -64,10 +64,10 @@ def test_prefix_that_the_network_has_itself_is_kept() -> None:
 def test_fitting_is_by_names_and_shapes() -> None:
     """Values don't matter; a name, a shape or whole numbers do."""
     wanted = {"weight": torch.zeros(2), "bias": torch.zeros(2)}
-    assert fits({"weight": torch.ones(2)}, wanted)
-    assert not fits({"weight": torch.ones(3)}, wanted)
-    assert not fits({"weight": torch.ones(2).int()}, wanted)
-    assert not fits({"weights": torch.ones(2)}, wanted)
+    assert keys_match({"weight": torch.ones(2)}, wanted)
+    assert not keys_match({"weight": torch.ones(3)}, wanted)
+    assert not keys_match({"weight": torch.ones(2).int()}, wanted)
+    assert not keys_match({"weights": torch.ones(2)}, wanted)
 
 
 @given(st.lists(st.sampled_from([f"layer{number}.weight" for number in range(20)]), unique=True))

@@ -1,4 +1,4 @@
-"""Weights from a file are fitted to a network by their names; whatever does not fit is an error or is reported."""
+"""Weights from a file are matched with a network by name; whatever does not fit is an error or is reported."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tasks.backbones.architecture import State
 from tasks.errors import UserError, listed
 
 SHOWN = 8
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class LoadReport:
 
     def lines(self) -> list[str]:
         """Return the report as text, a line a fact."""
-        found = [f"{self.matched} tensors matched by name"]
+        facts = [f"{self.matched} tensors matched by name"]
         if self.left_out:
-            found.append(f"{len(self.left_out)} of the file left out: {listed(self.left_out, SHOWN)}")
+            facts.append(f"{len(self.left_out)} of the file left out: {listed(self.left_out, SHOWN)}")
         if self.new:
-            found.append(f"{len(self.new)} drawn new: {listed(self.new, SHOWN)}")
-        return [*found, *self.notes]
+            facts.append(f"{len(self.new)} drawn new: {listed(self.new, SHOWN)}")
+        return [*facts, *self.notes]
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "LoadReport":
@@ -64,7 +64,7 @@ class Converted:
     notes: tuple[str, ...] = ()
 
 
-def fits(state: State, wanted: State) -> bool:
+def keys_match(state: State, wanted: State) -> bool:
     """Return whether a file's weights are under a network's names and in its shapes, though some may be lacking."""
     return all(name in wanted and not _differs(tensor, wanted[name]) for name, tensor in state.items())
 
@@ -74,7 +74,7 @@ def matches(patterns: Sequence[str], name: str) -> bool:
     return any(re.fullmatch(pattern, name) for pattern in patterns)
 
 
-def fit(
+def match_keys(
     converted: Converted, drawn: State, leave_out: Sequence[str], where: str, head: str = ""
 ) -> tuple[State, LoadReport]:
     """Return a network's weights, taken from a file by name and drawn new where that is explained, and the report.
@@ -98,39 +98,39 @@ def fit(
         if (names := [name for name in drawn if _below(prefix, name)])
         and not any(_below(prefix, name) for name in state)
     }
-    chosen = _chosen({*state, *drawn}, leave_out)
-    explained = chosen.union(*lacking.values())
+    left_out = _matched({*state, *drawn}, leave_out)
+    explained = left_out.union(*lacking.values())
     missing = [name for name in drawn if name not in state and name not in explained]
-    unknown = [name for name in state if name not in drawn and name not in chosen]
-    common = [name for name in drawn if name in state and name not in chosen]
+    unknown = [name for name in state if name not in drawn and name not in left_out]
+    common = [name for name in drawn if name in state and name not in left_out]
     reshaped = [name for name in common if _differs(state[name], drawn[name])]
-    if missing or unknown or reshaped:
-        found = [
-            f"{len(names)} {what} (such as {', '.join(names[:3])})"
-            for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", reshaped))
-            if names
-        ]
-        raise UserError(
-            f"{where}: {', '.join(found)}; name in backbone.leave_out of params.yaml what is to be drawn new"
-        )
+    _check_explained(where, {"missing": missing, "unknown": unknown, "of another shape": reshaped})
     if not common:
         raise UserError(f"{where}: backbone.leave_out leaves out all there is; for random weights say 'weights: none'")
     taken = {**drawn, **{name: state[name].to(drawn[name].dtype) for name in common}}
     report = LoadReport(
         len(common),
-        (*headless, *(name for name in state if name in chosen)),
+        (*headless, *(name for name in state if name in left_out)),
         tuple(name for name in drawn if name in explained),
         (*converted.notes, *counters, *(converted.may_lack[prefix] for prefix in lacking)),
     )
     return taken, report
 
 
+def _check_explained(where: str, unexplained: Mapping[str, Sequence[str]]) -> None:
+    problems = [f"{len(names)} {what} (such as {', '.join(names[:3])})" for what, names in unexplained.items() if names]
+    if problems:
+        raise UserError(
+            f"{where}: {', '.join(problems)}; name in backbone.leave_out of params.yaml what is to be drawn new"
+        )
+
+
 def _without_head(
     converted: Converted, drawn: State, head: str, leave_out: Sequence[str]
 ) -> tuple[Converted, list[str]]:
     """Let a file lack the classifier as a whole, and leave out what it has in its place: a projection, for example."""
-    own = [name for name in drawn if head and _below(head, name)]
-    if not own or any(name in converted.state or matches(leave_out, name) for name in own):
+    of_head = [name for name in drawn if head and _below(head, name)]
+    if not of_head or any(name in converted.state or matches(leave_out, name) for name in of_head):
         return converted, []
     instead = [name for name in converted.state if _below(head, name) and not matches(leave_out, name)]
     state = {name: tensor for name, tensor in converted.state.items() if name not in instead}
@@ -151,7 +151,7 @@ def _with_counters(state: State, drawn: State) -> tuple[State, list[str]]:
     return {**state, **added}, notes
 
 
-def _chosen(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+def _matched(names: Collection[str], patterns: Sequence[str]) -> set[str]:
     """Return the names that patterns match.
 
     Raises:

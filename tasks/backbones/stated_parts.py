@@ -16,8 +16,10 @@ from tasks.params import PartsParams
 SHOWN = 24
 
 
-def with_parts(architecture: Architecture, parts: PartsParams) -> Architecture:
-    """Return a description whose head is the one stated, and whose network is divided as stated."""
+def with_parts(architecture: Architecture, parts: PartsParams | None) -> Architecture:
+    """Return a description whose head is the one stated, and whose network is divided as stated, if anything is."""
+    if parts is None:
+        return architecture
     auxiliary = tuple(dict.fromkeys(last.partition(".")[0] for last in architecture.auxiliary))
     return replace(architecture, head=parts.head, split=partial(stated_parts, architecture.name, parts, auxiliary))
 

@@ -4,12 +4,12 @@ from torch import Tensor
 
 from tasks.backbones.architecture import Architecture
 from tasks.params import StrategyParams
-from tasks.strategies import adapters, library, surgery
+from tasks.strategies import adapters, grouping, planning, surgery
 from tasks.strategies.freezing import Group
 from tasks.strategies.surgery import Adapted
 
 
-def make(
+def assemble(
     architecture: Architecture,
     state: dict[str, Tensor] | None,
     size: int,
@@ -24,7 +24,7 @@ def make(
     """
     adapted = surgery.adapt(architecture, state, size, classes, channels, settings)
     if not settings.adapters:
-        return adapted, library.groups_of(settings, adapted)
-    parts = library.trained_parts(settings, adapted.parts)
+        return adapted, grouping.groups_of(settings, adapted)
+    parts = planning.trained_parts(settings, adapted.parts)
     adapters.inject(adapted, settings.adapters, parts, size, channels)
-    return adapted, library.groups_of(settings, adapted, adapters.trainable_names(adapted.model))
+    return adapted, grouping.groups_of(settings, adapted, adapters.trainable_names(adapted.model))

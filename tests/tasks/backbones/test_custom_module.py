@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.backbones import catalogue, own
+from tasks.backbones import catalogue, custom_module
 from tasks.errors import UserError
 from tasks.params import PartsParams
 from tests.tasks.backbones.skeletons import assert_divided, owners, tensors
@@ -131,14 +131,14 @@ def test_stated_parts_come_before_found_ones(write: Write) -> None:
     model = architecture.build(32)
     parts = assert_divided(architecture, model)
     assert [part.name for part in parts] == ["stem", "stage1", "head"]
-    found = owners(catalogue.find(name).split(model), tensors(model))
-    assert found["7.weight"] == ["stage2"]
+    owned = owners(catalogue.find(name).split(model), tensors(model))
+    assert owned["7.weight"] == ["stage2"]
 
 
 def test_code_counts(write: Write, tmp_path: Path) -> None:
     """Another source is another digest, also in another file of its package; the libraries' networks have none."""
     first, second = write(NET), write(NET + "\n# changed")
-    assert own.code_sha256(f"{first}:net") != own.code_sha256(f"{second}:net")
+    assert custom_module.code_sha256(f"{first}:net") != custom_module.code_sha256(f"{second}:net")
     package = tmp_path / f"{first}_package"
     package.mkdir()
     (package / "__init__.py").write_text("from .layers import net")
