@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from tasks.data import duplicates, folds, manifest, remarks, splits
-from tasks.data.certainty import rough
-from tasks.data.completing import SMALLEST
-from tasks.data.duplicates import Alike
+from tasks.data import folds, manifest, near_duplicates, remarks, splits
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
+from tasks.data.near_duplicates import Alike
+from tasks.data.small_splits import rough
 from tasks.data.sources import LabelledFile
+from tasks.data.split_completion import SMALLEST
 from tasks.errors import NOTED, UserError
 from tasks.params import DataParams, SplitParams
 
@@ -68,7 +68,7 @@ def curate(
     _tolerate(unusable, len(seen), data)
     images = seen[seen["reason"] == ""].reset_index(drop=True)
     classes = pd.factorize(images["label"], sort=True)[0]
-    alike = duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates, classes)
+    alike = near_duplicates.alike(ingested.thumbnails[images["row"]], split.near_duplicates, classes)
     assigned, divisions = _assigned(images, alike, split, earlier)
     images["split"] = assigned.splits
     if divisions:

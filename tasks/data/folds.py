@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tasks.data.covering import Covering, Unit
+from tasks.data.class_coverage import Covering, Unit
 from tasks.data.splits import Assigned, position
 from tasks.params import SplitParams
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks import stopping
-from tasks.data import fingerprints, ranges
-from tasks.data.ranges import Asked, Extent, range_of
+from tasks.data import fingerprints, grey_ranges
+from tasks.data.grey_ranges import Asked, Extent, range_of
 from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
 from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
 from tasks.params import DataParams
@@ -161,7 +161,7 @@ class _Ingestion:
         for kind in sorted(set(self._deep.kinds.values())):
             rows = sorted(row for row, own in self._deep.kinds.items() if own == kind)
             found = {self._paths[row]: self._deep.extents[row] for row in rows}
-            notes += ranges.remarks(found, used.get(kind, (-np.inf, np.inf)), self._params.range)
+            notes += grey_ranges.remarks(found, used.get(kind, (-np.inf, np.inf)), self._params.range)
         return notes
 
 

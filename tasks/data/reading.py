@@ -8,7 +8,7 @@ How each mode becomes pixels:
 - Alpha (``LA``, ``PA``, ``RGBA``, a transparent palette colour) is composited over ``data.background`` for one and
   three channels, and is the last of two and four channels; an image without it is opaque.
 - Grey beyond 8 bits (``I;16``, ``I``) and floating point (``F``) become 8 bits by the range of values that the whole
-  set has, one range for integers and one for floating point: see ``tasks.data.ranges``.
+  set has, one range for integers and one for floating point: see ``tasks.data.grey_ranges``.
 - Of colour with 16 bits a channel, Pillow gives the upper 8.
 - Of several pages or frames, the first is taken.
 """
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tasks.data import heif
-from tasks.data.ranges import Extent, extent
+from tasks.data.grey_ranges import Extent, extent
 from tasks.params import DataParams
 
 # The limit is ours (data.max_pixels), checked before anything is decoded.

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.data.completing import Drawn
+from tasks.data.split_completion import Drawn
 from tasks.errors import NOTED, UserError, listed
 from tasks.params import SplitParams
 

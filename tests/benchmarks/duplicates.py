@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
-from tasks.data.duplicates import alike
 from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
+from tasks.data.near_duplicates import alike
 from tasks.data.scenes import NONE
 from tasks.data.splits import components
 from tasks.params import SplitParams

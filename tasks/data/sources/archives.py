@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from tasks.data.sources import kinds, split_names, tables
+from tasks.data.sources import file_kinds, split_names, tables
+from tasks.data.sources.archive_names import Names
 from tasks.data.sources.listing import escape, shown
-from tasks.data.sources.member_names import Names
 from tasks.errors import UserError
 from tasks.files import atomic_path, read_json, sha256_of, write_json
 
@@ -197,4 +197,4 @@ def _top(folder: Path) -> Path:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not kinds.folder_kind(path.name)]
+    return [path for path in folder.iterdir() if path.is_dir() and not file_kinds.folder_kind(path.name)]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.reading import is_grey
-from tasks.data.sources import split_names, tree
+from tasks.data.sources import folder_tree, split_names
+from tasks.data.sources.folder_tree import Folder
 from tasks.data.sources.listing import UNLABELLED, Found, LabelledFile, PassedOver, is_unicode, kept, shown
-from tasks.data.sources.passing import NO_UNICODE, counted, said
+from tasks.data.sources.passed_over import NO_UNICODE, counted, said
 from tasks.data.sources.split_names import NOT_LABELLED
-from tasks.data.sources.tree import Folder
 from tasks.errors import UserError, listed
 from tasks.params import DataParams
 
@@ -44,7 +44,9 @@ def find(root: Path, params: DataParams, called: Path | None = None) -> Found:
             folder's name isn't Unicode or it may not be read.
     """
     anywhere = (Path("/"),) if params.follow_links else ()
-    top = tree.read(root, lambda path: is_grey(root, path, params, anywhere) is not None, follow=params.follow_links)
+    top = folder_tree.read(
+        root, lambda path: is_grey(root, path, params, anywhere) is not None, follow=params.follow_links
+    )
     found = _Listing()
     _list(top, called or root, found)
     known = [path for path in found.unlabelled if is_unicode(path)]

@@ -10,11 +10,11 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from tasks.data.sources import columns, listed_files, parquets, texts
-from tasks.data.sources.columns import KNOWN
-from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
+from tasks.data.sources import csv_tables, parquet_tables, table_columns, table_paths
+from tasks.data.sources.csv_tables import Rows
+from tasks.data.sources.label_spelling import LabelCase, bare, clean_label, without_case
 from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
-from tasks.data.sources.texts import Rows
+from tasks.data.sources.table_columns import KNOWN
 from tasks.errors import NOTED, UserError, listed
 from tasks.params import TABLES
 
@@ -121,7 +121,7 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     table, notes = _known(_rows(source), source)
     table["split"] = table["split"].map(clean_label)
     table["weight"] = table["weight"].map(bare)
-    placed = listed_files.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
+    placed = table_paths.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
     table["path"] = placed.paths
     _check(table, source)
     splits = set(table["split"].str.lower())
@@ -131,7 +131,7 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     if len(once) < len(table):
         more = len(table) - len(once)
         notes.append(f"left out {more} {'row' if more == 1 else 'rows'} of {source.name}: the same as another one")
-    passed_over, note = listed_files.unlisted(source.parent, once["path"])
+    passed_over, note = table_paths.unlisted(source.parent, once["path"])
     files = [_file(row) for row in once.to_dict("records")]
     return Found(source.parent, files, passed_over, [*alone, *notes, *placed.notes, *note])
 
@@ -152,18 +152,24 @@ def _hint(source: Path) -> str:
 
 
 def _rows(source: Path) -> Rows:
-    return parquets.read(source) if source.suffix.lower() == ".parquet" else texts.read(source, _hint(source))
+    return (
+        parquet_tables.read(source) if source.suffix.lower() == ".parquet" else csv_tables.read(source, _hint(source))
+    )
 
 
 def _header(source: Path) -> list[str]:
-    return parquets.header(source) if source.suffix.lower() == ".parquet" else texts.header(source, _hint(source))
+    return (
+        parquet_tables.header(source)
+        if source.suffix.lower() == ".parquet"
+        else csv_tables.header(source, _hint(source))
+    )
 
 
 def _with_labels(folder: Path) -> list[Path]:
     """Return the tables in a folder that have paths and labels, or else those with paths and columns of 0 and 1."""
     headers = {path: _header(path) for path in _tables_in(folder)}
-    found = [path for path, names in headers.items() if columns.has_needed(names)]
-    return found or [path for path, names in headers.items() if columns.has_path(names) and _is_usable(path)]
+    found = [path for path, names in headers.items() if table_columns.has_needed(names)]
+    return found or [path for path, names in headers.items() if table_columns.has_path(names) and _is_usable(path)]
 
 
 def _is_usable(table: Path) -> bool:
@@ -193,17 +199,17 @@ def _has_class_folders(folder: Path, table: Path) -> bool:
 
 def _known(rows: Rows, source: Path) -> tuple[pd.DataFrame, list[str]]:
     """Return the known columns alone, those that are left out filled in, and notes on what was taken for them."""
-    chosen = columns.choose(rows.header, source)
+    chosen = table_columns.choose(rows.header, source)
     marked = None
     if not rows.cells and "label" in chosen.places:
         raise UserError(f"{source} has no rows: give each image one")
     if "label" not in chosen.places:
-        marked = columns.classes_marked(rows.header, rows.cells, chosen, source) if rows.cells else None
+        marked = table_columns.classes_marked(rows.header, rows.cells, chosen, source) if rows.cells else None
         if marked is None:
-            raise columns.missing("label", rows.header, source)
+            raise table_columns.missing("label", rows.header, source)
     if source.suffix.lower() == ".parquet":
         for place in chosen.places.values():
-            parquets.must_hold_text(source, rows.header[place])
+            parquet_tables.must_hold_text(source, rows.header[place])
     found = {
         column: [row[chosen.places[column]] for row in rows.cells]
         if column in chosen.places

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.duplicates import alike
 from tasks.data.fingerprints import Thumbnails, thumbnail
+from tasks.data.near_duplicates import alike
 from tasks.data.scenes import NONE, Numbers
 from tasks.data.splits import components
 from tests.benchmarks.duplicates import fixed_camera, random_fields

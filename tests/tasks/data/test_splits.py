@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.completing import SMALLEST
 from tasks.data.curation import curate
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import Earlier
 from tasks.data.reading import ReadImage
 from tasks.data.sources import LabelledFile, elpv, find
+from tasks.data.split_completion import SMALLEST
 from tasks.data.splits import SPLITS, Assigned, Pairs, assign, check, position
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams

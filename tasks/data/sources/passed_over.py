@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from tasks.data.sources.kinds import OTHER
+from tasks.data.sources.file_kinds import OTHER
+from tasks.data.sources.folder_tree import BACK, LINKS
 from tasks.data.sources.listing import UNLABELLED, PassedOver, shown
-from tasks.data.sources.tree import BACK, LINKS
 from tasks.errors import NOTED, listed
 
 NO_UNICODE = "names that are no Unicode"

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.data.sources import archives, elpv, folders, links, places, tables
-from tasks.data.sources.labels import cleaned
+from tasks.data.sources import archives, elpv, folders, followed_links, path_suggestions, tables
+from tasks.data.sources.label_spelling import cleaned
 from tasks.data.sources.listing import Found, is_unicode, shown
-from tasks.data.sources.passing import counted
+from tasks.data.sources.passed_over import counted
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
 
@@ -43,7 +43,7 @@ def find(params: DataParams, work: Path) -> Found:
         case "archive":
             found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
         case _:
-            found = links.counted(folders.find(root, params), params)
+            found = followed_links.counted(folders.find(root, params), params)
             found.notes.extend(_unread_table(root))
     return _checked(found, params)
 
@@ -54,7 +54,7 @@ def _must_suit(params: DataParams) -> None:
         tables.must_be_told(root)
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
-        mend = f"correct data.path in params.yaml{places.better_name(root)}"
+        mend = f"correct data.path in params.yaml{path_suggestions.better_name(root)}"
         if params.fetched:
             mend = "run 'dvc repro' to fetch it"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
@@ -72,7 +72,10 @@ def _must_suit(params: DataParams) -> None:
 def _likely(path: Path) -> str:
     """Return what to write so that a path is read."""
     if path.is_dir():
-        return places.better_table(path) or f"write 'source: folder' for it{_then(places.better_folder(path))}"
+        return (
+            path_suggestions.better_table(path)
+            or f"write 'source: folder' for it{_then(path_suggestions.better_folder(path))}"
+        )
     if tables.is_table(path):
         return "write 'source: manifest' for it"
     return "write 'source: archive' for it" if archives.is_archive(path) else "correct data.path in params.yaml"
@@ -115,7 +118,7 @@ def _too_few(found: Found, labels: list[str], params: DataParams) -> str:
     if by_table:
         mend = "list images of at least two"
     elif params.source == "folder" and not params.fetched:
-        better = places.better_table(params.root) or places.better_folder(params.root)
+        better = path_suggestions.better_table(params.root) or path_suggestions.better_folder(params.root)
         mend = f"{better}, or {mend}" if better else mend
     if labels:
         return f"{params.root} has only the class '{shown(labels[0])}' ({len(found.files)} files): {mend}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.data.sources import columns
+from tasks.data.sources import table_columns
 
 USUAL = (",", ";", "\t", "|")
 TRIED = 4  # unusual quotes and escapes
@@ -56,7 +56,7 @@ def separators(text: str, hint: str) -> tuple[str, ...]:
     usual = tuple(dict.fromkeys([hint, *USUAL]))
     unusual = tuple(c for c in dict.fromkeys(line) if not (c.isalnum() or c in "_-\"'\\."))
     around: tuple[str, ...] = ()
-    for suits in (columns.has_needed, columns.has_path):
+    for suits in (table_columns.has_needed, table_columns.has_path):
         for tried in (usual, unusual):
             suited = tuple(c for c in tried if c in line and suits(line.split(c)))
             between = tuple(c for c in suited if not (line.startswith(c) and line.endswith(c)))

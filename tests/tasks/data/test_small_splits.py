@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.certainty import ROUGH, Z, half_width, independent, rough
+from tasks.data.small_splits import ROUGH, Z, half_width, independent, rough
 
 
 @given(st.integers(1, 10_000))

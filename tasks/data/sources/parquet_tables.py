@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as arrow
 from pyarrow import parquet, types
 
-from tasks.data.sources.columns import KNOWN
-from tasks.data.sources.texts import Rows
+from tasks.data.sources.csv_tables import Rows
+from tasks.data.sources.table_columns import KNOWN
 from tasks.errors import UserError
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.data.covering import Covering, Unit
+from tasks.data.class_coverage import Covering, Unit
 
 SMALLEST = 3  # independent images that a class needs to be in every split
 

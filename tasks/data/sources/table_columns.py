@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.sources.labels import bare
+from tasks.data.sources.label_spelling import bare
 from tasks.errors import NOTED, UserError, listed, nearest
 
 NEEDED = ("path", "label")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from tasks.data.sources.kinds import IMAGE, file_kind
-from tasks.data.sources.labels import bare, quoted
+from tasks.data.sources.file_kinds import IMAGE, file_kind
+from tasks.data.sources.label_spelling import bare, quoted
 from tasks.data.sources.listing import PassedOver, escape, plain
 from tasks.errors import NOTED, UserError, listed
 

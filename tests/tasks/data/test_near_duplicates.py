@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from tasks.data import duplicates
-from tasks.data.duplicates import alike
+from tasks.data import near_duplicates
 from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
+from tasks.data.near_duplicates import alike
 from tasks.params import SplitParams
 from tests.benchmarks.duplicates import random_fields
 from tests.support.cells import packaged_cells
@@ -198,7 +198,7 @@ def test_large_sets_are_searched_nearly_as_well(monkeypatch: pytest.MonkeyPatch,
     thumbnails = np.concatenate([fields, copies])
     exact = links(thumbnails)
     assert len(exact) > 500
-    monkeypatch.setattr(duplicates, "EXACT", 500)
+    monkeypatch.setattr(near_duplicates, "EXACT", 500)
     found = links(thumbnails)
     assert found <= exact
     assert len(found) >= 0.99 * len(exact)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.sources import dialects
-from tasks.data.sources.dialects import Dialect
+from tasks.data.sources import csv_dialects
+from tasks.data.sources.csv_dialects import Dialect
 from tasks.errors import UserError
 
 LONGEST = 1 << 20  # characters of a value
@@ -56,13 +56,13 @@ def read(source: Path, hint: str) -> Rows:
     told = EXCELS_OWN.match(text)
     body = text[told.end() :] if told else text
     skipped = _lines(text[: told.end()]) if told else 0
-    separators = (told[1],) if told else dialects.separators(body, hint)
+    separators = (told[1],) if told else csv_dialects.separators(body, hint)
     try:
-        return _rows(source, body, dialects.likeliest(_whole_lines(body, SAMPLE), separators), skipped)
+        return _rows(source, body, csv_dialects.likeliest(_whole_lines(body, SAMPLE), separators), skipped)
     except UserError:
         if len(body) <= SAMPLE:
             raise
-        return _rows(source, body, dialects.likeliest(_whole_lines(body, LARGE_SAMPLE), separators), skipped)
+        return _rows(source, body, csv_dialects.likeliest(_whole_lines(body, LARGE_SAMPLE), separators), skipped)
 
 
 def header(source: Path, hint: str) -> list[str]:
@@ -75,7 +75,7 @@ def header(source: Path, hint: str) -> list[str]:
         return []
     told = EXCELS_OWN.match(text)
     body = text[told.end() :] if told else text
-    dialect = dialects.likeliest(_first_lines(body), (told[1],) if told else dialects.separators(body, hint))
+    dialect = csv_dialects.likeliest(_first_lines(body), (told[1],) if told else csv_dialects.separators(body, hint))
     with_content = (cells for cells in dialect.reader(io.StringIO(body, newline=""), strict=False) if any(cells))
     try:
         return next(with_content, [])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.sources import kinds
+from tasks.data.sources import file_kinds
 from tasks.data.sources.listing import PassedOver, kept, shown
 from tasks.errors import UserError
 
@@ -106,22 +106,22 @@ def _fill(folder: Folder, root: Path, is_image: IsImage, behind: _Behind | None)
         folders, back = behind.sort(root / folder.path, folders, links)
         links = []
     for name in folders:
-        kind, path = kinds.folder_kind(name), _join(folder.path, name)
+        kind, path = file_kinds.folder_kind(name), _join(folder.path, name)
         if kind:
             folder.passed_over += [PassedOver(kept(file), kind) for file in _files_below(root, path)]
         else:
             folder.folders.append(Folder(path))
-    folder.links = [name for name in links if not kinds.folder_kind(name)]
+    folder.links = [name for name in links if not file_kinds.folder_kind(name)]
     folder.passed_over += [PassedOver(kept(_join(folder.path, name)), LINKS) for name in links]
     folder.passed_over += [PassedOver(kept(_join(folder.path, name)), BACK) for name in back]
-    beside = kinds.stems(names)
+    beside = file_kinds.stems(names)
     for name in names:
-        path, kind = _join(folder.path, name), kinds.file_kind(name)
-        if kind == kinds.UNKNOWN:
-            kind = kinds.IMAGE if is_image(path) else kinds.OTHER
-        elif kinds.is_original(name, beside):
-            kind = kinds.SIDECAR
-        if kind == kinds.IMAGE:
+        path, kind = _join(folder.path, name), file_kinds.file_kind(name)
+        if kind == file_kinds.UNKNOWN:
+            kind = file_kinds.IMAGE if is_image(path) else file_kinds.OTHER
+        elif file_kinds.is_original(name, beside):
+            kind = file_kinds.SIDECAR
+        if kind == file_kinds.IMAGE:
             folder.images.append(path)
         else:
             folder.passed_over.append(PassedOver(kept(path), kind))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.data.sources import Found, LabelledFile, find
-from tasks.data.sources.labels import LabelCase, clean_label, cleaned, spelt_as
+from tasks.data.sources.label_spelling import LabelCase, clean_label, cleaned, spelt_as
 from tasks.errors import UserError
 from tasks.params import DataParams
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.data.sources import LabelledFile, find
-from tasks.data.sources.labels import bare, clean_label, without_case
+from tasks.data.sources.label_spelling import bare, clean_label, without_case
 from tasks.errors import UserError
 from tasks.params import DataParams
 

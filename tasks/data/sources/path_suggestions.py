@@ -4,7 +4,7 @@ import difflib
 from collections import deque
 from pathlib import Path
 
-from tasks.data.sources import kinds, tables
+from tasks.data.sources import file_kinds, tables
 from tasks.data.sources.listing import shown
 from tasks.params import TABLES
 
@@ -67,7 +67,7 @@ def _holds_classes(folder: Path) -> bool:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(kinds.file_kind(path.name) == kinds.IMAGE for path in _visible(folder))
+    return any(file_kinds.file_kind(path.name) == file_kinds.IMAGE for path in _visible(folder))
 
 
 def _above(root: Path) -> str:
@@ -78,6 +78,6 @@ def _above(root: Path) -> str:
 def _visible(folder: Path) -> list[Path]:
     """Return what is in a folder but for what is hidden or a system's, sorted; nothing if it may not be read."""
     try:
-        return sorted(path for path in folder.iterdir() if not kinds.folder_kind(path.name))
+        return sorted(path for path in folder.iterdir() if not file_kinds.folder_kind(path.name))
     except OSError:
         return []

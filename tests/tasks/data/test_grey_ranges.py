@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tasks.data.grey_ranges import Extent, extent, range_of, remarks
 from tasks.data.ingest import ingest
-from tasks.data.ranges import Extent, extent, range_of, remarks
 from tasks.params import DataParams
 from tasks.serving.scores import read_image
 
