@@ -93,6 +93,14 @@ def write_bytes(target: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
+def write_at(file: int, content: "bytes | memoryview[int]", start: int) -> None:
+    """Write all of ``content``: where space runs out, the system writes a part, and an error comes with the next."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(file, rest, start)
+        rest, start = rest[written:], start + written
+
+
 def write_json(target: Path, content: Any) -> None:
     """Write ``content`` as indented JSON with a final newline; NaN is refused rather than written."""
     write_bytes(target, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

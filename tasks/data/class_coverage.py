@@ -28,7 +28,7 @@ class Unit:
     is_last: bool = False
 
 
-class Covering:
+class ClassCoverage:
     """Units in their places, some of which move so that every class has what it needs in each.
 
     No move takes from a class what it needs where it is: another unit takes the place before, if there is one.
@@ -52,34 +52,34 @@ class Covering:
         self.places = [unit.place for unit in units]
         self._units, self._spans, self._needs = units, spans, needs
         self._held = Counter(fixed)
-        self._left = 0
-        self._of: dict[str, list[int]] = {}
+        self._tries_left = 0
+        self._units_of: dict[str, list[int]] = {}
         for number, unit in enumerate(units):
             for label in unit.labels:
                 self._held[label, unit.place] += 1
-                self._of.setdefault(label, []).append(number)
+                self._units_of.setdefault(label, []).append(number)
 
     def complete(self, labels: Iterable[str]) -> list[str]:
         """Move as few units as are needed so that some classes have what they need; return the places of all."""
         for place in self._spans:
             for label in sorted(labels):
-                self._left = MOST_TRIED
+                self._tries_left = MOST_TRIED
                 while self._lacks(label, place) and self._bring(label, place, frozenset()):
                     pass
         return self.places
 
     def _bring(self, label: str, place: str, moving: frozenset[int]) -> bool:
         """Move a unit of a class to a place, and others to where it was needed; return whether that can be done."""
-        candidates = [i for i in self._of.get(label, ()) if self.places[i] != place and i not in moving]
+        candidates = [i for i in self._units_of.get(label, ()) if self.places[i] != place and i not in moving]
         for i in sorted(candidates, key=lambda i: self._cost(i, label, place)):
-            if not self._left:
+            if not self._tries_left:
                 break
-            self._left -= 1
+            self._tries_left -= 1
             before, here = (self.places.copy(), self._held.copy()), self.places[i]
             self._move(i, place)
             if all(
-                not self._lacks(own, here) or self._bring(own, here, moving | {i})
-                for own in sorted(self._units[i].labels)
+                not self._lacks(left, here) or self._bring(left, here, moving | {i})
+                for left in sorted(self._units[i].labels)
             ):
                 return True
             self.places, self._held = before
@@ -98,7 +98,7 @@ class Covering:
     def _cost(self, i: int, label: str, place: str) -> tuple[bool, bool, int, float, float, float]:
         """Return what a unit of a class costs to move: others that move with it, what it leaves, how far it goes."""
         unit, here, (low, high) = self._units[i], self.places[i], self._spans[place]
-        takes_others = any(self._lacks(own, here, units=1) for own in unit.labels)
+        takes_others = any(self._lacks(lacking, here, units=1) for lacking in unit.labels)
         fullness = self._held[label, here] / self._width(here)
         distance = max(low - unit.position, unit.position - high, 0.0)
         return unit.is_last, takes_others, unit.reluctance, -fullness, distance, unit.position

@@ -7,12 +7,13 @@ scale of a set; where nothing lies far outside, the range is that of all values.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from tasks.errors import NOTED
+from tasks.data.arrays import Values
+from tasks.data.wording import have
+from tasks.errors import NOTED, listed
 
 TAIL = 0.0005  # share of an image's pixels, at each end, that doesn't set its range
 ENOUGH = 100  # pixels an image needs for one of them to be left out
@@ -26,7 +27,6 @@ NO_DATA = (0.0, 65535.0, -9999.0, -32768.0, -(2.0**31), 2.0**31 - 1)  # what the
 
 Range = tuple[float, float]
 Asked = Literal["robust", "full", "image"] | Range
-Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Extent:
         return self.high - self.low
 
     @property
-    def own(self) -> Range:
+    def own_range(self) -> Range:
         """The range of the image on its own."""
         return _within(self.low, self.high, [self.low, self.high, self.least, self.largest])
 
@@ -60,7 +60,7 @@ class Extent:
         return self.least < used[0] or self.largest > used[1]
 
 
-def extent(values: Values) -> Extent:
+def extent_of(values: Values) -> Extent:
     """Return how far the finite values of an image of any shape go."""
     flat = values.ravel()
     left_out: tuple[float, ...] = ()
@@ -83,47 +83,61 @@ def range_of(extents: Sequence[Extent], asked: Asked) -> Range:
     """
     if isinstance(asked, tuple):
         return asked
-    values = [end for one in extents for end in (one.low, one.high, one.least, one.largest)]
+    values = [value for image in extents for value in (image.low, image.high, image.least, image.largest)]
     if asked == "full":
-        nothing = [value for one in extents for value in one.no_data]
-        return min(values + nothing), max(values + nothing)
+        no_data = [value for image in extents for value in image.no_data]
+        return min(values + no_data), max(values + no_data)
     spared = max(1, int(OTHERS * len(extents))) if len(extents) >= FEW else 0
-    low = sorted(one.low for one in extents)[spared]
-    high = sorted(one.high for one in extents)[-1 - spared]
+    low = sorted(image.low for image in extents)[spared]
+    high = sorted(image.high for image in extents)[-1 - spared]
     return _within(low, high, values)
 
 
-def remarks(found: Mapping[str, Extent], used: Range, asked: Asked) -> list[str]:
+def notes_on_range(extents: Mapping[str, Extent], used: Range, asked: Asked) -> list[str]:
     """Return what a person should know of the scale of a set.
 
     Args:
-        found: extents by path.
+        extents: of the images, by path.
         used: the range of the set.
         asked: for.
     """
-    notes = []
-    outside = {path: one for path, one in found.items() if one.is_outside(used)} if asked != "image" else {}
-    if outside:
-        some = ", ".join(f"{path} ({one.least:g} to {one.largest:g})" for path, one in list(outside.items())[:NOTED])
-        notes.append(
-            f"grey beyond 8 bits: {used[0]:g} becomes black, {used[1]:g} white; {_images(outside, found)} values "
-            f"outside, which are cut: {some}{_more(len(outside))}; data.range can be full, image (each by its own) or "
-            "[LOW, HIGH]"
-        )
-    bordered = {path: one for path, one in found.items() if one.no_data} if asked in {"robust", "image"} else {}
-    if bordered:
-        path, one = next(iter(bordered.items()))
-        notes.append(
-            f"{_images(bordered, found)} a part without data, such as {path} (of the value {one.no_data[0]:g}), which "
-            "doesn't count in the range; data.range: full counts it"
-        )
-    narrow = sum(0 < one.width < NARROW * (used[1] - used[0]) for one in found.values()) if asked != "image" else 0
-    if len(found) >= FEW and narrow > len(found) / 2:
-        notes.append(
-            f"{narrow} of {len(found)} images use less than {NARROW:.0%} of the range from {used[0]:g} to {used[1]:g}, "
-            "and are nearly flat in 8 bits: data.range: image scales each by its own"
-        )
-    return notes
+    no_data = _notes_on_no_data(extents) if asked in {"robust", "image"} else []
+    if asked == "image":
+        return no_data
+    return [*_notes_on_cut_values(extents, used), *no_data, *_notes_on_flat_images(extents, used)]
+
+
+def _notes_on_cut_values(extents: Mapping[str, Extent], used: Range) -> list[str]:
+    outside = {path: extent for path, extent in extents.items() if extent.is_outside(used)}
+    if not outside:
+        return []
+    examples = [f"{path} ({extent.least:g} to {extent.largest:g})" for path, extent in outside.items()]
+    return [
+        f"grey beyond 8 bits: {used[0]:g} becomes black, {used[1]:g} white; {len(outside)} of {len(extents)} images "
+        f"{have(len(outside))} values outside, which are cut: {listed(examples, NOTED)}; data.range can be full, image "
+        "(each by its own) or [LOW, HIGH]"
+    ]
+
+
+def _notes_on_no_data(extents: Mapping[str, Extent]) -> list[str]:
+    bordered = {path: extent for path, extent in extents.items() if extent.no_data}
+    if not bordered:
+        return []
+    path, extent = next(iter(bordered.items()))
+    return [
+        f"{len(bordered)} of {len(extents)} images {have(len(bordered))} a part without data, such as {path} (of the "
+        f"value {extent.no_data[0]:g}), which doesn't count in the range; data.range: full counts it"
+    ]
+
+
+def _notes_on_flat_images(extents: Mapping[str, Extent], used: Range) -> list[str]:
+    narrow = sum(0 < extent.width < NARROW * (used[1] - used[0]) for extent in extents.values())
+    if len(extents) < FEW or narrow <= len(extents) / 2:
+        return []
+    return [
+        f"{narrow} of {len(extents)} images use less than {NARROW:.0%} of the range from {used[0]:g} to {used[1]:g}, "
+        "and are nearly flat in 8 bits: data.range: image scales each by its own"
+    ]
 
 
 def _tail(count: int) -> int:
@@ -142,11 +156,3 @@ def _within(low: float, high: float, values: Sequence[float]) -> Range:
     """Return the smallest and the largest of the values that don't lie far outside of what is usual."""
     fence = FENCE * (high - low) if high > low else np.inf
     return min(v for v in values if v >= low - fence), max(v for v in values if v <= high + fence)
-
-
-def _images(some: Mapping[str, Extent], found: Mapping[str, Extent]) -> str:
-    return f"{len(some)} of {len(found)} images {'has' if len(some) == 1 else 'have'}"
-
-
-def _more(count: int) -> str:
-    return f" and {count - NOTED} more" if count > NOTED else ""

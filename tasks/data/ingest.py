@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks import stopping
-from tasks.data import fingerprints, grey_ranges
-from tasks.data.grey_ranges import Asked, Extent, range_of
-from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
-from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
+from tasks.data.arrays import Pixels, Plane, Thumbnails
+from tasks.data.decoding import DeepGrey, to_8_bits
+from tasks.data.fingerprints import SIDE, thumbnail
+from tasks.data.grey_ranges import Asked, Extent, notes_on_range, range_of
+from tasks.data.image_facts import ImageFacts
+from tasks.data.reading import is_grey, read
+from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, index_of, move
+from tasks.data.store_writer import Writer, writing
+from tasks.files import write_at
 from tasks.params import DataParams
 
 Progress = Callable[[int], None]
@@ -40,8 +44,8 @@ class Ingested:
     """
 
     store: Path
-    images: list[ReadImage]
-    thumbnails: npt.NDArray[np.uint8]
+    images: list[ImageFacts]
+    thumbnails: Thumbnails
     ranges: Ranges
     reused: int
     notes: list[str] = field(default_factory=list)
@@ -51,13 +55,13 @@ def resolve_channels(root: Path, paths: Sequence[str], params: DataParams, links
     """Return what params ask for, or, for ``auto``, 1 where every image is grey, else 3."""
     if params.channels != "auto":
         return params.channels
-    seen = [False]
+    any_grey = False
     for path in paths:
         grey = is_grey(root, path, params, links_to)
         if grey is False and not read(root, path, params, channels=3, links_to=links_to)[0].problem:
             return 3
-        seen.append(bool(grey))
-    return 1 if any(seen) else 3
+        any_grey |= bool(grey)
+    return 1 if any_grey else 3
 
 
 def ingest(
@@ -96,7 +100,7 @@ def ingest(
         images, thumbnails, used = run.run()
     for file in (left, index_of(left)):
         file.unlink(missing_ok=True)
-    return Ingested(growing, images, thumbnails, used, sum(shelf.taken for shelf in shelves), run.remarks(used))
+    return Ingested(growing, images, thumbnails, used, sum(shelf.taken for shelf in shelves), run.notes(used))
 
 
 class _Ingestion:
@@ -108,11 +112,11 @@ class _Ingestion:
     ) -> None:  # fmt: skip
         self._root, self._paths, self._params, self._made = root, paths, params, made
         self._writer, self._shelves, self._progress, self._links_to = writer, shelves, progress, links_to
-        self._images = [ReadImage()] * len(paths)
-        self._thumbnails = np.zeros((len(paths), fingerprints.SIDE, fingerprints.SIDE), dtype=np.uint8)
-        self._deep = _Planes(work, params.size)
+        self._images = [ImageFacts()] * len(paths)
+        self._thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
+        self._deep = _DeepPlanes(work, params.size)
 
-    def run(self) -> tuple[list[ReadImage], fingerprints.Thumbnails, Ranges]:
+    def run(self) -> tuple[list[ImageFacts], Thumbnails, Ranges]:
         """Read all blocks of files, then scale what had no known range."""
         starts = range(0, len(self._paths), ROWS_A_BLOCK)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -134,38 +138,37 @@ class _Ingestion:
         self._images[row] = image
         if pixels is None:
             return None
-        if isinstance(pixels, Deep):
+        if isinstance(pixels, DeepGrey):
             self._deep.put(row, pixels)
             return None
         return self._put(row, image, pixels)
 
-    def _put(self, row: int, image: ReadImage, pixels: Pixels) -> Entry:
-        self._thumbnails[row] = fingerprints.thumbnail(pixels)
+    def _put(self, row: int, image: ImageFacts, pixels: Pixels) -> Entry:
+        self._thumbnails[row] = thumbnail(pixels)
         return self._writer.put(row, pixels, image)
 
-    def _earlier(self, digest: str) -> tuple[ReadImage, Pixels] | None:
-        return next((found for shelf in self._shelves if (found := shelf.get(digest))), None)
+    def _earlier(self, digest: str) -> tuple[ImageFacts, Pixels] | None:
+        return next((known for shelf in self._shelves if (known := shelf.get(digest))), None)
 
     def _scale(self) -> Ranges:
         """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
         used = self._deep.ranges(self._params.range)
         for row, kind in self._deep.kinds.items():
-            own = self._deep.extents[row].own if self._params.range == "image" else used[kind]
-            pixels = to_8_bits(self._deep.get(row), *own, self._made.channels)
+            black, white = self._deep.extents[row].own_range if self._params.range == "image" else used[kind]
+            pixels = to_8_bits(self._deep.get(row), black, white, self._made.channels)
             self._writer.record([self._put(row, self._images[row], pixels)])
         return {} if self._params.range == "image" else used
 
-    def remarks(self, used: Ranges) -> list[str]:
+    def notes(self, used: Ranges) -> list[str]:
         """Return what a person should know of the ranges."""
         notes = []
         for kind in sorted(set(self._deep.kinds.values())):
-            rows = sorted(row for row, own in self._deep.kinds.items() if own == kind)
-            found = {self._paths[row]: self._deep.extents[row] for row in rows}
-            notes += grey_ranges.remarks(found, used.get(kind, (-np.inf, np.inf)), self._params.range)
+            extents = {self._paths[row]: self._deep.extents[row] for row in sorted(self._deep.rows(kind))}
+            notes += notes_on_range(extents, used.get(kind, (-np.inf, np.inf)), self._params.range)
         return notes
 
 
-class _Planes:
+class _DeepPlanes:
     """Floating-point planes on the disk, and how far the values go of the images they come from."""
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -174,7 +177,7 @@ class _Planes:
         self.extents: dict[int, Extent] = {}
         self.kinds: dict[int, str] = {}
 
-    def put(self, row: int, deep: Deep) -> None:
+    def put(self, row: int, deep: DeepGrey) -> None:
         """Keep a plane; several threads may."""
         write_at(self._file.fileno(), deep.plane.tobytes(), row * deep.plane.nbytes)
         self.extents[row] = deep.extent
@@ -189,7 +192,8 @@ class _Planes:
     def ranges(self, asked: Asked) -> Ranges:
         """Return the range of the images of each kind."""
         kinds = sorted(set(self.kinds.values()))
-        return {
-            kind: range_of([self.extents[row] for row, own in self.kinds.items() if own == kind], asked)
-            for kind in kinds
-        }
+        return {kind: range_of([self.extents[row] for row in self.rows(kind)], asked) for kind in kinds}
+
+    def rows(self, kind: str) -> list[int]:
+        """Return the rows of the planes of a kind, in the order in which they came."""
+        return [row for row, of_row in self.kinds.items() if of_row == kind]

@@ -1,14 +1,14 @@
-"""Pairs of images that show the same, found without comparing each with each."""
+"""Near-duplicates: pairs of images that show the same, found without comparing each with each."""
 
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from tasks.data.fingerprints import LEVELS, Bools, Fingerprints, Floats, Thumbnails, fingerprints, levels
-from tasks.data.scenes import NONE, Numbers, scenes
+from tasks.data.arrays import Bools, Floats, Integers, Pairs, Thumbnails
+from tasks.data.fingerprints import LEVELS, Fingerprints, exposure_levels, fingerprints
+from tasks.data.scenes import NO_SCENE, find_scenes
 
 EXACT = 8192  # up to so many images, each is compared with each
 LEADERS_A_ROOT = 4  # leaders for each unit of the square root of the number of images
@@ -17,24 +17,24 @@ RANKS_CLOSER = 10  # times that ranks have to be closer to 1 than whitened finge
 ROUNDING = 1e-6  # of the products of identical vectors
 BLOCK = 2048
 
-Pairs = npt.NDArray[np.int64]
 
-
-class Alike(NamedTuple):
+class NearDuplicates(NamedTuple):
     """Pairs of images that show the same.
 
     Attributes:
         pairs: places of images, shape (n, 2), the smaller first.
-        values: how alike the two are, shape (n,).
-        scenes: the scene that each image is a shot of, shape (images,), or ``NONE``.
+        similarities: how alike the two are, from 0 to 1, shape (n,).
+        scenes: the scene that each image is a shot of, shape (images,), or ``NO_SCENE``.
     """
 
     pairs: Pairs
-    values: Floats
-    scenes: Numbers
+    similarities: Floats
+    scenes: Integers
 
 
-def alike(thumbnails: Thumbnails, threshold: float | bool, labels: Numbers | None = None) -> Alike:
+def find_near_duplicates(
+    thumbnails: Thumbnails, threshold: float | bool, labels: Integers | None = None
+) -> NearDuplicates:
     """Return the pairs of images that show the same.
 
     Two images do if the cosine of their whitened fingerprints reaches ``threshold``, or the rank correlation of their
@@ -50,61 +50,72 @@ def alike(thumbnails: Thumbnails, threshold: float | bool, labels: Numbers | Non
     """
     count = len(thumbnails)
     classes = np.zeros(count, dtype=np.int64) if labels is None else labels
-    found = [Alike(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32), np.full(count, NONE))]
+    parts = [NearDuplicates(*_no_pairs(), np.full(count, NO_SCENE))]
     if threshold is not False:
-        order = np.argsort([zlib.crc32(one.tobytes()) for one in thumbnails], kind="stable")
-        own = levels(thumbnails)
+        order = np.argsort([zlib.crc32(thumbnail.tobytes()) for thumbnail in thumbnails], kind="stable")
+        levels = exposure_levels(thumbnails)
         for level in LEVELS:
-            compared = order[own[order] >= level]
-            asks = own[compared] == level
+            compared = order[levels[order] >= level]
+            asks = levels[compared] == level
             if asks.any():
                 part = _within(thumbnails[compared], classes[compared], asks, level, float(threshold))
-                shown = np.full(count, NONE)
-                shown[compared[asks]] = part.scenes[asks]
-                found.append(Alike(np.sort(compared[part.pairs], axis=1), part.values, shown))
-    pairs, values = np.concatenate([one.pairs for one in found]), np.concatenate([one.values for one in found])
+                scenes = np.full(count, NO_SCENE)
+                scenes[compared[asks]] = part.scenes[asks]
+                parts.append(NearDuplicates(np.sort(compared[part.pairs], axis=1), part.similarities, scenes))
+    pairs = np.concatenate([part.pairs for part in parts])
+    similarities = np.concatenate([part.similarities for part in parts])
     unique, first = np.unique(pairs, axis=0, return_index=True)
-    return Alike(unique, values[first], np.max([one.scenes for one in found], axis=0))
+    return NearDuplicates(unique, similarities[first], np.max([part.scenes for part in parts], axis=0))
 
 
-def _within(thumbnails: Thumbnails, classes: Numbers, asks: Bools, level: float, threshold: float) -> Alike:
+def _no_pairs() -> tuple[Pairs, Floats]:
+    return np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32)
+
+
+def _within(thumbnails: Thumbnails, classes: Integers, asks: Bools, level: float, threshold: float) -> NearDuplicates:
     """Return the pairs among thumbnails, at least one of whose images asks."""
     prints = fingerprints(thumbnails, level)
-    shown = scenes(prints.ranks, classes)
-    parts = [] if (shown != NONE).all() else [_compared(prints, classes, asks, threshold, shown)]
-    for scene in np.unique(shown[shown != NONE]):
-        shots = np.flatnonzero(shown == scene)
-        own = fingerprints(thumbnails[shots], level)
-        bare = Fingerprints(np.zeros_like(own.ranks), own.whitened)
-        pairs, values = _compared(bare, classes[shots], asks[shots], threshold, np.full(len(shots), NONE))
-        parts.append((shots[pairs], values))
-    return Alike(np.concatenate([pairs for pairs, _ in parts]), np.concatenate([values for _, values in parts]), shown)
+    scenes = find_scenes(prints.ranks, classes)
+    parts = [] if (scenes != NO_SCENE).all() else [_compared(prints, classes, asks, threshold, scenes)]
+    for scene in np.unique(scenes[scenes != NO_SCENE]):
+        shots = np.flatnonzero(scenes == scene)
+        of_scene = fingerprints(thumbnails[shots], level)
+        without_ranks = Fingerprints(np.zeros_like(of_scene.ranks), of_scene.whitened)
+        no_scenes = np.full(len(shots), NO_SCENE)
+        pairs, similarities = _compared(without_ranks, classes[shots], asks[shots], threshold, no_scenes)
+        parts.append((shots[pairs], similarities))
+    return NearDuplicates(
+        np.concatenate([pairs for pairs, _ in parts]),
+        np.concatenate([similarities for _, similarities in parts]),
+        scenes,
+    )
 
 
 def _compared(
-    prints: Fingerprints, classes: Numbers, asks: Bools, threshold: float, shown: Numbers
+    prints: Fingerprints, classes: Integers, asks: Bools, threshold: float, scenes: Integers
 ) -> tuple[Pairs, Floats]:
     """Return the pairs of near fingerprints, but those within a scene, and how near they are."""
-    same, same_ranks = min(threshold, 1 - ROUNDING), min(1 - (1 - threshold) / RANKS_CLOSER, 1 - ROUNDING)
-    pairs, values = [np.empty((0, 2), dtype=np.int64)], [np.empty(0, dtype=np.float32)]
+    least, least_ranks = min(threshold, 1 - ROUNDING), min(1 - (1 - threshold) / RANKS_CLOSER, 1 - ROUNDING)
+    no_pairs, nothing = _no_pairs()
+    pairs, similarities = [no_pairs], [nothing]
     for members in _neighbourhoods(prints.whitened):
         rows = members[asks[members]]
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]
-            likeness = np.clip(prints.whitened[block] @ prints.whitened[members].T, 0, 1)
+            cosines = np.clip(prints.whitened[block] @ prints.whitened[members].T, 0, 1)
             ranks = prints.ranks[block] @ prints.ranks[members].T
-            by_ranks = (ranks >= same_ranks) & (classes[block][:, None] == classes[members])
-            near = (likeness >= same) | by_ranks
-            near &= (shown[block][:, None] == NONE) | (shown[block][:, None] != shown[members])
-            one, two = np.nonzero(near)
-            kept = block[one] != members[two]
-            one, two = one[kept], two[kept]
-            pairs.append(np.stack([block[one], members[two]], axis=1))
-            values.append(np.maximum(likeness[one, two], by_ranks[one, two] * ranks[one, two]))
-    return np.concatenate(pairs), np.concatenate(values).clip(0, 1)
+            by_ranks = (ranks >= least_ranks) & (classes[block][:, None] == classes[members])
+            near = (cosines >= least) | by_ranks
+            near &= (scenes[block][:, None] == NO_SCENE) | (scenes[block][:, None] != scenes[members])
+            i, j = np.nonzero(near)
+            different = block[i] != members[j]
+            i, j = i[different], j[different]
+            pairs.append(np.stack([block[i], members[j]], axis=1))
+            similarities.append(np.maximum(cosines[i, j], by_ranks[i, j] * ranks[i, j]))
+    return np.concatenate(pairs), np.concatenate(similarities).clip(0, 1)
 
 
-def _neighbourhoods(vectors: Floats) -> Iterator[npt.NDArray[np.int64]]:
+def _neighbourhoods(vectors: Floats) -> Iterator[Integers]:
     """Yield sets of places in which every pair of near vectors stands together at least once."""
     count = len(vectors)
     if count <= EXACT:

@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.data.class_coverage import Covering, Unit
+from tasks.data.class_coverage import ClassCoverage, Unit
 
 SMALLEST = 3  # independent images that a class needs to be in every split
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Images as they were drawn.
+class DrawnSplits:
+    """Images in the splits that they were drawn for.
 
     Attributes:
         labels: of every image.
@@ -37,18 +37,19 @@ class Drawn:
             spans: the draws that lead to each split that images are drawn for.
             wanted: independent images that a class has to have in each of them.
         """
-        found = self._with_small_classes_trained_on(splits)
+        completed = self._with_small_classes_trained_on(splits)
         enough = [label for label in self.independent if self._is_enough(label)]
-        there = set(zip(self.labels, found, strict=True))
-        if max(wanted.values()) == 1 and there >= {(label, split) for label in enough for split in wanted}:
-            return found
-        units = [self._unit(group, found) for group in self.groups]
+        present = set(zip(self.labels, completed, strict=True))
+        if max(wanted.values()) == 1 and present >= {(label, split) for label in enough for split in wanted}:
+            return completed
+        units = [self._unit(group, completed) for group in self.groups]
         movable = {i for group in self.groups for i in group}
-        fixed = Counter(pair for i, pair in enumerate(zip(self.labels, found, strict=True)) if i not in movable)
+        fixed = Counter(pair for i, pair in enumerate(zip(self.labels, completed, strict=True)) if i not in movable)
         needs = {label: wanted if label in enough else {"train": 1} for label in self.independent}
-        for group, split in zip(self.groups, Covering(units, spans, needs, fixed).complete(enough), strict=True):
-            _put(group, split, found)
-        return found
+        places = ClassCoverage(units, spans, needs, fixed).complete(enough)
+        for group, split in zip(self.groups, places, strict=True):
+            _put(group, split, completed)
+        return completed
 
     def small(self, splits: Sequence[str]) -> tuple[str, ...]:
         """Return the classes that are too small to be in every split, and of which all is trained on."""
@@ -62,19 +63,19 @@ class Drawn:
 
     def _with_small_classes_trained_on(self, splits: Sequence[str]) -> list[str]:
         """Train on small classes; what of them was held out before stays so, if there is something to train on."""
-        found = list(splits)
-        groups: dict[str, list[list[int]]] = {label: [] for label in self.independent if not self._is_enough(label)}
+        changed = list(splits)
+        groups_of: dict[str, list[list[int]]] = {label: [] for label in self.independent if not self._is_enough(label)}
         for group in self.groups:
-            for label in {self.labels[i] for i in group} & set(groups):
-                groups[label].append(group)
-        for label, own in sorted(groups.items()):
-            trained_on = (label, "train") in set(zip(self.labels, found, strict=True))
-            was = [[self.was[i] for i in group if self.labels[i] == label] for group in own]
+            for label in {self.labels[i] for i in group} & set(groups_of):
+                groups_of[label].append(group)
+        for label, groups in sorted(groups_of.items()):
+            trained_on = (label, "train") in set(zip(self.labels, changed, strict=True))
+            was = [[self.was[i] for i in group if self.labels[i] == label] for group in groups]
             lost = not trained_on and any(map(any, was))
-            for group in own:
+            for group in groups:
                 if lost or not any(self.was[i] for i in group):
-                    _put(group, "train", found)
-        return found
+                    _put(group, "train", changed)
+        return changed
 
     def _unit(self, group: Sequence[int], splits: Sequence[str]) -> Unit:
         labels = frozenset(self.labels[i] for i in group)

@@ -1,4 +1,4 @@
-"""The names of an archive's members, read in the encoding that they were written in, or refused."""
+"""The names of an archive's members, decoded by the encoding that they were written in, or refused."""
 
 import struct
 import unicodedata
@@ -7,7 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.sources.listing import is_unicode, shown
+from tasks.data.sources.file_names import is_unicode, printable
 from tasks.errors import UserError, listed
 
 UTF_8_FLAG = 0x800
@@ -28,7 +28,7 @@ def composed(name: str) -> str:
 
 
 @dataclass
-class Names:
+class MemberNames:
     """Reads the names of one archive's members, and notes what it took for granted.
 
     Attributes:
@@ -54,7 +54,7 @@ class Names:
         if name is None:
             name = member.filename
             if member.create_system != MS_DOS or not _is_western(raw, name):
-                raise self._unknown(shown(raw.decode("utf-8", "surrogateescape")))
+                raise self._unknown(printable(raw.decode("utf-8", "surrogateescape")))
             self.by_ms_dos.append(name)
         return self._composed(name.replace("\\", "/"))
 
@@ -65,25 +65,25 @@ class Names:
             UserError: it isn't UTF-8.
         """
         if not is_unicode(name):
-            raise self._unknown(shown(name))
+            raise self._unknown(printable(name))
         return self._composed(name)
 
     def notes(self) -> list[str]:
         """Return what to say of the names."""
-        found = []
+        notes = []
         if self.by_ms_dos:
-            names = listed([shown(name) for name in self.by_ms_dos], SHOWN)
-            found.append(
+            names = listed([printable(name) for name in self.by_ms_dos], SHOWN)
+            notes.append(
                 f"{self.archive} has {len(self.by_ms_dos)} of its names in an encoding of MS-DOS, which are read as "
                 f"{names}: pack it again with names in UTF-8 if that is wrong"
             )
-        found += [
-            f"the folder {shown(name)} in {self.archive} is there in {len(spellings)} spellings of Unicode, which are "
-            "joined"
+        notes += [
+            f"the folder {printable(name)} in {self.archive} is there in {len(spellings)} spellings of Unicode, which "
+            "are joined"
             for name, spellings in sorted(self.spellings.items())
             if len(spellings) > 1
         ]
-        return found
+        return notes
 
     def _composed(self, name: str) -> str:
         folder = name.rpartition("/")[0]

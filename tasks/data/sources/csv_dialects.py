@@ -1,4 +1,4 @@
-"""How a table of text is written: its separator, quotes and escapes, told from its content."""
+"""How a table of text is written: its separator, quotes and escapes, found out from its content."""
 
 import csv
 import io
@@ -45,15 +45,15 @@ class Dialect:
         )
 
 
-def separators(text: str, hint: str) -> tuple[str, ...]:
+def separators(text: str, first: str) -> tuple[str, ...]:
     """Return the separators under which the first line has the columns that are needed; else the likeliest one.
 
     Args:
         text: of a table.
-        hint: the separator that is tried first.
+        first: the separator that is tried first.
     """
     line = next((line for line in text.splitlines() if not line.isspace()), "")
-    usual = tuple(dict.fromkeys([hint, *USUAL]))
+    usual = tuple(dict.fromkeys([first, *USUAL]))
     unusual = tuple(c for c in dict.fromkeys(line) if not (c.isalnum() or c in "_-\"'\\."))
     around: tuple[str, ...] = ()
     for suits in (table_columns.has_needed, table_columns.has_path):
@@ -68,7 +68,7 @@ def separators(text: str, hint: str) -> tuple[str, ...]:
     try:
         return (csv.Sniffer().sniff(text[:10_000], "".join(USUAL)).delimiter,)
     except csv.Error:
-        return (hint,)
+        return (first,)
 
 
 def likeliest(text: str, separators: Sequence[str]) -> Dialect:
@@ -172,11 +172,11 @@ def _written(text: str, dialect: Dialect) -> Iterator[tuple[list[re.Match[str]],
 
 
 def _values(cell: re.Pattern[str], text: str, place: int, separator: str) -> Iterator[re.Match[str]]:
-    while found := cell.match(text, place):
-        yield found
-        if not text.startswith(separator, found.end()):
+    while value := cell.match(text, place):
+        yield value
+        if not text.startswith(separator, value.end()):
             return
-        place = found.end() + 1
+        place = value.end() + 1
 
 
 def _cell(dialect: Dialect) -> re.Pattern[str]:

@@ -5,11 +5,11 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.sources import csv_dialects
 from tasks.data.sources.csv_dialects import Dialect
+from tasks.data.sources.table_rows import TableRows, notes_on_blank_rows
 from tasks.errors import UserError
 
 LONGEST = 1 << 20  # characters of a value
@@ -25,47 +25,30 @@ MARKS = (
 EXCELS_OWN = re.compile(r"[\"']?sep=(.)[\"']?[^\S\r\n]*(?:\r\n|\r|\n|$)")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What stands in a table.
-
-    Attributes:
-        header: names of the columns.
-        cells: of each row, as many as there are columns; blank rows are left out.
-        numbers: of the rows, counted from 1 below the header, blank ones too.
-        notes: sentences on how the table was understood.
-    """
-
-    header: list[str]
-    cells: list[list[str]]
-    numbers: list[int]
-    notes: list[str] = field(default_factory=list)
-
-
-def read(source: Path, hint: str) -> Rows:
+def read(source: Path, usual_separator: str) -> TableRows:
     """Read a table of text.
 
     Args:
         source: the file.
-        hint: the separator that its name speaks for.
+        usual_separator: what files of its name separate values by, which is tried first.
 
     Raises:
         UserError: it is in no encoding that is known, or a row has too many or too few values; names the line.
     """
     text = _text(source)
-    told = EXCELS_OWN.match(text)
-    body = text[told.end() :] if told else text
-    skipped = _lines(text[: told.end()]) if told else 0
-    separators = (told[1],) if told else csv_dialects.separators(body, hint)
+    body, separators = _body(text, usual_separator)
+    skipped = _count_lines(text[: len(text) - len(body)])
     try:
-        return _rows(source, body, csv_dialects.likeliest(_whole_lines(body, SAMPLE), separators), skipped)
+        dialect = csv_dialects.likeliest(_whole_lines(body, SAMPLE), separators)
+        return _rows(source, body, dialect, skipped)
     except UserError:
         if len(body) <= SAMPLE:
             raise
-        return _rows(source, body, csv_dialects.likeliest(_whole_lines(body, LARGE_SAMPLE), separators), skipped)
+        dialect = csv_dialects.likeliest(_whole_lines(body, LARGE_SAMPLE), separators)
+        return _rows(source, body, dialect, skipped)
 
 
-def header(source: Path, hint: str) -> list[str]:
+def read_header(source: Path, usual_separator: str) -> list[str]:
     """Return the names of a table's columns; none if it can't be read."""
     try:
         with source.open("rb") as stream:
@@ -73,14 +56,21 @@ def header(source: Path, hint: str) -> list[str]:
         text = start.decode(_encoding(start), errors="replace")
     except (OSError, UserError):
         return []
-    told = EXCELS_OWN.match(text)
-    body = text[told.end() :] if told else text
-    dialect = csv_dialects.likeliest(_first_lines(body), (told[1],) if told else csv_dialects.separators(body, hint))
+    body, separators = _body(text, usual_separator)
+    dialect = csv_dialects.likeliest(_first_lines(body), separators)
     with_content = (cells for cells in dialect.reader(io.StringIO(body, newline=""), strict=False) if any(cells))
     try:
         return next(with_content, [])
     except csv.Error:
         return []
+
+
+def _body(text: str, usual_separator: str) -> tuple[str, tuple[str, ...]]:
+    """Return a table without Excel's line on its separator, and the separator that it names, or those that may be."""
+    told = EXCELS_OWN.match(text)
+    if told:
+        return text[told.end() :], (told[1],)
+    return text, csv_dialects.separators(text, usual_separator)
 
 
 def _first_lines(text: str) -> str:
@@ -102,7 +92,7 @@ def _text(source: Path) -> str:
     except UnicodeDecodeError as error:
         if not encoding.startswith("utf-8"):
             raise UserError(f"{source} begins as {encoding.upper()} but is damaged: save it as UTF-8") from error
-        line = _lines(content[: error.start].decode()) + 1
+        line = _count_lines(content[: error.start].decode()) + 1
         byte = content[error.start : error.start + 1]
         likely = byte.decode("cp1252", errors="replace")
         meant = f", '{likely}' in Windows' own encoding (cp1252)" if likely.isprintable() and likely != "\ufffd" else ""
@@ -126,18 +116,18 @@ def _encoding(content: bytes) -> str:
     return "utf-8"
 
 
-def _lines(text: str) -> int:
+def _count_lines(text: str) -> int:
     return len(re.findall(r"\r\n|\r|\n", text))
 
 
-def _rows(source: Path, text: str, dialect: Dialect, skipped: int) -> Rows:
+def _rows(source: Path, text: str, dialect: Dialect, skipped: int) -> TableRows:
     """Read a table's rows; ``skipped`` lines stand before it."""
     csv.field_size_limit(LONGEST)
     reader = dialect.reader(io.StringIO(text, newline=""))
     header: list[str] = []
     cells: list[list[str]] = []
     numbers: list[int] = []
-    number = blank = 0
+    number = 0
     try:
         for row in reader:
             if not header:
@@ -145,7 +135,6 @@ def _rows(source: Path, text: str, dialect: Dialect, skipped: int) -> Rows:
                 continue
             number += 1
             if not _has_content(row):
-                blank += 1
                 continue
             if len(row) != len(header):
                 raise UserError(
@@ -157,12 +146,8 @@ def _rows(source: Path, text: str, dialect: Dialect, skipped: int) -> Rows:
     except csv.Error as error:
         line = skipped + reader.line_num
         raise UserError(f"{source}: line {line} is no valid CSV ({error}): correct its quotes") from error
-    return Rows(header, cells, numbers, [f"passed over {_counted(blank)} of {source.name}"] if blank else [])
+    return TableRows(header, cells, numbers, notes_on_blank_rows(number - len(cells), source))
 
 
 def _has_content(row: Sequence[str]) -> bool:
     return any(cell and not cell.isspace() for cell in row)
-
-
-def _counted(blank: int) -> str:
-    return f"{blank} blank row" + ("" if blank == 1 else "s")

@@ -1,26 +1,27 @@
-"""From the params to the labelled files."""
+"""From the params to a listing: the source that reads what they name, and what holds for the files of all sources."""
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.data.sources import archives, elpv, folders, followed_links, path_suggestions, tables
-from tasks.data.sources.label_spelling import cleaned
-from tasks.data.sources.listing import Found, is_unicode, shown
-from tasks.data.sources.passed_over import counted
+from tasks.data.sources import archives, elpv, folders, path_suggestions, table_discovery, tables
+from tasks.data.sources.file_names import is_unicode, printable
+from tasks.data.sources.followed_links import with_links_noted
+from tasks.data.sources.label_spelling import clean_listing
+from tasks.data.sources.listing import SourceListing
+from tasks.data.sources.passed_over import counted_kinds
 from tasks.errors import UserError
 from tasks.params import TABLES, DataParams
 
-WANTED = {
+READ_BY = {
     "elpv": "a folder",
     "folder": "a folder with a folder a class",
     "torchvision": "a folder with a folder a class",
-    "manifest": f"a table ({', '.join(TABLES)}), or a folder with {' or '.join(tables.AT_TOP)} in it",
+    "manifest": f"a table ({', '.join(TABLES)}), or a folder with {' or '.join(table_discovery.USUAL_NAMES)} in it",
     "archive": f"an archive ({', '.join(archives.SUFFIXES)})",
 }
 
 
-def find(params: DataParams, work: Path) -> Found:
+def find(params: DataParams, work: Path) -> SourceListing:
     """List the labelled files of a source, sorted by path.
 
     Args:
@@ -37,95 +38,92 @@ def find(params: DataParams, work: Path) -> Found:
     _must_suit(params)
     match params.source:
         case "elpv":
-            found = Found(root, list(elpv.files(root, params.defective_over)))
+            listing = elpv.find(root, params.defective_over)
         case "manifest":
-            found = tables.find(root, params.label_case)
+            listing = tables.find(root, params.label_case)
         case "archive":
-            found = _in_archive(archives.unpacked(root, work, params.max_files, params.max_unpacked_bytes), params)
+            listing = archives.find(root, params, work)
         case _:
-            found = followed_links.counted(folders.find(root, params), params)
-            found.notes.extend(_unread_table(root))
-    return _checked(found, params)
+            listing = with_links_noted(folders.find(root, params), params)
+            listing.notes.extend(_notes_on_unread_table(root))
+    return _checked(listing, params)
 
 
 def _must_suit(params: DataParams) -> None:
+    """Check that what lies at the path is what the source reads.
+
+    Raises:
+        UserError: it isn't, or there is nothing.
+    """
     root = params.root
     if params.source == "manifest" and root.exists():
-        tables.must_be_told(root)
+        tables.must_be_unambiguous(root)
     if not root.exists():
         kind = "file" if params.source in {"archive", "manifest"} and root.suffix else "folder"
-        mend = f"correct data.path in params.yaml{path_suggestions.better_name(root)}"
+        mend = f"correct data.path in params.yaml{path_suggestions.suggest_name(root)}"
         if params.fetched:
             mend = "run 'dvc repro' to fetch it"
         raise UserError(f"the data {kind} {root} does not exist: {mend}")
-    suits = {
-        "manifest": (tables.is_table(root) and root.is_file())
-        or (params.source == "manifest" and tables.at_top(root) is not None),
-        "archive": archives.is_archive(root) and root.is_file(),
-    }
-    if suits.get(params.source, root.is_dir()):
-        return
-    what = "a folder" if root.is_dir() else "a file"
-    raise UserError(f"{root} is {what}, but 'source: {params.source}' reads {WANTED[params.source]}: {_likely(root)}")
+    match params.source:
+        case "manifest":
+            suits = table_discovery.is_table(root) and root.is_file()
+            suits = suits or table_discovery.manifest_in(root) is not None
+        case "archive":
+            suits = archives.is_archive(root) and root.is_file()
+        case _:
+            suits = root.is_dir()
+    if not suits:
+        there = "a folder" if root.is_dir() else "a file"
+        read_by = READ_BY[params.source]
+        raise UserError(f"{root} is {there}, but 'source: {params.source}' reads {read_by}: {_suggest_source(root)}")
 
 
-def _likely(path: Path) -> str:
+def _suggest_source(path: Path) -> str:
     """Return what to write so that a path is read."""
     if path.is_dir():
-        return (
-            path_suggestions.better_table(path)
-            or f"write 'source: folder' for it{_then(path_suggestions.better_folder(path))}"
-        )
-    if tables.is_table(path):
+        if table := path_suggestions.suggest_table(path):
+            return table
+        folder = path_suggestions.suggest_folder(path)
+        return "write 'source: folder' for it" + (f", and {folder}" if folder else "")
+    if table_discovery.is_table(path):
         return "write 'source: manifest' for it"
     return "write 'source: archive' for it" if archives.is_archive(path) else "correct data.path in params.yaml"
 
 
-def _then(advice: str) -> str:
-    return f", and {advice}" if advice else ""
+def _notes_on_unread_table(root: Path) -> list[str]:
+    table = table_discovery.manifest_in(root)
+    if table is None:
+        return []
+    return [f"{table.name} isn't read, the folders say the classes: write 'source: manifest' if it does"]
 
 
-def _unread_table(root: Path) -> list[str]:
-    table = tables.at_top(root)
-    return (
-        [f"{table.name} isn't read, the folders say the classes: write 'source: manifest' if it does"] if table else []
-    )
+def _checked(listing: SourceListing, params: DataParams) -> SourceListing:
+    """Return a listing sorted and with clean labels.
 
-
-def _in_archive(unpacked: archives.Unpacked, params: DataParams) -> Found:
-    if tables.at_top(unpacked.top) is None:
-        found = folders.find(unpacked.folder, params, params.root)
-        return found.seen_from(unpacked.top, unpacked.notes)
-    found = tables.find(unpacked.top, params.label_case)
-    return replace(found, notes=[*unpacked.notes, *found.notes])
-
-
-def _checked(found: Found, params: DataParams) -> Found:
-    files = sorted(found.files, key=lambda file: file.path)
-    odd = next((file.label for file in files if not is_unicode(file.label)), None)
-    if odd is not None:
-        raise UserError(f"the class {shown(odd)} in {found.root} is not valid Unicode: rename it")
-    found = cleaned(replace(found, files=files), params.label_case)
-    labels = sorted({file.label for file in found.files})
+    Raises:
+        UserError: the name of a class isn't Unicode, or there are fewer than two classes.
+    """
+    files = sorted(listing.files, key=lambda file: file.path)
+    no_unicode = next((file.label for file in files if not is_unicode(file.label)), None)
+    if no_unicode is not None:
+        raise UserError(f"the class {printable(no_unicode)} in {listing.root} is not valid Unicode: rename it")
+    listing = clean_listing(replace(listing, files=files), params.label_case)
+    labels = sorted({file.label for file in listing.files})
     if len(labels) < 2:
-        raise UserError(_too_few(found, labels, params))
-    return found
+        raise UserError(_too_few_classes(listing, labels, params))
+    return listing
 
 
-def _too_few(found: Found, labels: list[str], params: DataParams) -> str:
-    by_table = params.source == "manifest" or (params.source == "archive" and tables.at_top(found.root))
+def _too_few_classes(listing: SourceListing, labels: list[str], params: DataParams) -> str:
+    by_table = params.source == "manifest" or (params.source == "archive" and table_discovery.manifest_in(listing.root))
     mend = "put the images of each of at least two classes into a folder of its own"
     if by_table:
         mend = "list images of at least two"
     elif params.source == "folder" and not params.fetched:
-        better = path_suggestions.better_table(params.root) or path_suggestions.better_folder(params.root)
+        better = path_suggestions.suggest_table(params.root) or path_suggestions.suggest_folder(params.root)
         mend = f"{better}, or {mend}" if better else mend
     if labels:
-        return f"{params.root} has only the class '{shown(labels[0])}' ({len(found.files)} files): {mend}"
-    return f"{params.root} has no class folders{_but(found)}: {mend}"
-
-
-def _but(found: Found) -> str:
-    """Return what a source has instead of labelled images."""
-    kinds = Counter(file.kind for file in found.passed_over)
-    return f", only {', '.join(counted(count, kind) for kind, count in kinds.most_common())}" if kinds else ""
+        return f"{params.root} has only the class '{printable(labels[0])}' ({len(listing.files)} files): {mend}"
+    others = counted_kinds(listing.passed_over)
+    only = f", only {', '.join(others)}" if others else ""
+    return f"{params.root} has no class folders{only}: {mend}"

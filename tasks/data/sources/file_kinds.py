@@ -1,4 +1,4 @@
-"""What a file in a folder of images is, by its name: an image, or what programs and systems put beside images."""
+"""What a file or a folder is, by its name: an image, or what programs and systems put beside images."""
 
 from pathlib import PurePosixPath
 

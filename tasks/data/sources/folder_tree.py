@@ -1,4 +1,4 @@
-"""The folders below one, read once: in each the images, and what is passed over."""
+"""The tree of folders below a folder, read once: in each the images, and what is passed over."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.data.sources import file_kinds
-from tasks.data.sources.listing import PassedOver, kept, shown
+from tasks.data.sources.file_names import as_unicode, printable
+from tasks.data.sources.listing import PassedOver
 from tasks.errors import UserError
 
-LINKS, BACK = "links to folders", "links that lead back"
+LINKS, LINKS_BACK = "links to folders", "links that lead back"
 
 IsImage = Callable[[str], bool]
 
@@ -53,7 +54,7 @@ class Folder:
             waiting += reversed(folder.folders)
 
 
-def read(root: Path, is_image: IsImage, *, follow: bool = False) -> Folder:
+def read_tree(root: Path, is_image: IsImage, *, follow: bool = False) -> Folder:
     """Read a folder and all below it.
 
     Args:
@@ -65,19 +66,19 @@ def read(root: Path, is_image: IsImage, *, follow: bool = False) -> Folder:
         UserError: a folder may not be read.
     """
     top = Folder()
-    read_ones, waiting = [top], [top]
-    behind = _Behind(root) if follow else None
+    from_the_top, waiting = [top], [top]
+    behind_links = _BehindLinks(root) if follow else None
     while waiting:
         folder = waiting.pop()
-        _fill(folder, root, is_image, behind)
-        read_ones += folder.folders
+        _fill(folder, root, is_image, behind_links)
+        from_the_top += folder.folders
         waiting += folder.folders
-    for folder in reversed(read_ones):
+    for folder in reversed(from_the_top):
         folder.count = len(folder.images) + sum(inner.count for inner in folder.folders)
     return top
 
 
-class _Behind:
+class _BehindLinks:
     """The folders outside of the root that links led to, each of which is entered once."""
 
     def __init__(self, root: Path) -> None:
@@ -99,37 +100,43 @@ class _Behind:
         return sorted([*folders, *new]), [name for name in links if name not in new]
 
 
-def _fill(folder: Folder, root: Path, is_image: IsImage, behind: _Behind | None) -> None:
-    folders, links, names = _entries(root / folder.path)
-    back: list[str] = []
-    if behind:
-        folders, back = behind.sort(root / folder.path, folders, links)
+def _fill(folder: Folder, root: Path, is_image: IsImage, behind_links: _BehindLinks | None) -> None:
+    """Read what lies directly in a folder, and all below those folders in it that a system made."""
+    folders, links, files = _entries(root / folder.path)
+    links_back: list[str] = []
+    if behind_links:
+        folders, links_back = behind_links.sort(root / folder.path, folders, links)
         links = []
     for name in folders:
         kind, path = file_kinds.folder_kind(name), _join(folder.path, name)
         if kind:
-            folder.passed_over += [PassedOver(kept(file), kind) for file in _files_below(root, path)]
+            folder.passed_over += [PassedOver(as_unicode(file), kind) for file in _files_below(root, path)]
         else:
             folder.folders.append(Folder(path))
     folder.links = [name for name in links if not file_kinds.folder_kind(name)]
-    folder.passed_over += [PassedOver(kept(_join(folder.path, name)), LINKS) for name in links]
-    folder.passed_over += [PassedOver(kept(_join(folder.path, name)), BACK) for name in back]
-    beside = file_kinds.stems(names)
-    for name in names:
+    folder.passed_over += [PassedOver(as_unicode(_join(folder.path, name)), LINKS) for name in links]
+    folder.passed_over += [PassedOver(as_unicode(_join(folder.path, name)), LINKS_BACK) for name in links_back]
+    _sort_files(folder, files, is_image)
+
+
+def _sort_files(folder: Folder, files: list[str], is_image: IsImage) -> None:
+    """Tell the images among a folder's files from what is passed over."""
+    stems = file_kinds.stems(files)
+    for name in files:
         path, kind = _join(folder.path, name), file_kinds.file_kind(name)
         if kind == file_kinds.UNKNOWN:
             kind = file_kinds.IMAGE if is_image(path) else file_kinds.OTHER
-        elif file_kinds.is_original(name, beside):
+        elif file_kinds.is_original(name, stems):
             kind = file_kinds.SIDECAR
         if kind == file_kinds.IMAGE:
             folder.images.append(path)
         else:
-            folder.passed_over.append(PassedOver(kept(path), kind))
+            folder.passed_over.append(PassedOver(as_unicode(path), kind))
 
 
 def _entries(place: Path) -> tuple[list[str], list[str], list[str]]:
     """Return the names of folders, of links to folders, and of all else in a folder, each sorted."""
-    folders, links, names = [], [], []
+    folders, links, files = [], [], []
     try:
         with os.scandir(place) as entries:
             for entry in entries:
@@ -138,10 +145,10 @@ def _entries(place: Path) -> tuple[list[str], list[str], list[str]]:
                 elif entry.is_symlink() and Path(entry.path).is_dir():
                     links.append(entry.name)
                 else:
-                    names.append(entry.name)
+                    files.append(entry.name)
     except PermissionError as error:
-        raise UserError(f"the folder {shown(str(place))} may not be read: give yourself the right to") from error
-    return sorted(folders), sorted(links), sorted(names)
+        raise UserError(f"the folder {printable(str(place))} may not be read: give yourself the right to") from error
+    return sorted(folders), sorted(links), sorted(files)
 
 
 def _files_below(root: Path, path: str) -> Iterator[str]:
@@ -150,11 +157,11 @@ def _files_below(root: Path, path: str) -> Iterator[str]:
     while waiting:
         folder = waiting.pop()
         try:
-            folders, links, names = _entries(root / folder)
+            folders, links, files = _entries(root / folder)
         except UserError:
             yield folder
             continue
-        yield from (_join(folder, name) for name in (*links, *names))
+        yield from (_join(folder, name) for name in (*links, *files))
         waiting += [_join(folder, name) for name in folders]
 
 

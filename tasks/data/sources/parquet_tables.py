@@ -1,4 +1,4 @@
-"""A table in parquet, its values as text."""
+"""A table in parquet: its values read as text."""
 
 import math
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as arrow
 from pyarrow import parquet, types
 
-from tasks.data.sources.csv_tables import Rows
 from tasks.data.sources.table_columns import KNOWN
+from tasks.data.sources.table_rows import TableRows, notes_on_blank_rows
 from tasks.errors import UserError
 
 
-def read(source: Path) -> Rows:
+def read(source: Path) -> TableRows:
     """Read a table; what is missing is empty, and whole numbers are written without a fraction.
 
     Raises:
@@ -37,14 +37,14 @@ def read(source: Path) -> Rows:
         if is_whole and name.strip().lower() in KNOWN and name.strip().lower() != "weight":
             notes.append(f"wrote the numbers in the column '{name}' of {source.name} without a fraction: 1 for 1.0")
     cells = [list(row) for row in zip(*columns, strict=True)]
-    kept = [place for place, row in enumerate(cells) if any(cell.strip() for cell in row)]
-    blank = len(cells) - len(kept)
-    if blank:
-        notes.append(f"passed over {blank} blank row{'' if blank == 1 else 's'} of {source.name}")
-    return Rows(list(table.column_names), [cells[place] for place in kept], [place + 1 for place in kept], notes)
+    with_content = [place for place, row in enumerate(cells) if any(cell.strip() for cell in row)]
+    notes += notes_on_blank_rows(len(cells) - len(with_content), source)
+    return TableRows(
+        list(table.column_names), [cells[place] for place in with_content], [place + 1 for place in with_content], notes
+    )
 
 
-def header(source: Path) -> list[str]:
+def read_header(source: Path) -> list[str]:
     """Return the names of a table's columns; none if it can't be read."""
     try:
         return list(parquet.read_schema(source).names)

@@ -1,37 +1,39 @@
-"""Where the images may be meant to lie, when they are not where the params say."""
+"""What to write as ``data.path`` where the images are not where the params say."""
 
 import difflib
 from collections import deque
 from pathlib import Path
 
-from tasks.data.sources import file_kinds, tables
-from tasks.data.sources.listing import shown
+from tasks.data.sources import file_kinds, table_discovery
+from tasks.data.sources.file_names import printable
 from tasks.params import TABLES
 
 LEVELS = 3  # below the folder that is named
 MOST_FOLDERS = 2000  # that are looked into
 
 
-def better_folder(root: Path) -> str:
-    """Return what to write for the nearest folder that has class folders, or an empty text where there is no single."""
+def suggest_folder(root: Path) -> str:
+    """Return what to write for the nearest folder that has class folders; empty where there is no single one."""
     if _holds_classes(root.absolute().parent) and _has_images(root):
         return f"write 'path: {_above(root)}', which has the class folders"
-    found = _nearest_with_classes(root)
-    return f"write 'path: {shown(found[0].as_posix())}', which has the class folders" if len(found) == 1 else ""
-
-
-def better_table(root: Path) -> str:
-    """Return what to write for the single table in a folder, or an empty text where there is none or several."""
-    known = tables.at_top(root)
-    if known:
-        return f"write 'source: manifest' to have {known.name} in it read"
-    found = [path for path in _visible(root) if path.is_file() and path.suffix.lower() in TABLES]
-    if len(found) != 1:
+    candidates = _nearest_with_classes(root)
+    if len(candidates) != 1:
         return ""
-    return f"write 'source: manifest' and 'path: {shown(found[0].as_posix())}' to have the table in it read"
+    return f"write 'path: {printable(candidates[0].as_posix())}', which has the class folders"
 
 
-def better_name(path: Path) -> str:
+def suggest_table(root: Path) -> str:
+    """Return what to write for the single table in a folder, or an empty text where there is none or several."""
+    manifest = table_discovery.manifest_in(root)
+    if manifest:
+        return f"write 'source: manifest' to have {manifest.name} in it read"
+    tables = [path for path in _visible(root) if path.is_file() and path.suffix.lower() in TABLES]
+    if len(tables) != 1:
+        return ""
+    return f"write 'source: manifest' and 'path: {printable(tables[0].as_posix())}' to have the table in it read"
+
+
+def suggest_name(path: Path) -> str:
     """Return ``: did you mean 'x'?`` for what lies where a missing path should, under a name like it."""
     there = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
     if there is None:
@@ -40,8 +42,8 @@ def better_name(path: Path) -> str:
     close = difflib.get_close_matches(missing[0], [other.name for other in _visible(there)], n=1, cutoff=0.6)
     if not close:
         return ""
-    kept = Path(*path.parts[: len(path.parts) - len(missing)], close[0], *missing[1:])
-    return f" (did you mean '{shown(kept.as_posix())}'?)" if kept.exists() else ""
+    meant = Path(*path.parts[: len(path.parts) - len(missing)], close[0], *missing[1:])
+    return f" (did you mean '{printable(meant.as_posix())}'?)" if meant.exists() else ""
 
 
 def _nearest_with_classes(root: Path) -> list[Path]:
@@ -52,18 +54,17 @@ def _nearest_with_classes(root: Path) -> list[Path]:
         seen += len(level)
         if seen > MOST_FOLDERS:
             return []
-        found = [folder for folder in level if _holds_classes(folder)]
-        if found:
-            return found
+        if with_classes := [folder for folder in level if _holds_classes(folder)]:
+            return with_classes
     return []
 
 
 def _holds_classes(folder: Path) -> bool:
     """Return whether at least two folders directly in a folder have images directly in them."""
-    waiting, found = deque(path for path in _visible(folder) if path.is_dir()), 0
-    while waiting and found < 2:
-        found += _has_images(waiting.popleft())
-    return found > 1
+    waiting, classes = deque(path for path in _visible(folder) if path.is_dir()), 0
+    while waiting and classes < 2:
+        classes += _has_images(waiting.popleft())
+    return classes > 1
 
 
 def _has_images(folder: Path) -> bool:
@@ -72,7 +73,7 @@ def _has_images(folder: Path) -> bool:
 
 def _above(root: Path) -> str:
     above = root.parent if root.name not in {"", ".."} and root.parent != root else root / ".."
-    return shown(above.as_posix())
+    return printable(above.as_posix())
 
 
 def _visible(folder: Path) -> list[Path]:

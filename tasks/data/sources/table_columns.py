@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.sources.label_spelling import bare
+from tasks.data.sources.label_spelling import stripped
 from tasks.errors import NOTED, UserError, listed, nearest
 
 NEEDED = ("path", "label")
@@ -34,7 +34,7 @@ USUAL: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenColumns:
     """Where the known columns of a table are.
 
     Attributes:
@@ -56,13 +56,13 @@ def has_path(names: Sequence[str]) -> bool:
     return len(names) > 1 and bool(_candidates("path", names))
 
 
-def choose(header: Sequence[str], source: Path) -> Chosen:
+def choose_columns(header: Sequence[str], source: Path) -> ChosenColumns:
     """Return where the known columns are; the label's may be missing.
 
     Raises:
         UserError: a column is there twice, several could be meant, there is no path, or a name is misspelt.
     """
-    names = [bare(name) for name in header]
+    names = [stripped(name) for name in header]
     lowered = [name.lower() for name in names]
     for column in KNOWN:
         if lowered.count(column) > 1:
@@ -70,60 +70,60 @@ def choose(header: Sequence[str], source: Path) -> Chosen:
     places = {column: lowered.index(column) for column in OPTIONAL if column in lowered}
     notes = []
     for column in NEEDED:
-        found = _candidates(column, names)
-        if len(found) > 1:
-            several = ", ".join(f"'{names[place]}'" for place in found)
+        candidates = _candidates(column, names)
+        if len(candidates) > 1:
+            several = ", ".join(f"'{names[place]}'" for place in candidates)
             raise UserError(f"{source} has no column '{column}', but several that may be it: {several}: rename one")
-        if found:
-            places[column] = found[0]
-            if lowered[found[0]] != column:
-                notes.append(f"took the column '{names[found[0]]}' of {source.name} for the {column}")
+        if candidates:
+            places[column] = candidates[0]
+            if lowered[candidates[0]] != column:
+                notes.append(f"took the column '{names[candidates[0]]}' of {source.name} for the {column}")
     if "path" not in places:
-        raise missing("path", names, source)
+        raise missing_column("path", names, source)
     _must_be_spelt_right([name for name in names if name.lower() not in KNOWN], places, source)
-    return Chosen(places, notes)
+    return ChosenColumns(places, notes)
 
 
-def missing(column: str, names: Sequence[str], source: Path) -> UserError:
+def missing_column(column: str, names: Sequence[str], source: Path) -> UserError:
     """Return the error that a table lacks a column, with the nearest of its names."""
-    others = [bare(name) for name in names if bare(name).lower() not in NEEDED and bare(name)]
+    others = [stripped(name) for name in names if stripped(name).lower() not in NEEDED and stripped(name)]
     return UserError(f"{source} has no column '{column}'{nearest(column, others)}: name it '{column}'")
 
 
-def classes_marked(
-    header: Sequence[str], cells: Sequence[Sequence[str]], chosen: Chosen, source: Path
+def one_hot_classes(
+    header: Sequence[str], cells: Sequence[Sequence[str]], chosen: ChosenColumns, source: Path
 ) -> tuple[list[str], str] | None:
     """Return the class of each row where columns of 0 and 1 mark it, and a note on it; None without such columns.
 
     Raises:
         UserError: a row is marked as several classes, or as none.
     """
-    others = [place for place in range(len(header)) if place not in chosen.places.values() and bare(header[place])]
-    marking = [place for place in others if all(_mark(row[place]) is not None for row in cells)]
-    if len(marking) < 2:
+    others = [place for place in range(len(header)) if place not in chosen.places.values() and stripped(header[place])]
+    one_hot = [place for place in others if all(_truth(row[place]) is not None for row in cells)]
+    if len(one_hot) < 2:
         return None
-    names = [bare(header[place]) for place in marking]
-    columns = f"the {len(marking)} columns of 0 and 1 ({listed(names, NOTED)})"
-    found = []
+    names = [stripped(header[place]) for place in one_hot]
+    columns = f"the {len(one_hot)} columns of 0 and 1 ({listed(names, NOTED)})"
+    classes = []
     for row in cells:
-        own = [name for place, name in zip(marking, names, strict=True) if _mark(row[place])]
-        if len(own) != 1:
+        marked = [name for place, name in zip(one_hot, names, strict=True) if _truth(row[place])]
+        if len(marked) != 1:
             path = row[chosen.places["path"]]
-            classes = f"several classes ({listed(own, NOTED)})" if own else "no class"
+            several = f"several classes ({listed(marked, NOTED)})" if marked else "no class"
             raise UserError(
-                f"{source} has no column 'label', and {columns} mark {path!a} as {classes}: an image is learned as one "
+                f"{source} has no column 'label', and {columns} mark {path!a} as {several}: an image is learned as one "
                 "class here, so add a column 'label' with the one of each image"
             )
-        found += own
-    return found, f"took the class of each image from {columns} of {source.name}"
+        classes += marked
+    return classes, f"took the class of each image from {columns} of {source.name}"
 
 
 def _candidates(column: str, names: Sequence[str]) -> list[int]:
     """Return the places of the columns that may be meant by a name, the best ones alone."""
     plain = [re.sub(r"[\W_]+", "", name).lower() for name in names]
     for accepted in ((column,), *USUAL[column]):
-        if found := [place for place, name in enumerate(plain) if name in accepted]:
-            return found
+        if candidates := [place for place, name in enumerate(plain) if name in accepted]:
+            return candidates
     return []
 
 
@@ -134,6 +134,6 @@ def _must_be_spelt_right(unknown: Sequence[str], places: Mapping[str, int], sour
             raise UserError(f"{source} has a column '{close[0]}', which is not read: name it '{column}' or remove it")
 
 
-def _mark(text: str) -> bool | None:
+def _truth(text: str) -> bool | None:
     """Return what a value says that marks a class or doesn't; None for any other."""
-    return {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(bare(text).lower())
+    return {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}.get(stripped(text).lower())

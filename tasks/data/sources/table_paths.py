@@ -1,19 +1,22 @@
-"""Which file on the disk each path of a table means, and which images no path means."""
+"""Which file on the disk each path of a table means, and which images the table doesn't list."""
 
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from tasks.data.sources.file_kinds import IMAGE, file_kind
-from tasks.data.sources.label_spelling import bare, quoted
-from tasks.data.sources.listing import PassedOver, escape, plain
+from tasks.data.sources.file_names import path_problem, shortest
+from tasks.data.sources.grouping import grouped
+from tasks.data.sources.label_spelling import quoted, stripped
+from tasks.data.sources.listing import PassedOver
+from tasks.data.wording import counted
 from tasks.errors import NOTED, UserError, listed
 
-UNLISTED = "images that the table doesn't list"
+UNLISTED, ONE_UNLISTED = "images that the table doesn't list", "image that the table doesn't list"
 # What was done to paths, as a note says it of so many of them.
 TIDIED = "stripped of blanks or quotes"
 TURNED = "turned to forward slashes"
@@ -24,7 +27,7 @@ STEM = "found by adding a suffix"
 
 
 @dataclass(frozen=True)
-class Placed:
+class MatchedPaths:
     """What the paths of a table mean.
 
     Attributes:
@@ -36,7 +39,7 @@ class Placed:
     notes: list[str] = field(default_factory=list)
 
 
-def place(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path) -> Placed:
+def match_paths(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path) -> MatchedPaths:
     """Find the files that paths mean.
 
     Args:
@@ -48,42 +51,50 @@ def place(root: Path, paths: Sequence[str], numbers: Sequence[int], table: Path)
     Raises:
         UserError: a name without folder or suffix fits several files.
     """
-    disk = Disk(root, paths, table.stem)
-    done: Counter[str] = Counter()
-    first: dict[str, str] = {}
-    found = []
+    index = FileIndex(root, paths, table.stem)
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    matched = []
     for path, number in zip(paths, numbers, strict=True):
-        name, how = disk.find(path)
-        if len(name) > 1:
+        candidates, changes = index.match(path)
+        if len(candidates) > 1:
             raise UserError(
-                f"{table}: row {number}: the path {path!a} may be {listed(name, NOTED)}: write which one it is"
+                f"{table}: row {number}: the path {path!a} may be {listed(candidates, NOTED)}: write which one it is"
             )
-        found.append(name[0])
-        for what in how:
-            done[what] += 1
-            first.setdefault(what, f"{quoted(path)} is {quoted(name[0])}")
-    return Placed(found, [f"{_paths(done[how])} {how}, such as {first[how]} ({table.name})" for how in done])
+        (name,) = candidates
+        matched.append(name)
+        for change in changes:
+            counts[change] += 1
+            examples.setdefault(change, f"{quoted(path)} is {quoted(name)}")
+    notes = [
+        f"{counted(count, 'paths')} {'was' if count == 1 else 'were'} {change}, such as {examples[change]} "
+        f"({table.name})"
+        for change, count in counts.items()
+    ]
+    return MatchedPaths(matched, notes)
 
 
-def unlisted(root: Path, paths: Iterable[str]) -> tuple[list[PassedOver], list[str]]:
-    """Return the images below a folder that are not among some paths, and a note with the first of them.
+def unlisted_images(root: Path, paths: Iterable[str]) -> list[PassedOver]:
+    """Return the images below a folder that are not among some paths.
 
     In a folder that is a repository, only the folders are looked through that hold one of the paths.
     """
     known = {unicodedata.normalize("NFC", path) for path in paths}
     tops = {PurePosixPath(path).parts[0] for path in known if path}
     names = _below(root, tops if any((root / name).exists() for name in (".git", ".dvc")) else None)
-    others = sorted(
+    unlisted = sorted(
         name for name in names if _is_image(name) and unicodedata.normalize("NFC", name) not in known and _is_text(name)
     )
-    if not others:
-        return [], []
-    what = f"{len(others)} {UNLISTED}" if len(others) > 1 else "1 image that the table doesn't list"
-    note = f"passed over {what}: {listed(others, NOTED)}"
-    return [PassedOver(name, UNLISTED) for name in others], [note]
+    return [PassedOver(name, UNLISTED) for name in unlisted]
 
 
-class Disk:
+def notes_on_unlisted(unlisted: Sequence[PassedOver]) -> list[str]:
+    """Return a sentence with the first of the images that a table doesn't list, if there are such."""
+    count = counted(len(unlisted), UNLISTED, ONE_UNLISTED)
+    return [f"passed over {count}: {listed([file.path for file in unlisted], NOTED)}"] if unlisted else []
+
+
+class FileIndex:
     """The files below a folder, by the ways a table may name them.
 
     Args:
@@ -96,27 +107,28 @@ class Disk:
         self._root, self._paths, self._preferred = root, paths, preferred.casefold()
         self._tops = [root.absolute().as_posix(), root.resolve().as_posix()]
 
-    def find(self, path: str) -> tuple[list[str], list[str]]:
+    def match(self, path: str) -> tuple[list[str], list[str]]:
         """Return the file that a path means, or several that it may mean, and what was done to the path.
 
         A path that means no file is only tidied.
         """
         if self._is_there(path):
-            return [plain(path)], []
-        tidy = bare(path)
-        done = [TIDIED] if tidy != path else []
-        turned, how = self._turned(tidy)
-        for name, own in ((tidy, done), (turned, [*done, *how])):
+            return [shortest(path)], []
+        tidy = stripped(path)
+        tidied = [TIDIED] if tidy != path else []
+        turned, changes = self._turned(tidy)
+        spellings = ((tidy, tidied), (turned, [*tidied, *changes]))
+        for name, done in spellings:
             if self._is_there(name):
-                return [plain(name)], own
-        for name, own in ((tidy, done), (turned, [*done, *how])):
-            if not escape(name):
-                found, more = self._similar(_form(plain(name)))
-                if found:
-                    return _nearest(found, name), [*own, *more]
-        if RELATIVE in how:
-            return [plain(turned)], [*done, *how]
-        return [plain(tidy) if tidy else ""], done
+                return [shortest(name)], done
+        for name, done in spellings:
+            if not path_problem(name):
+                files, how = self._similar(_form(shortest(name)))
+                if files:
+                    return _nearest(files, name), [*done, *how]
+        if RELATIVE in changes:
+            return [shortest(turned)], [*tidied, *changes]
+        return [shortest(tidy) if tidy else ""], tidied
 
     def _turned(self, path: str) -> tuple[str, list[str]]:
         """Return a path with forward slashes, and relative if it lies in the folder."""
@@ -130,20 +142,20 @@ class Disk:
 
     def _similar(self, form: str) -> tuple[list[str], list[str]]:
         """Return the files that are called so but for case, suffix or the folders above them, the likeliest alone."""
-        if found := self._forms.equal(form):
-            return found, [SPELT]
-        if found := self._stems.equal(form):
-            return found, [STEM]
+        if files := self._forms.equal(form):
+            return files, [SPELT]
+        if files := self._stems.equal(form):
+            return files, [STEM]
         for index, how in ((self._forms, [BESIDE]), (self._stems, [BESIDE, STEM])):
-            found = [name for name in index.below(form) if _is_image(name)] if self._looks_beside else []
-            if found:
-                return [name for name in found if self._is_preferred(name)] or found, how
+            files = [name for name in index.below(form) if _is_image(name)] if self._looks_beside else []
+            if files:
+                return [name for name in files if self._is_preferred(name)] or files, how
         return [], []
 
     @cached_property
     def _looks_beside(self) -> bool:
         """Whether paths may be relative to another folder than the table's: none of them is right as it is."""
-        return not any(self._is_there(bare(path)) for path in self._paths)
+        return not any(self._is_there(stripped(path)) for path in self._paths)
 
     def _is_preferred(self, name: str) -> bool:
         folder = PurePosixPath(name).parts[0].casefold()
@@ -153,7 +165,7 @@ class Disk:
         if path in self._known:
             return True
         try:
-            return not escape(path) and (self._root / path).is_file()
+            return not path_problem(path) and (self._root / path).is_file()
         except OSError:  # such as a name that is too long
             return False
 
@@ -167,19 +179,20 @@ class Disk:
 
     @cached_property
     def _forms(self) -> "_Index":
-        return _Index((_form(name), name) for name in self._names)
+        return _Index(self._names, _form)
 
     @cached_property
     def _stems(self) -> "_Index":
-        return _Index((_form(name).rpartition(".")[0], name) for name in self._names if _is_image(name))
+        images = [name for name in self._names if _is_image(name)]
+        return _Index(images, lambda name: _form(name).rpartition(".")[0])
 
 
 class _Index:
     """Files by a form of their names."""
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._by_form = _grouped(pairs)
-        self._by_last_part = _grouped((form.rpartition("/")[2], form) for form in self._by_form)
+    def __init__(self, names: Iterable[str], form: Callable[[str], str]) -> None:
+        self._by_form = grouped(names, form)
+        self._by_last_part = grouped(self._by_form, lambda form: form.rpartition("/")[2])
 
     def equal(self, form: str) -> list[str]:
         """Return the files of a form."""
@@ -208,13 +221,6 @@ def _below(root: Path, tops: set[str] | None) -> Iterator[str]:
                 yield (here / name).as_posix()
 
 
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for key, name in pairs:
-        groups.setdefault(key, []).append(name)
-    return groups
-
-
 def _form(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
@@ -226,7 +232,3 @@ def _is_image(name: str) -> bool:
 def _is_text(name: str) -> bool:
     """Return whether a name is Unicode: others can't stand in a table."""
     return name.isprintable() or not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def _paths(count: int) -> str:
-    return "1 path was" if count == 1 else f"{count} paths were"

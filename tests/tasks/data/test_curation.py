@@ -14,9 +14,9 @@ from PIL import Image
 
 from tasks.data import manifest
 from tasks.data.curation import Curated, curate
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested, ingest
-from tasks.data.manifest import Earlier
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import EarlierPlaces
 from tasks.data.sources import LabelledFile, find
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
@@ -49,7 +49,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def curated(
-    folder: Path, work: Path, split: SplitParams = BY_CONTENT, earlier: Earlier | None = None, **changed: Any
+    folder: Path, work: Path, split: SplitParams = BY_CONTENT, earlier: EarlierPlaces | None = None, **changed: Any
 ) -> Curated:
     """List, read and curate a folder, as a run does; check that every file is accounted for and the tables fit."""
     source = "manifest" if (folder / "manifest.csv").is_file() else "folder"
@@ -57,12 +57,12 @@ def curated(
     found = find(data, work)
     paths = [file.path for file in found.files]
     ingested = ingest(found.root, paths, data, work / "none.npy", work / "ingest")
-    result = curate(found.files, ingested, data, split, earlier or Earlier())
+    result = curate(found.files, ingested, data, split, earlier or EarlierPlaces())
     assert sorted([*result.table["path"], *result.quarantine["path"]]) == sorted(paths)
     assert [paths[row] for row in result.table["row"]] == result.table["path"].tolist()
-    manifest.checked(result.table, manifest.MANIFEST, work)
-    manifest.checked(result.quarantine, manifest.QUARANTINE, work)
-    manifest.checked(result.leaks, manifest.LEAKS, work)
+    manifest.validated(result.table, manifest.MANIFEST, work)
+    manifest.validated(result.quarantine, manifest.QUARANTINE, work)
+    manifest.validated(result.leaks, manifest.LEAKS, work)
     assert all(note.isprintable() for note in result.notes)
     return result
 
@@ -239,11 +239,11 @@ def test_nothing_leaks_after_repair(data: st.DataObject) -> None:
         split = data.draw(st.sampled_from(SPLITS))
         group = data.draw(st.sampled_from(["", "", "", "g1", "g2"]))
         files.append(LabelledFile(f"{number:03}.png", "ab"[content % 2], group=group, split=split))
-        seen.append(ReadImage(8, 8, "L", "PNG", size=9, sha256=f"{content:02x}" * 32))
+        seen.append(ImageFacts(8, 8, "L", "PNG", size=9, sha256=f"{content:02x}" * 32))
     # Two classes with an image of their own in every split, so that what is left can always be used.
     for number, split in enumerate(SPLITS * 2):
         files.append(LabelledFile(f"own {number}.png", "ab"[number // 3], split=split))
-        seen.append(ReadImage(8, 8, "L", "PNG", size=9, sha256=f"{100 + number:02x}" * 32))
+        seen.append(ImageFacts(8, 8, "L", "PNG", size=9, sha256=f"{100 + number:02x}" * 32))
     ingested = Ingested(Path("unused"), seen, np.zeros((len(files), 32, 32), dtype=np.uint8), {}, 0)
     params = DataParams(source="folder", path="images")
     before = curate(files, ingested, params, BY_CONTENT)
@@ -322,7 +322,7 @@ def test_images_stay_where_an_earlier_manifest_has_them(tmp_path: Path, folds: i
         with Image.open(path) as image:
             image.point(lambda value: value * 0.8).save(path.with_stem(f"0-{path.stem}"))
     write_images(folder / "a" / "more", 30, seed=1)
-    earlier = manifest.earlier(target, split)
+    earlier = manifest.read_earlier(target, split)
     assert earlier.splits == splits_by_content(first)
     again = curated(folder, tmp_path, split, earlier)
     assert len(again.table) == 80 + 20 + 30
@@ -350,7 +350,7 @@ def test_image_between_splits_is_quarantined(tmp_path: Path) -> None:
     target = tmp_path / "manifest.parquet"
     manifest.write_table(first.table, manifest.MANIFEST, target)
     split = SplitParams()
-    result = curated(write_table(folder, rows), tmp_path, split, manifest.earlier(target, split))
+    result = curated(write_table(folder, rows), tmp_path, split, manifest.read_earlier(target, split))
     (left_out,) = kinds(result)
     assert kinds(result) == {left_out: "between splits"}
     assert left_out.startswith("later/")
@@ -387,9 +387,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damaged_manifest_is_not_remembered(written: Path, tmp_path: Path, damage: str) -> None:
     """A manifest that is gone, damaged or of an older version stops no run: splits are drawn anew."""
     source = Path(shutil.copy(written, tmp_path))
-    assert manifest.earlier(source, BY_CONTENT).splits
+    assert manifest.read_earlier(source, BY_CONTENT).splits
     DAMAGES[damage](source)
-    assert manifest.earlier(source, BY_CONTENT) == Earlier()
+    assert manifest.read_earlier(source, BY_CONTENT) == EarlierPlaces()
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_damaged_manifest_is_not_remembered(written: Path, tmp_path: Path, damag
 )
 def test_other_shares_or_seed_draw_anew(written: Path, changed: dict[str, Any], remembered: bool) -> None:
     """Whoever asks for other shares, another seed or folds gets them; other settings carry no image over."""
-    found = manifest.earlier(written, BY_CONTENT.model_copy(update=changed))
+    found = manifest.read_earlier(written, BY_CONTENT.model_copy(update=changed))
     assert bool(found.splits) == remembered
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tasks.data import manifest
 from tasks.data.curation import Curated, curate
 from tasks.data.folds import FEW, MANY, MOST, NO_FOLD
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested
-from tasks.data.manifest import MANIFEST, Earlier, earlier, folds_in, write_table
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import MANIFEST, EarlierPlaces, folds_in, read_earlier, write_table
 from tasks.data.sources import LabelledFile
 from tasks.params import DataParams, SplitParams
 
@@ -22,7 +22,7 @@ AUTO = SplitParams(near_duplicates=False)
 
 
 def curated(
-    counts: Sequence[int], split: SplitParams = AUTO, before: Earlier | None = None, given: str = ""
+    counts: Sequence[int], split: SplitParams = AUTO, before: EarlierPlaces | None = None, given: str = ""
 ) -> Curated:
     """Return what becomes of so many images of each class, that have nothing to do with each other."""
     named = [
@@ -30,9 +30,9 @@ def curated(
     ]
     files = [LabelledFile(path, label, split=given if path.endswith("/0.png") else "") for path, label in named]
     digests = [hashlib.sha256(path.encode()).hexdigest() for path, _ in named]
-    seen = [ReadImage(8, 8, "L", "PNG", size=9, sha256=digest) for digest in digests]
+    seen = [ImageFacts(8, 8, "L", "PNG", size=9, sha256=digest) for digest in digests]
     ingested = Ingested(Path("unused"), seen, np.zeros((len(named), 32, 32), dtype=np.uint8), {}, 0)
-    return curate(files, ingested, DataParams(source="folder", path="images"), split, before or Earlier())
+    return curate(files, ingested, DataParams(source="folder", path="images"), split, before or EarlierPlaces())
 
 
 def outside(table: pd.DataFrame) -> pd.Series:
@@ -92,7 +92,7 @@ def test_what_was_divided_stays_so_when_images_are_added(count: int, more: int) 
     """What is tested on stays; no image changes its fold while there are as many, nor its split where one is enough."""
     first = curated([count, count]).table
     folds = first[first["fold"] != NO_FOLD]
-    before = Earlier(
+    before = EarlierPlaces(
         dict(zip(first["sha256"], first["split"], strict=True)),
         dict(zip(folds["sha256"], folds["fold"], strict=True)),
     )
@@ -112,5 +112,5 @@ def test_the_number_of_folds_is_kept_with_the_manifest(tmp_path: Path) -> None:
         table = curated([9, 9], split).table
         write_table(table, MANIFEST, tmp_path / "manifest.parquet")
         assert folds_in(tmp_path / "manifest.parquet") == table.attrs.get(manifest.FOLDS, 0)
-        kept = earlier(tmp_path / "manifest.parquet", AUTO)
+        kept = read_earlier(tmp_path / "manifest.parquet", AUTO)
         assert kept.splits == dict(zip(table["sha256"], table["split"], strict=True))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tasks.data.grey_ranges import Extent, extent, range_of, remarks
+from tasks.data.grey_ranges import Extent, extent_of, notes_on_range, range_of
 from tasks.data.ingest import ingest
 from tasks.params import DataParams
 from tasks.serving.scores import read_image
@@ -139,7 +139,7 @@ def test_images_that_one_range_makes_flat_are_counted(tmp_path: Path) -> None:
 @given(st.lists(st.lists(finite, min_size=1, max_size=30), min_size=1, max_size=12), st.randoms())
 def test_a_range_lies_within_all_values_and_follows_no_order(images: list[list[float]], random: Any) -> None:
     """It never is wider than the values, nor empty where they differ, and doesn't depend on the order of images."""
-    extents = [extent(np.array(values, dtype=np.float32)) for values in images]
+    extents = [extent_of(np.array(values, dtype=np.float32)) for values in images]
     low, high = range_of(extents, "robust")
     everything = np.array([value for values in images for value in values], dtype=np.float32)
     assert everything.min() <= low <= high <= everything.max()
@@ -161,13 +161,13 @@ def test_ordinary_sets_keep_all_their_values(count: int, high: float, spread: fl
         found[f"{place}"] = Extent(0.01 * top, 0.99 * top, 0, top)
     used = range_of(list(found.values()), "robust")
     assert used == (0, max(one.largest for one in found.values()))
-    assert remarks(found, used, "robust") == []
+    assert notes_on_range(found, used, "robust") == []
 
 
 def test_at_most_five_files_are_named() -> None:
     """However many lie outside, a note has one line."""
     found = {f"{place}.tif": Extent(0, 100, 0, 900 if place < 7 else 100) for place in range(20)}
-    (note,) = remarks(found, range_of(list(found.values()), "robust"), "robust")
+    (note,) = notes_on_range(found, range_of(list(found.values()), "robust"), "robust")
     assert "7 of 20" in note
     assert "4.tif" in note
     assert "5.tif" not in note

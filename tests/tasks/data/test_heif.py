@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data import heif, reading
+from tasks.data import decoding, heif
 from tasks.data.reading import read
 from tasks.params import DataParams
 
@@ -19,9 +19,9 @@ HEADER = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that lacks the extra."""
     monkeypatch.setattr(heif, "is_readable", lambda: False)
-    reading._formats.cache_clear()
+    decoding.formats.cache_clear()
     yield
-    reading._formats.cache_clear()
+    decoding.formats.cache_clear()
 
 
 @pytest.mark.usefixtures("without")

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from tasks.data import fingerprints, reading
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested, ingest, resolve_channels
-from tasks.data.reading import ReadImage
 from tasks.data.store import index_of, move, open_store
 from tasks.params import DataParams
 from tests.support.paths import ROOT
@@ -29,14 +29,14 @@ SIZE = 16
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tasks.data import ingest as ingesting, store
+from tasks.data import ingest as ingesting, store_writer
 from tasks.params import DataParams
 
 images, earlier, work, owner, name, count, half = sys.argv[1:]
 ingesting.ROWS_A_BLOCK = 4
 os.cpu_count = lambda: 2
 left = int(count)
-owner = {"writer": store.Writer, "os": os, "path": Path, "run": ingesting._Ingestion}[owner]
+owner = {"writer": store_writer.Writer, "os": os, "path": Path, "run": ingesting._Ingestion}[owner]
 real = getattr(owner, name)
 
 def until(*given, **named):
@@ -129,7 +129,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> Any:
         raise RuntimeError("was decoded")
 
-    monkeypatch.setattr(reading, "_decoded", never)
+    monkeypatch.setattr(reading, "decode", never)
 
 
 # ---- what comes out
@@ -376,13 +376,13 @@ def test_automatic_channels_decode_one_image_at_most(place: Place, monkeypatch: 
     place.fill(9)
     place.ingest()
     decoded: list[int] = []
-    real = reading._decoded
+    real = reading.decode
 
     def count(*given: Any) -> Any:
         decoded.append(1)
         return real(*given)
 
-    monkeypatch.setattr(reading, "_decoded", count)
+    monkeypatch.setattr(reading, "decode", count)
     assert place.ingest().reused == 9
     assert len(decoded) == 1
 
@@ -398,13 +398,13 @@ def test_only_new_and_changed_files_are_decoded(place: Place, monkeypatch: pytes
     (place.images / "005.png").unlink()
     names = place.names[::-1]
     decoded: list[str] = []
-    real = reading._decoded
+    real = reading.decode
 
     def note(content: bytes, digest: str, *given: Any) -> Any:
         decoded.append(digest)
         return real(content, digest, *given)
 
-    monkeypatch.setattr(reading, "_decoded", note)
+    monkeypatch.setattr(reading, "decode", note)
     found = place.ingest(names, channels=3)
     by_name = dict(zip(names, found.images, strict=True))
     assert found.reused == 4
@@ -602,4 +602,4 @@ def test_facts_of_a_reused_file(place: Place) -> None:
     assert again.reused == 1
     assert again.images == first.images
     seen = again.images[0]
-    assert seen == ReadImage(20, 30, "RGBA", "WEBP", False, (place.images / "1.webp").stat().st_size, seen.sha256)
+    assert seen == ImageFacts(20, 30, "RGBA", "WEBP", False, (place.images / "1.webp").stat().st_size, seen.sha256)

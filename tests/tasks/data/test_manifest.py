@@ -203,7 +203,7 @@ def test_damage_shows_some_of_the_values(tmp_path: Path) -> None:
     """The message quotes the values that fail, but no more than three of them."""
     schema = pa.DataFrameSchema({"share": pa.Column(float, pa.Check.le(1))})
     with pytest.raises(UserError) as caught:
-        manifest.checked(pd.DataFrame({"share": [0.5, *np.arange(2.0, 9.0)]}), schema, tmp_path / "t.parquet")
+        manifest.validated(pd.DataFrame({"share": [0.5, *np.arange(2.0, 9.0)]}), schema, tmp_path / "t.parquet")
     said = str(caught.value)
     assert "7 failures" in said
     assert "2.0, 3.0, 4.0" in said

@@ -11,8 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from tasks.data import near_duplicates
-from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
-from tasks.data.near_duplicates import alike
+from tasks.data.arrays import Thumbnails
+from tasks.data.fingerprints import SIDE, thumbnail
+from tasks.data.near_duplicates import find_near_duplicates
 from tasks.params import SplitParams
 from tests.benchmarks.duplicates import random_fields
 from tests.support.cells import packaged_cells
@@ -68,7 +69,7 @@ def thumbnails_of(images: list[Grey]) -> Thumbnails:
 
 def links(thumbnails: Thumbnails, threshold: float | bool = THRESHOLD) -> Links:
     """Return the pairs that are found."""
-    return {(int(one), int(two)) for one, two in alike(thumbnails, threshold).pairs}
+    return {(int(one), int(two)) for one, two in find_near_duplicates(thumbnails, threshold).pairs}
 
 
 @pytest.fixture(scope="module")
@@ -155,18 +156,21 @@ def test_order_of_listing_changes_nothing(cells_and_photographs: list[Grey]) -> 
     copies = [COPIES["JPEG 40"](image) for image in cells_and_photographs[::5]]
     thumbnails = thumbnails_of(cells_and_photographs + copies)
     order = np.random.default_rng(0).permutation(len(thumbnails))
-    straight, shuffled = alike(thumbnails, 0.8), alike(thumbnails[order], 0.8)
+    straight, shuffled = find_near_duplicates(thumbnails, 0.8), find_near_duplicates(thumbnails[order], 0.8)
     assert len(straight.pairs) >= len(copies) * 0.9
     named = {
-        tuple(sorted(order[pair].tolist())): value for pair, value in zip(shuffled.pairs, shuffled.values, strict=True)
+        tuple(sorted(order[pair].tolist())): similarity
+        for pair, similarity in zip(shuffled.pairs, shuffled.similarities, strict=True)
     }
-    assert named == {tuple(pair.tolist()): value for pair, value in zip(straight.pairs, straight.values, strict=True)}
+    assert named == {
+        tuple(pair.tolist()): similarity for pair, similarity in zip(straight.pairs, straight.similarities, strict=True)
+    }
 
 
 def test_pairs_are_told_once_with_how_alike_they_are(cells_and_photographs: list[Grey]) -> None:
     """Each pair is listed once, the earlier image first, with a number between the threshold and 1."""
     copies = [COPIES["smaller"](image) for image in cells_and_photographs[:60]]
-    pairs, values, _ = alike(thumbnails_of(cells_and_photographs + copies), THRESHOLD)
+    pairs, values, _ = find_near_duplicates(thumbnails_of(cells_and_photographs + copies), THRESHOLD)
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert len({tuple(pair) for pair in pairs.tolist()}) == len(pairs) == len(values)
     assert ((values >= THRESHOLD) & (values <= 1)).all()
@@ -182,9 +186,9 @@ def test_higher_threshold_finds_no_more(cells_and_photographs: list[Grey]) -> No
 
 def test_comparison_can_be_switched_off(cells_and_photographs: list[Grey]) -> None:
     """``near_duplicates: false`` joins nothing, not even identical images."""
-    found = alike(thumbnails_of(cells_and_photographs[:5] * 2), False)
+    found = find_near_duplicates(thumbnails_of(cells_and_photographs[:5] * 2), False)
     assert found.pairs.shape == (0, 2)
-    assert found.values.shape == (0,)
+    assert found.similarities.shape == (0,)
 
 
 @pytest.mark.parametrize("overexposed", [False, True])

@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
-from tasks.data import reading
+from tasks.data import decoding, reading
+from tasks.data.decoding import FORMATS, DeepGrey, to_8_bits
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import ingest
-from tasks.data.reading import FORMATS, Deep, ReadImage, is_grey, read, to_8_bits
+from tasks.data.reading import is_grey, read
 from tasks.params import DataParams
 
 SIZE = 16
@@ -161,7 +163,7 @@ def test_transparent_colour_of_an_image_without_alpha(folder: Path, mode: str) -
 def test_alpha_is_laid_over_the_background(colour: tuple[int, int, int, int], background: str) -> None:
     """Whatever colour and background, the result lies between the two as alpha says."""
     image = Image.new("RGBA", (4, 4), colour)
-    pixels = reading._pixels(image, SIZE, 3, background)
+    pixels = decoding._pixels(image, SIZE, 3, background)
     share = colour[3] / 255
     behind = np.array(ImageColor.getrgb(background)[:3])
     expected = share * np.array(colour[:3]) + (1 - share) * behind
@@ -201,7 +203,7 @@ def test_deep_grey_keeps_its_values(folder: Path, mode: str, integer: bool, valu
     kinds = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
     Image.fromarray(np.repeat([values], 16, axis=1).repeat(32, axis=0).astype(kinds[mode])).save(folder / "1.tif")
     seen, deep = read(folder, "1.tif", data(), 3)
-    assert isinstance(deep, Deep)
+    assert isinstance(deep, DeepGrey)
     assert (seen.mode, seen.problem) == (mode, "")
     assert (deep.extent.least, deep.extent.largest, deep.integer) == (*values, integer)
     assert deep.plane.shape == (SIZE, SIZE)
@@ -226,7 +228,7 @@ def test_deep_grey_is_turned_upright(folder: Path) -> None:
     exif[0x0112] = 6
     image.save(folder / "1.png", exif=exif)
     seen, deep = read(folder, "1.png", data(), 1)
-    assert isinstance(deep, Deep)
+    assert isinstance(deep, DeepGrey)
     assert (seen.width, seen.height) == (32, 64)
     assert [place for place in CORNERS if deep.plane[place] > 4000] == [(0, -1)]
 
@@ -291,7 +293,7 @@ def test_what_is_seen_of_a_file(folder: Path) -> None:
     Image.new("LA", (21, 34)).save(folder / "1.png")
     content = (folder / "1.png").read_bytes()
     seen, _ = read(folder, "1.png", data(), 3)
-    assert seen == ReadImage(21, 34, "LA", "PNG", False, len(content), hashlib.sha256(content).hexdigest())
+    assert seen == ImageFacts(21, 34, "LA", "PNG", False, len(content), hashlib.sha256(content).hexdigest())
 
 
 # Where the stored top left corner is seen: the EXIF standard.
@@ -481,11 +483,11 @@ def test_known_files_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPat
     seen = read(folder, "1.png", data(), 3)[0]
     asked: list[str] = []
 
-    def known(digest: str) -> tuple[ReadImage, Any]:
+    def known(digest: str) -> tuple[ImageFacts, Any]:
         asked.append(digest)
         return seen, pixels
 
-    monkeypatch.setattr(reading, "_decoded", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr(reading, "decode", lambda *_: pytest.fail("was decoded"))
     assert read(folder, "1.png", data(), 3, known) == (seen, pixels)
     assert asked == [seen.sha256]
     monkeypatch.undo()

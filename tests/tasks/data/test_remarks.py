@@ -12,7 +12,7 @@ from PIL import Image
 
 from tasks.data import remarks
 from tasks.data.reading import read
-from tasks.data.scenes import NONE
+from tasks.data.scenes import NO_SCENE
 from tasks.params import DataParams, SplitParams
 from tests.benchmarks.duplicates import fixed_camera
 from tests.support.project import Project, make_project
@@ -138,7 +138,7 @@ def test_shares_that_miss_their_target_are_said(counts: tuple[int, int, int], sa
 
 def test_scenes_are_told_with_two_of_their_shots() -> None:
     """The largest first; images of no scene don't count."""
-    scenes = np.array([NONE, 4, 4, 7, 7, 7])
+    scenes = np.array([NO_SCENE, 4, 4, 7, 7, 7])
     first, second = remarks.on_scenes([f"{at}.png" for at in range(6)], scenes)
     assert first.startswith("3 of 6 images are shots of one scene, such as 3.png and 5.png")
     assert second.startswith("2 of 6 images are shots of one scene, such as 1.png and 2.png")

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.small_splits import ROUGH, Z, half_width, independent, rough
+from tasks.data.small_splits import ROUGH, Z, independent_images, notes_on_small_classes, wilson_half_width
 
 
 @given(st.integers(1, 10_000))
 def test_half_width_is_where_a_half_is_just_possible(images: int) -> None:
     """An accuracy so far from one half is just as far as chance takes it, by its own standard error."""
-    half = half_width(images)
+    half = wilson_half_width(images)
     assert half == pytest.approx(Z * math.sqrt((0.5 - half) * (0.5 + half) / images))
-    assert half_width(images + 1) < half
+    assert wilson_half_width(images + 1) < half
 
 
 def manifest_of(counts: dict[str, int], group: str = "") -> pd.DataFrame:
@@ -27,23 +27,23 @@ def manifest_of(counts: dict[str, int], group: str = "") -> pd.DataFrame:
 
 def test_the_class_with_the_fewest_is_named_in_one_line() -> None:
     """With the number of its images, and how many more classes have few."""
-    (line,) = rough(manifest_of({"a": 5, "b": 3, "c": 200}), 0)
+    (line,) = notes_on_small_classes(manifest_of({"a": 5, "b": 3, "c": 200}), 0)
     assert "3 independent images of the class 'b', and few of 1 more" in line
-    assert f"± {half_width(3):.1f}" in line
-    assert rough(manifest_of({"a": 200, "b": 100}), 0) == []
+    assert f"± {wilson_half_width(3):.1f}" in line
+    assert notes_on_small_classes(manifest_of({"a": 200, "b": 100}), 0) == []
 
 
 def test_images_of_one_thing_count_once() -> None:
     """A hundred photographs of one object tell what one does."""
     table = manifest_of({"a": 100}, group="object")
-    assert independent(table).to_dict() == {"a": 1}
-    assert "1 independent image of" in rough(table, 0)[0]
+    assert independent_images(table).to_dict() == {"a": 1}
+    assert "1 independent image of" in notes_on_small_classes(table, 0)[0]
 
 
 def test_with_folds_all_of_them_count() -> None:
     """What is validated on is then what is in any fold."""
     table = manifest_of({"a": 3, "b": 3})
-    assert rough(table.assign(fold=0), 2) == []
-    (line,) = rough(table.assign(fold=[0 if split == "val" else -1 for split in table["split"]]), 2)
+    assert notes_on_small_classes(table.assign(fold=0), 2) == []
+    (line,) = notes_on_small_classes(table.assign(fold=[0 if split == "val" else -1 for split in table["split"]]), 2)
     assert "the 2 folds have 3 independent images" in line
-    assert half_width(103) < ROUGH
+    assert wilson_half_width(103) < ROUGH

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.data.arrays import Pairs
 from tasks.data.curation import curate
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested
-from tasks.data.manifest import Earlier
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import EarlierPlaces
 from tasks.data.sources import LabelledFile, elpv, find
 from tasks.data.split_completion import SMALLEST
-from tasks.data.splits import SPLITS, Assigned, Pairs, assign, check, position
+from tasks.data.split_draws import position
+from tasks.data.splits import SPLITS, Assignment, assign, check
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
 from tests.support.cells import packaged_cells
@@ -63,7 +65,7 @@ def links_in(count: int) -> st.SearchStrategy[list[Link]]:
     return st.lists(st.tuples(place, place), max_size=min(count, 12))
 
 
-def remembered(images: pd.DataFrame, assigned: Assigned) -> dict[str, str]:
+def remembered(images: pd.DataFrame, assigned: Assignment) -> dict[str, str]:
     """Return what an earlier manifest would tell of these images."""
     found = zip(images["sha256"], assigned.splits, strict=True)
     return {digest: split for digest, split in found if split}
@@ -102,7 +104,7 @@ def test_added_images_move_no_other(data: st.DataObject, params: SplitParams) ->
     assert_groups_whole(both, links + brought, again)
 
 
-def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assigned) -> None:
+def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assignment) -> None:
     """Check that no two images that belong together, neither of them left out, are in different splits."""
     splits = assigned.splits
     for column in ("group", "sha256"):
@@ -144,7 +146,7 @@ def one_in_each_split(label: str, params: SplitParams) -> list[str]:
     return [next(digest for digest in digests if low <= drawn[digest] < high) for low, high in spans]
 
 
-def splits_of(label: str, images: pd.DataFrame, assigned: Assigned) -> set[str]:
+def splits_of(label: str, images: pd.DataFrame, assigned: Assignment) -> set[str]:
     """Return the splits that a class is in."""
     return {split for split, own in zip(assigned.splits, images["label"], strict=True) if own == label}
 
@@ -502,7 +504,7 @@ def test_splits_are_those_of_every_version(label: str, seed: int, held_out: dict
 def solar_cells() -> pd.DataFrame:
     """Label and content digest of each of the packaged images."""
     folder = packaged_cells()
-    files = list(elpv.files(folder, defective_over=0.5))
+    files = elpv.find(folder, defective_over=0.5).files
     digests = [hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in files]
     return table_of(digests, [file.label for file in files])
 
@@ -569,13 +571,13 @@ def test_split_does_not_depend_on_the_path(tmp_path: Path) -> None:
     assert by_content("first") == by_content("second")
 
 
-def folded(rows: list[tuple[str, str, str]], params: SplitParams, earlier: Earlier | None = None) -> pd.DataFrame:
+def folded(rows: list[tuple[str, str, str]], params: SplitParams, earlier: EarlierPlaces | None = None) -> pd.DataFrame:
     """Return the manifest of images given as (content, class, group), with one path each."""
     files = [LabelledFile(f"{place}.png", label, group=group) for place, (_, label, group) in enumerate(rows)]
-    seen = [ReadImage(8, 8, "L", "PNG", size=9, sha256=digest) for digest, _, _ in rows]
+    seen = [ImageFacts(8, 8, "L", "PNG", size=9, sha256=digest) for digest, _, _ in rows]
     ingested = Ingested(Path("unused"), seen, np.zeros((len(rows), 32, 32), dtype=np.uint8), {}, 0)
     data = DataParams(source="folder", path="images")
-    return curate(files, ingested, data, params, earlier or Earlier()).table
+    return curate(files, ingested, data, params, earlier or EarlierPlaces()).table
 
 
 PLENTY = [(digest, "ab"[place % 2], "") for place, digest in enumerate(MANY[:140])]
@@ -604,7 +606,7 @@ def test_added_images_change_no_fold(data: st.DataObject, fold: int) -> None:
     groups = st.integers(0, 60).map(lambda number: f"object {number}")
     rows = [(MANY[number], data.draw(st.sampled_from("ab")), data.draw(groups)) for number in new]
     first = folded(CLUSTERED, SplitParams(folds=4, fold=fold, near_duplicates=False))
-    earlier = Earlier(
+    earlier = EarlierPlaces(
         dict(zip(first["sha256"], first["split"], strict=True)),
         {row.sha256: row.fold for row in first.itertuples() if row.fold != -1},
     )

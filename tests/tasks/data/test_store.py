@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.data import store as stores
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import ingest
-from tasks.data.reading import ReadImage
-from tasks.data.store import Made, Shelf, index_of, move, open_store, writing
+from tasks.data.store import Made, Shelf, index_of, move, open_store
+from tasks.data.store_writer import Writer, writing
 from tasks.errors import UserError
 from tasks.params import DataParams
 from tests.support.paths import ROOT
@@ -59,7 +60,7 @@ def write(target: Path, rows: Any, used: list[int] | None = None) -> dict[int, s
     """Write a store in which the rows ``used``, or all, hold an image; return their digests."""
     with writing(target, len(rows), MADE) as writer:
         for row in range(len(rows)) if used is None else used:
-            writer.record([writer.put(row, rows[row], ReadImage(30, 20, "RGB", "PNG", sha256=digest(row)))])
+            writer.record([writer.put(row, rows[row], ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row)))])
     return {row: digest(row) for row in (range(len(rows)) if used is None else used)}
 
 
@@ -116,7 +117,7 @@ def test_what_is_written_comes_back(
     assert len(shelf) == len(used)
     for row in used:
         image, pixels = shelf.get(digest(row)) or pytest.fail("is not on the shelf")
-        assert image == ReadImage(30, 20, "RGB", "PNG", sha256=digest(row))
+        assert image == ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row))
         assert (pixels == rows[row]).all()
     assert shelf.taken == len(used)
 
@@ -165,9 +166,9 @@ def test_threads_leave_no_trace(tmp_path: Path) -> None:
         random.Random(turn).shuffle(places)  # noqa: S311 - no secret
         with writing(tmp_path / "many.npy", 40, MADE) as writer:
 
-            def some(part: list[int], writer: stores.Writer = writer) -> None:
+            def some(part: list[int], writer: Writer = writer) -> None:
                 for row in part:
-                    image = ReadImage(30, 20, "RGB", "PNG", sha256=digest(row))
+                    image = ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row))
                     writer.record([writer.put(row, rows[row], image)])
 
             threads = [threading.Thread(target=some, args=(places[at::8],)) for at in range(8)]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources import Found, find
+from tasks.data.sources import SourceListing, find
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -53,7 +53,7 @@ def zipped(
     return archive
 
 
-def found_in(archive: Path) -> Found:
+def found_in(archive: Path) -> SourceListing:
     """Return what an archive holds; all of it must be there."""
     found = find(DataParams(source="archive", path=str(archive)), archive.parent / "work")
     assert all((found.root / file.path).is_file() for file in found.files)

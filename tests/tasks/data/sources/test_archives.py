@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources import Found, find
+from tasks.data.sources import SourceListing, find
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -36,7 +36,7 @@ def pack(archive: Path, content: Mapping[str, bytes]) -> Path:
     return archive
 
 
-def found_in(archive: Path, **limits: int) -> Found:
+def found_in(archive: Path, **limits: int) -> SourceListing:
     """Return what an archive holds, unpacked below the folder ``work`` beside it."""
     return find(DataParams(source="archive", path=str(archive), **limits), archive.parent / "work")
 

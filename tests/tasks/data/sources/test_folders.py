@@ -7,22 +7,22 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources import UNLABELLED, Found, kept
+from tasks.data.sources import UNLABELLED, SourceListing, as_unicode
 from tasks.errors import UserError
 from tests.tasks.data.sources.trees import IMAGE, below, everything, found_in, grow
 
 
-def labels(found: Found) -> set[tuple[str, str]]:
+def labels(found: SourceListing) -> set[tuple[str, str]]:
     """Return the label and split of all files."""
     return {(file.label, file.split) for file in found.files}
 
 
-def over(found: Found, kind: str) -> list[str]:
+def over(found: SourceListing, kind: str) -> list[str]:
     """Return the paths of what is passed over as of a kind."""
     return [file.path for file in found.passed_over if file.kind == kind]
 
 
-def said(found: Found) -> str:
+def said(found: SourceListing) -> str:
     """Return all notes."""
     return "\n".join(found.notes)
 
@@ -291,5 +291,5 @@ def test_every_file_is_in_exactly_one_list(
         return
     event("listed")
     listed = [file.path for file in found.files] + [file.path for file in found.passed_over]
-    assert sorted(map(kept, listed)) == sorted(map(kept, everything(root)))
+    assert sorted(map(as_unicode, listed)) == sorted(map(as_unicode, everything(root)))
     assert all(note.isprintable() for note in found.notes)

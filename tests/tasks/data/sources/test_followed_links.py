@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.sources import Found, find, folder_tree
+from tasks.data.sources import SourceListing, find, folder_tree
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -24,7 +24,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def found(photos: Path, **own: Any) -> Found:
+def found(photos: Path, **own: Any) -> SourceListing:
     """Return what is found in a folder."""
     return find(DataParams(source="folder", path=str(photos), **own), Path("unused"))
 
@@ -77,7 +77,7 @@ def test_any_links_end(tmp_path_factory: pytest.TempPathFactory, links: list[tup
         (place / "file.png").touch()
     for number, (at, to) in enumerate(links):
         (places[at] / f"link{number}").symlink_to(places[to])
-    top = folder_tree.read(places[0], lambda _: True, follow=True)
+    top = folder_tree.read_tree(places[0], lambda _: True, follow=True)
     met = [os.path.realpath(places[0] / path) for folder in top.below() for path in folder.images]
     assert len(met) == len(set(met)) == top.count
     reached = {0, 1, 2}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.data.sources import Found, LabelledFile, find
-from tasks.data.sources.label_spelling import LabelCase, clean_label, cleaned, spelt_as
+from tasks.data.sources import LabelledFile, SourceListing, find
+from tasks.data.sources.label_spelling import LabelCase, clean_label, clean_listing, spelt_as
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -18,13 +18,13 @@ COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müll") for form in ("NFC",
 AROUND = st.text(st.sampled_from(" \t\n\u00a0\u2003\u3000\u200b\ufeff\u200e\u2060"), max_size=3)
 
 
-def of(*labels: str, group: Sequence[str] = (), subset: Sequence[str] = ()) -> Found:
+def of(*labels: str, group: Sequence[str] = (), subset: Sequence[str] = ()) -> SourceListing:
     """Return an image of each label, with its group and its subset."""
     files = [
         LabelledFile(f"{place}.png", label, group=own, subset=kind)
         for place, (label, own, kind) in enumerate(zip_longest(labels, group, subset, fillvalue=""))
     ]
-    return Found(Path("photos"), files)
+    return SourceListing(Path("photos"), files)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_cleaning_is_done_once(text: str, before: str, after: str) -> None:
 @pytest.mark.parametrize("case", ["join", "keep"])
 def test_names_that_look_the_same_are_one(case: LabelCase) -> None:
     """Whatever becomes of case; the note has each spelling and how many images it had."""
-    found = cleaned(of("glass", "glass ", "glass", DECOMPOSED, COMPOSED, COMPOSED), case)
+    found = clean_listing(of("glass", "glass ", "glass", DECOMPOSED, COMPOSED, COMPOSED), case)
     assert [file.label for file in found.files] == ["glass"] * 3 + [COMPOSED] * 3
     assert any("joined 'glass ' (1 image) with 'glass' (2)" in note for note in found.notes)
     assert any(f"joined 'Mu\\u0308ll' (1 image) with '{COMPOSED}' (2)" in note for note in found.notes)
@@ -69,7 +69,7 @@ def test_names_that_look_the_same_are_one(case: LabelCase) -> None:
 
 def test_case_alone_is_joined_under_the_commonest_spelling() -> None:
     """The note says how to keep them apart; of equally common spellings the first stays."""
-    found = cleaned(of("Glass", "glass", "glass", "STRASSE", "Straße"), "join")
+    found = clean_listing(of("Glass", "glass", "glass", "STRASSE", "Straße"), "join")
     assert [file.label for file in found.files] == ["glass"] * 3 + ["STRASSE"] * 2
     assert found.notes == [
         "joined 'Glass' (1 image) with 'glass' (2): names that differ in case alone; data.label_case: keep keeps them "
@@ -81,7 +81,7 @@ def test_case_alone_is_joined_under_the_commonest_spelling() -> None:
 
 def test_case_may_be_kept_and_is_said() -> None:
     """Two classes stay two, and a note names them."""
-    found = cleaned(of("Glass", "glass", "paper"), "keep")
+    found = clean_listing(of("Glass", "glass", "paper"), "keep")
     assert [file.label for file in found.files] == ["Glass", "glass", "paper"]
     (note,) = found.notes
     assert "'Glass' (1), 'glass' (1) differ in case alone and are kept apart" in note
@@ -90,26 +90,26 @@ def test_case_may_be_kept_and_is_said() -> None:
 
 def test_what_was_only_written_otherwise_is_said_with_five_names_at_most() -> None:
     """A blank around the one spelling there is joins nothing, but changes what is shown."""
-    (note,) = cleaned(of(*(f" {i}" for i in range(8))), "join").notes
+    (note,) = clean_listing(of(*(f" {i}" for i in range(8))), "join").notes
     assert note.count("image") == 5
     assert "and 3 more" in note
 
 
 def test_many_joined_names_are_counted() -> None:
     """Five sentences, and how many more."""
-    notes = cleaned(of(*(f"{name}{i}" for i in range(9) for name in "Aa")), "join").notes
+    notes = clean_listing(of(*(f"{name}{i}" for i in range(9) for name in "Aa")), "join").notes
     assert len(notes) == 6
     assert notes[-1] == "and 4 more like these"
 
 
 def test_nothing_is_said_of_names_that_are_clean() -> None:
     """A usual data set has no notes."""
-    assert cleaned(of("cat", "dog", "hot spot"), "join").notes == []
+    assert clean_listing(of("cat", "dog", "hot spot"), "join").notes == []
 
 
 def test_groups_and_subsets_are_cleaned_and_only_subsets_joined() -> None:
     """Patients P1 and p1 may be two; a device is one however it is written."""
-    found = cleaned(of("a", "b", "c", group=["p1 ", "p1", "P1"], subset=["Mono", "mono", "\u00a0mono"]), "join")
+    found = clean_listing(of("a", "b", "c", group=["p1 ", "p1", "P1"], subset=["Mono", "mono", "\u00a0mono"]), "join")
     assert [file.group for file in found.files] == ["p1", "p1", "P1"]
     assert [file.subset for file in found.files] == ["mono"] * 3
     assert any("the group 'p1 '" in note for note in found.notes)
@@ -119,7 +119,7 @@ def test_groups_and_subsets_are_cleaned_and_only_subsets_joined() -> None:
 def test_a_name_of_blanks_is_refused() -> None:
     """It can't be shown, and the sentence has a file of it."""
     with pytest.raises(UserError, match=r"the class '\\xa0' of 1.png in photos has a name of blanks"):
-        cleaned(of("cat", "\u00a0"), "join")
+        clean_listing(of("cat", "\u00a0"), "join")
 
 
 def test_folders_are_joined(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tasks.data.sources import LabelledFile, find
-from tasks.data.sources.label_spelling import bare, clean_label, without_case
+from tasks.data.sources.label_spelling import casefolded, clean_label, stripped
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -85,7 +85,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
 
 
 def test_values_of_parquet_become_text(tmp_path: Path) -> None:
-    """Numbers and truth values are labels by their names; what is missing is empty."""
+    """Integers and truth values are labels by their names; what is missing is empty."""
     rows = [
         {"path": "a.png", "label": 1, "group": None, "weight": 2.0},
         {"path": "b.png", "label": 2, "group": "g", "weight": float("nan")},
@@ -98,13 +98,13 @@ def test_values_of_parquet_become_text(tmp_path: Path) -> None:
 
 def are_apart(labels: dict[str, str]) -> bool:
     """Return whether several classes are left, and every path, once they are clean."""
-    classes = {without_case(clean_label(label)) for label in labels.values()}
-    return len(classes) == len(labels) > 1 and "" not in classes and len({*map(bare, labels)} - {""}) == len(labels)
+    classes = {casefolded(clean_label(label)) for label in labels.values()}
+    return len(classes) == len(labels) > 1 and "" not in classes and len({*map(stripped, labels)} - {""}) == len(labels)
 
 
 @given(
     st.dictionaries(
-        NAMES.filter(lambda name: bare(name) not in {".", ".."} and bare(name)[1:2] != ":"),
+        NAMES.filter(lambda name: stripped(name) not in {".", ".."} and stripped(name)[1:2] != ":"),
         LABELS,
         min_size=2,
         max_size=6,
@@ -120,7 +120,7 @@ def test_names_and_labels_stay_what_they_are(tmp_path: Path, labels: dict[str, s
     """No text is taken for a number, a truth value or nothing, in any of the formats."""
     found = files_of(write(tmp_path, [{"path": path, "label": label} for path, label in labels.items()], name))
     assert {file.path: file.label for file in found} == {
-        bare(path): clean_label(label) for path, label in labels.items()
+        stripped(path): clean_label(label) for path, label in labels.items()
     }
 
 

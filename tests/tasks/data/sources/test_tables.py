@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tasks.data.sources import Found, find
+from tasks.data.sources import SourceListing, find
 from tasks.errors import UserError
 from tasks.params import DataParams
 
@@ -24,12 +24,12 @@ def folder_of(root: Path, *files: str, **tables: str) -> Path:
     return root
 
 
-def found_in(path: Path, **params: Any) -> Found:
+def found_in(path: Path, **params: Any) -> SourceListing:
     """Return what a table, or a folder with one, lists."""
     return find(DataParams(source="manifest", path=str(path), **params), path.parent / "work")
 
 
-def pairs(found: Found) -> dict[str, str]:
+def pairs(found: SourceListing) -> dict[str, str]:
     """Return the label of each path."""
     return {file.path: file.label for file in found.files}
 
