@@ -20,7 +20,7 @@ from tasks.data.fingerprints import SIDE, thumbnail
 from tasks.data.grey_ranges import Asked, Extent, notes_on_range, range_of
 from tasks.data.image_facts import ImageFacts
 from tasks.data.reading import is_grey, read
-from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, index_of, move
+from tasks.data.store import ROWS_A_BLOCK, DecodeSettings, EarlierStore, Entry, index_of, move
 from tasks.data.store_writer import Writer, writing
 from tasks.files import write_at
 from tasks.params import DataParams
@@ -89,29 +89,30 @@ def ingest(
     Raises:
         UserError: the disk is full.
     """
-    made = Made(params.size, resolve_channels(root, paths, params, links_to), params.background)
-    left, growing = work / "left.npy", work / "growing.npy"
+    settings = DecodeSettings(params.size, resolve_channels(root, paths, params, links_to), params.background)
+    interrupted, growing = work / "left.npy", work / "growing.npy"
     work.mkdir(parents=True, exist_ok=True)
-    if growing.is_file() and index_of(growing).is_file() and len(Shelf(growing, made)) >= len(Shelf(left, made)):
-        move(growing, left)
-    shelves = [Shelf(left, made), Shelf(earlier, made)]
-    with writing(growing, len(paths), made) as writer:
-        run = _Ingestion(root, paths, params, made, writer, shelves, work, progress, links_to)
+    is_store = growing.is_file() and index_of(growing).is_file()
+    if is_store and len(EarlierStore(growing, settings)) >= len(EarlierStore(interrupted, settings)):
+        move(growing, interrupted)
+    earlier_stores = [EarlierStore(interrupted, settings), EarlierStore(earlier, settings)]
+    with writing(growing, len(paths), settings) as writer:
+        run = _Ingestion(root, paths, params, settings, writer, earlier_stores, work, progress, links_to)
         images, thumbnails, used = run.run()
-    for file in (left, index_of(left)):
+    for file in (interrupted, index_of(interrupted)):
         file.unlink(missing_ok=True)
-    return Ingested(growing, images, thumbnails, used, sum(shelf.taken for shelf in shelves), run.notes(used))
+    return Ingested(growing, images, thumbnails, used, sum(store.taken for store in earlier_stores), run.notes(used))
 
 
 class _Ingestion:
     """One run over all files."""
 
     def __init__(
-        self, root: Path, paths: Sequence[str], params: DataParams, made: Made, writer: Writer,
-        shelves: Sequence[Shelf], work: Path, progress: Progress, links_to: Sequence[Path],
+        self, root: Path, paths: Sequence[str], params: DataParams, settings: DecodeSettings, writer: Writer,
+        earlier_stores: Sequence[EarlierStore], work: Path, progress: Progress, links_to: Sequence[Path],
     ) -> None:  # fmt: skip
-        self._root, self._paths, self._params, self._made = root, paths, params, made
-        self._writer, self._shelves, self._progress, self._links_to = writer, shelves, progress, links_to
+        self._root, self._paths, self._params, self._settings = root, paths, params, settings
+        self._writer, self._earlier_stores, self._progress, self._links_to = writer, earlier_stores, progress, links_to
         self._images = [ImageFacts()] * len(paths)
         self._thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
         self._deep = _DeepPlanes(work, params.size)
@@ -133,7 +134,7 @@ class _Ingestion:
 
     def _file(self, row: int) -> Entry | None:
         image, pixels = read(
-            self._root, self._paths[row], self._params, self._made.channels, self._earlier, self._links_to
+            self._root, self._paths[row], self._params, self._settings.channels, self._earlier, self._links_to
         )
         self._images[row] = image
         if pixels is None:
@@ -148,14 +149,14 @@ class _Ingestion:
         return self._writer.put(row, pixels, image)
 
     def _earlier(self, digest: str) -> tuple[ImageFacts, Pixels] | None:
-        return next((known for shelf in self._shelves if (known := shelf.get(digest))), None)
+        return next((known for store in self._earlier_stores if (known := store.get(digest))), None)
 
     def _scale(self) -> Ranges:
         """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
         used = self._deep.ranges(self._params.range)
         for row, kind in self._deep.kinds.items():
             black, white = self._deep.extents[row].own_range if self._params.range == "image" else used[kind]
-            pixels = to_8_bits(self._deep.get(row), black, white, self._made.channels)
+            pixels = to_8_bits(self._deep.get(row), black, white, self._settings.channels)
             self._writer.record([self._put(row, self._images[row], pixels)])
         return {} if self._params.range == "image" else used
 

@@ -30,7 +30,7 @@ Mapped = np.memmap[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Made:
+class DecodeSettings:
     """What decides the pixels of a file, besides the file."""
 
     size: int
@@ -53,14 +53,14 @@ def index_of(pixels: Path) -> Path:
     return pixels.with_suffix(INDEX_SUFFIX)
 
 
-class Shelf:
+class EarlierStore:
     """The finished rows of an earlier store, whole or not, by the digest of the files they were made from.
 
     Rows that depended on other files, too, are not among them: grey beyond 8 bits.
     """
 
-    def __init__(self, pixels: Path, made: Made) -> None:
-        """Read the index; a store that is missing, or was made in another way, is an empty shelf."""
+    def __init__(self, pixels: Path, made: DecodeSettings) -> None:
+        """Read the index; a store that is missing, or was made in another way, is as good as empty."""
         index = _read_index(pixels)
         store = _mapped(pixels, made) if index and index[0] == made else None
         entries = index[1] if index and store is not None else []
@@ -153,7 +153,7 @@ class _Rows:
         return np.frombuffer(content, dtype=np.uint8).reshape(self._shape)
 
 
-def _mapped(pixels: Path, made: Made) -> Mapped | None:
+def _mapped(pixels: Path, made: DecodeSettings) -> Mapped | None:
     """Return a store's pixels; nothing where they are missing, cut short, or not of the shape that they should have."""
     try:
         store = np.load(pixels, mmap_mode="r")
@@ -165,11 +165,11 @@ def _mapped(pixels: Path, made: Made) -> Mapped | None:
     return store if whole and store.shape[1:] == (made.size, made.size, made.channels) else None
 
 
-def _read_index(pixels: Path) -> tuple[Made, list[Entry]] | None:
+def _read_index(pixels: Path) -> tuple[DecodeSettings, list[Entry]] | None:
     """Return what is in an index up to the line at which its writer was killed; nothing where it has no beginning."""
     try:
         lines = index_of(pixels).read_text(encoding="utf-8").split("\n")
-        made = Made(**json.loads(lines[0]))
+        made = DecodeSettings(**json.loads(lines[0]))
     except (OSError, ValueError, TypeError):
         return None
     if made.version != VERSION:

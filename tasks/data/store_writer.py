@@ -13,7 +13,7 @@ import numpy as np
 
 from tasks.data.arrays import Pixels
 from tasks.data.image_facts import ImageFacts
-from tasks.data.store import Entry, Made, index_of
+from tasks.data.store import DecodeSettings, Entry, index_of
 from tasks.files import atomic_path, naming_what_the_disk_refuses, write_at
 
 
@@ -24,21 +24,21 @@ class Writer:
     little of it, and a disk that fills up is an error, not a crash.
     """
 
-    def __init__(self, pixels: Path, rows: int, made: Made) -> None:
+    def __init__(self, pixels: Path, rows: int, settings: DecodeSettings) -> None:
         """Take the whole space that ``rows`` need.
 
         Raises:
             OSError: there is no space for it.
         """
-        self._row_bytes = made.size * made.size * made.channels
-        shape = (rows, made.size, made.size, made.channels)
+        self._row_bytes = settings.size * settings.size * settings.channels
+        shape = (rows, settings.size, settings.size, settings.channels)
         self._start = int(np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape).offset)
         self._file = os.open(pixels, os.O_RDWR)
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._file, 0, pixels.stat().st_size)
         self._index = index_of(pixels).open("w", encoding="utf-8")
         self._lock = threading.Lock()
-        self._append([json.dumps(asdict(made))])
+        self._append([json.dumps(asdict(settings))])
 
     def put(self, row: int, pixels: Pixels, image: ImageFacts) -> Entry:
         """Write a row; it is not in the index yet."""
@@ -62,13 +62,13 @@ class Writer:
 
 
 @contextmanager
-def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
+def writing(pixels: Path, rows: int, settings: DecodeSettings) -> Iterator[Writer]:
     """Yield a writer of a new store, and its index sorted at the end.
 
     Raises:
         UserError: the disk is full, here or in the block.
     """
-    with naming_what_the_disk_refuses(pixels), closing(Writer(pixels, rows, made)) as writer:
+    with naming_what_the_disk_refuses(pixels), closing(Writer(pixels, rows, settings)) as writer:
         yield writer
     head, *lines = index_of(pixels).read_text(encoding="utf-8").splitlines()
     lines.sort(key=lambda line: int(json.loads(line)["row"]))

@@ -67,9 +67,9 @@ def read_header(source: Path, usual_separator: str) -> list[str]:
 
 def _body(text: str, usual_separator: str) -> tuple[str, tuple[str, ...]]:
     """Return a table without Excel's line on its separator, and the separator that it names, or those that may be."""
-    told = EXCELS_OWN.match(text)
-    if told:
-        return text[told.end() :], (told[1],)
+    separator_line = EXCELS_OWN.match(text)
+    if separator_line:
+        return text[separator_line.end() :], (separator_line[1],)
     return text, csv_dialects.separators(text, usual_separator)
 
 

@@ -39,8 +39,8 @@ def made(folder: Path, images: list[np.ndarray], **asked: Any) -> tuple[Any, np.
     """Ingest arrays; return what was seen, the pixels of each, and the params."""
     names = write(folder / "images", images)
     params = DataParams(source="folder", path="images", size=SIZE, **asked)
-    found = ingest(folder / "images", names, params, folder / "none.npy", folder / "work")
-    return found, np.load(found.store)[..., 0], params
+    ingested = ingest(folder / "images", names, params, folder / "none.npy", folder / "work")
+    return ingested, np.load(ingested.store)[..., 0], params
 
 
 KINDS: dict[str, Any] = {
@@ -64,13 +64,13 @@ def test_one_pixel_or_one_image_sets_no_scale(tmp_path: Path, kind: str, spoilt:
     images = [textured(seed) for seed in range(10)]
     plain = made(tmp_path / "plain", [KINDS[kind](values) for values in images])
     images[3] = SPOILT[spoilt](images[3])
-    found, pixels, _ = made(tmp_path / "spoilt", [KINDS[kind](values) for values in images])
+    ingested, pixels, _ = made(tmp_path / "spoilt", [KINDS[kind](values) for values in images])
     others = [place for place in range(10) if place != 3]
-    assert found.ranges == plain[0].ranges
+    assert ingested.ranges == plain[0].ranges
     assert (pixels[others] == plain[1][others]).all()
     assert np.unique(pixels[0]).size > 100
     assert plain[0].notes == []
-    (note,) = found.notes
+    (note,) = ingested.notes
     assert "1 of 10 images has" in note
     assert "03.tif" in note
     assert "00.tif" not in note
@@ -90,10 +90,10 @@ def test_a_border_without_data_sets_no_scale(tmp_path: Path, value: int, side: s
     images = [np.rint(textured(seed) + shift).astype(np.uint16) for seed in range(8)]
     for image in images:
         image[:, -6:] = value
-    found, pixels, _ = made(tmp_path / "spoilt", images)
-    assert found.ranges == {"integer": (LOW + shift, HIGH + shift)}
+    ingested, pixels, _ = made(tmp_path / "spoilt", images)
+    assert ingested.ranges == {"integer": (LOW + shift, HIGH + shift)}
     assert np.unique(pixels[:, 2:, -5:]).tolist() == [255 if side == "high" else 0]
-    assert "8 of 8 images have a part without data" in found.notes[0]
+    assert "8 of 8 images have a part without data" in ingested.notes[0]
     full, _, _ = made(tmp_path / "plain", images, range="full")
     assert full.ranges == {"integer": (min(value, LOW + shift), max(value, HIGH + shift))}
 
@@ -101,9 +101,9 @@ def test_a_border_without_data_sets_no_scale(tmp_path: Path, value: int, side: s
 def test_a_mask_of_two_values_is_all_data(tmp_path: Path) -> None:
     """Black and white are what such an image shows."""
     images = [np.where(textured(seed) > 1000, 65535, 0).astype(np.uint16) for seed in range(8)]
-    found, pixels, _ = made(tmp_path / "plain", images)
-    assert found.ranges == {"integer": (0, 65535)}
-    assert found.notes == []
+    ingested, pixels, _ = made(tmp_path / "plain", images)
+    assert ingested.ranges == {"integer": (0, 65535)}
+    assert ingested.notes == []
     assert set(np.unique(pixels)) == {0, 255}
 
 
@@ -112,26 +112,26 @@ def test_a_prediction_sees_the_pixels_that_were_trained_on(tmp_path: Path, asked
     """A file that is answered becomes the pixels that it became in the store, whatever the range."""
     images = [np.rint(textured(seed) * (1 + seed / 4)).astype(np.uint16) for seed in range(9)]
     images[4][5, 5] = 65535
-    found, pixels, params = made(tmp_path / "plain", images, range=asked)
-    champion: Any = SimpleNamespace(links_to=(), facts=SimpleNamespace(data=params, channels=1, ranges=found.ranges))
+    ingested, pixels, params = made(tmp_path / "plain", images, range=asked)
+    champion: Any = SimpleNamespace(links_to=(), facts=SimpleNamespace(data=params, channels=1, ranges=ingested.ranges))
     for place in range(len(images)):
         seen, problem = read_image(champion, tmp_path / "plain/images", f"{place:02}.tif")
         assert problem == ""
         assert seen is not None
         assert (seen[..., 0] == pixels[place]).all()
     if asked == "image":
-        assert all(one.max() > 250 and one.min() < 5 for one in pixels)
+        assert all(image.max() > 250 and image.min() < 5 for image in pixels)
     if asked == (500, 1000):
-        assert found.ranges == {"integer": (500, 1000)}
+        assert ingested.ranges == {"integer": (500, 1000)}
     if asked == "full":
-        assert found.ranges == {"integer": (LOW, 65535)}
+        assert ingested.ranges == {"integer": (LOW, 65535)}
 
 
 def test_images_that_one_range_makes_flat_are_counted(tmp_path: Path) -> None:
     """Where two devices differ by far, most images would be flat: it is said, and an image's own range mends it."""
     images = [np.rint(textured(seed) * (30 if seed < 4 else 1)).astype(np.uint16) for seed in range(12)]
-    found, _, _ = made(tmp_path / "plain", images)
-    assert any("8 of 12 images use less than 10%" in note and "data.range: image" in note for note in found.notes)
+    ingested, _, _ = made(tmp_path / "plain", images)
+    assert any("8 of 12 images use less than 10%" in note and "data.range: image" in note for note in ingested.notes)
     assert made(tmp_path / "spoilt", images, range="image")[0].notes == []
 
 
@@ -155,19 +155,19 @@ def test_a_range_lies_within_all_values_and_follows_no_order(images: list[list[f
 def test_ordinary_sets_keep_all_their_values(count: int, high: float, spread: float) -> None:
     """Exposures that vary as those of a camera do are taken in as they are, and nothing is said."""
     rng = np.random.default_rng(count)
-    found = {}
+    extents = {}
     for place in range(count):
         top = high * (1 - 0.3 * spread * rng.random())
-        found[f"{place}"] = Extent(0.01 * top, 0.99 * top, 0, top)
-    used = range_of(list(found.values()), "robust")
-    assert used == (0, max(one.largest for one in found.values()))
-    assert notes_on_range(found, used, "robust") == []
+        extents[f"{place}"] = Extent(0.01 * top, 0.99 * top, 0, top)
+    used = range_of(list(extents.values()), "robust")
+    assert used == (0, max(extent.largest for extent in extents.values()))
+    assert notes_on_range(extents, used, "robust") == []
 
 
 def test_at_most_five_files_are_named() -> None:
     """However many lie outside, a note has one line."""
-    found = {f"{place}.tif": Extent(0, 100, 0, 900 if place < 7 else 100) for place in range(20)}
-    (note,) = notes_on_range(found, range_of(list(found.values()), "robust"), "robust")
+    extents = {f"{place}.tif": Extent(0, 100, 0, 900 if place < 7 else 100) for place in range(20)}
+    (note,) = notes_on_range(extents, range_of(list(extents.values()), "robust"), "robust")
     assert "7 of 20" in note
     assert "4.tif" in note
     assert "5.tif" not in note

@@ -68,6 +68,6 @@ def test_a_photograph_is_read_as_it_is_seen(tmp_path: Path, name: str) -> None:
     assert np.abs(np.asarray(pixels, dtype=int) - upright)[:7].max() < 16
     with ThreadPoolExecutor(4) as threads:
         again = list(threads.map(lambda _: read(tmp_path, name, PARAMS, 3)[1], range(8)))
-    assert all(np.array_equal(one, pixels) for one in again)
+    assert all(np.array_equal(image, pixels) for image in again)
     small = PARAMS.model_copy(update={"max_pixels": 100})
     assert read(tmp_path, name, small, 3)[0].kind == "too large"

@@ -56,7 +56,7 @@ COPIES: dict[str, Callable[[Grey], Grey]] = {
     "larger, another aspect": sized(240, 180),
     "JPEG 90": compressed(90),
     "JPEG 40": compressed(40),
-    "darker, smaller, JPEG 60": lambda image: compressed(60)(sized(70, 70)(toned(lambda one: one * 0.6)(image))),
+    "darker, smaller, JPEG 60": lambda image: compressed(60)(sized(70, 70)(toned(lambda values: values * 0.6)(image))),
 }
 MANY_CHANGES = {"darker, smaller, JPEG 60"}
 
@@ -69,7 +69,7 @@ def thumbnails_of(images: list[Grey]) -> Thumbnails:
 
 def links(thumbnails: Thumbnails, threshold: float | bool = THRESHOLD) -> Links:
     """Return the pairs that are found."""
-    return {(int(one), int(two)) for one, two in find_near_duplicates(thumbnails, threshold).pairs}
+    return {(int(i), int(j)) for i, j in find_near_duplicates(thumbnails, threshold).pairs}
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +96,9 @@ def cells_and_photographs(photographs: list[Grey]) -> list[Grey]:
 @pytest.fixture(scope="module")
 def distinct(cells_and_photographs: list[Grey]) -> list[Grey]:
     """Those of them that are alike to no other at the first look: neighbouring shots are in the data set, too."""
-    found = {place for pair in links(thumbnails_of(cells_and_photographs)) for place in pair}
-    assert len(found) < 0.25 * len(cells_and_photographs)
-    return [image for place, image in enumerate(cells_and_photographs) if place not in found]
+    matched = {place for pair in links(thumbnails_of(cells_and_photographs)) for place in pair}
+    assert len(matched) < 0.25 * len(cells_and_photographs)
+    return [image for place, image in enumerate(cells_and_photographs) if place not in matched]
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +115,9 @@ def copied(cells_and_photographs: list[Grey]) -> tuple[Links, dict[str, Links]]:
 @pytest.mark.parametrize("kind", COPIES)
 def test_copies_are_found(copied: tuple[Links, dict[str, Links]], kind: str) -> None:
     """A copy at another exposure, size, format or quality is found, and joined with its own original."""
-    found, wanted = copied
+    joined, wanted = copied
     assert len(wanted[kind]) > 20
-    assert len(wanted[kind] & found) >= (0.85 if kind in MANY_CHANGES else 0.95) * len(wanted[kind])
+    assert len(wanted[kind] & joined) >= (0.85 if kind in MANY_CHANGES else 0.95) * len(wanted[kind])
 
 
 def test_different_photographs_are_not_joined(photographs: list[Grey], distinct: list[Grey]) -> None:
@@ -126,8 +126,8 @@ def test_different_photographs_are_not_joined(photographs: list[Grey], distinct:
     many = len(distinct)
     assert many > 200
     darker = [COPIES["half the exposure"](image) for image in distinct]
-    found = links(thumbnails_of(distinct + darker))
-    assert {(one, two) for one, two in found if two != one + many} == set()
+    pairs = links(thumbnails_of(distinct + darker))
+    assert {(first, second) for first, second in pairs if second != first + many} == set()
 
 
 def test_flat_images_are_joined_with_nothing(photographs: list[Grey]) -> None:
@@ -146,9 +146,9 @@ def test_overexposed_copies_are_mostly_found(cells_and_photographs: list[Grey], 
     brighter = toned(lambda image: image * gain)
     bright = [brighter(cells_and_photographs[place]) for place in copied]
     assert np.mean([np.mean(image == 255) > 0.02 for image in bright]) > 0.1
-    found = links(thumbnails_of(cells_and_photographs + bright))
+    pairs = links(thumbnails_of(cells_and_photographs + bright))
     wanted = {(place, len(cells_and_photographs) + number) for number, place in enumerate(copied)}
-    assert len(wanted & found) >= 0.8 * len(wanted)
+    assert len(wanted & pairs) >= 0.8 * len(wanted)
 
 
 def test_order_of_listing_changes_nothing(cells_and_photographs: list[Grey]) -> None:
@@ -179,16 +179,16 @@ def test_pairs_are_told_once_with_how_alike_they_are(cells_and_photographs: list
 def test_higher_threshold_finds_no_more(cells_and_photographs: list[Grey]) -> None:
     """What is alike at a high threshold is alike at a lower one."""
     thumbnails = thumbnails_of(cells_and_photographs)
-    found = [links(thumbnails, threshold) for threshold in (0.6, 0.75, 0.9, 1.0)]
-    assert all(above <= below for below, above in pairwise(found))
-    assert len(found[0]) > len(found[-1])
+    by_threshold = [links(thumbnails, threshold) for threshold in (0.6, 0.75, 0.9, 1.0)]
+    assert all(above <= below for below, above in pairwise(by_threshold))
+    assert len(by_threshold[0]) > len(by_threshold[-1])
 
 
 def test_comparison_can_be_switched_off(cells_and_photographs: list[Grey]) -> None:
     """``near_duplicates: false`` joins nothing, not even identical images."""
-    found = find_near_duplicates(thumbnails_of(cells_and_photographs[:5] * 2), False)
-    assert found.pairs.shape == (0, 2)
-    assert found.similarities.shape == (0,)
+    near = find_near_duplicates(thumbnails_of(cells_and_photographs[:5] * 2), False)
+    assert near.pairs.shape == (0, 2)
+    assert near.similarities.shape == (0,)
 
 
 @pytest.mark.parametrize("overexposed", [False, True])
@@ -203,9 +203,9 @@ def test_large_sets_are_searched_nearly_as_well(monkeypatch: pytest.MonkeyPatch,
     exact = links(thumbnails)
     assert len(exact) > 500
     monkeypatch.setattr(near_duplicates, "EXACT", 500)
-    found = links(thumbnails)
-    assert found <= exact
-    assert len(found) >= 0.99 * len(exact)
+    pairs = links(thumbnails)
+    assert pairs <= exact
+    assert len(pairs) >= 0.99 * len(exact)
 
 
 def test_groups_of_copies_are_joined_throughout(photographs: list[Grey]) -> None:
@@ -217,6 +217,6 @@ def test_groups_of_copies_are_joined_throughout(photographs: list[Grey]) -> None
         for start in range(0, len(images), len(kinds))
         for pair in combinations(range(start, start + len(kinds)), 2)
     }
-    found = links(thumbnails_of(images))
-    assert found <= wanted
-    assert len(found) >= 0.8 * len(wanted)
+    pairs = links(thumbnails_of(images))
+    assert pairs <= wanted
+    assert len(pairs) >= 0.8 * len(wanted)

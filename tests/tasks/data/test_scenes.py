@@ -47,10 +47,10 @@ def test_shots_of_a_scene_among_many_other_images() -> None:
     images, labels = fixed_camera(30, 3, 40, np.random.default_rng(1))
     thumbnails = np.concatenate([thumbnails_of(images), random_fields(300, np.random.default_rng(2))])
     labels = np.concatenate([labels, np.full(300, 2)])
-    found = find_near_duplicates(thumbnails, 0.9, labels)
-    assert len(set(found.scenes[:60].tolist())) == 1
-    assert (found.scenes[:60] != NO_SCENE).all()
-    assert (found.scenes[60:] == NO_SCENE).all()
+    near = find_near_duplicates(thumbnails, 0.9, labels)
+    assert len(set(near.scenes[:60].tolist())) == 1
+    assert (near.scenes[:60] != NO_SCENE).all()
+    assert (near.scenes[60:] == NO_SCENE).all()
     assert sizes(thumbnails, labels)[0] == 1
 
 
@@ -61,9 +61,9 @@ def test_a_copy_of_a_shot_is_joined_with_that_shot_alone() -> None:
     thumbnails = thumbnails_of(images + copies)
     pairs = find_near_duplicates(thumbnails, 0.9, np.concatenate([labels, labels[::6]])).pairs
     wanted = {(place * 6, len(images) + place) for place in range(len(copies))}
-    found = {(int(one), int(two)) for one, two in pairs}
-    assert found <= wanted
-    assert len(found) >= 0.5 * len(wanted)
+    joined = {(int(i), int(j)) for i, j in pairs}
+    assert joined <= wanted
+    assert len(joined) >= 0.5 * len(wanted)
 
 
 def test_frames_of_one_object_are_joined() -> None:

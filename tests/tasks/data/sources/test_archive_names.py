@@ -53,11 +53,11 @@ def zipped(
     return archive
 
 
-def found_in(archive: Path) -> SourceListing:
+def listing_of(archive: Path) -> SourceListing:
     """Return what an archive holds; all of it must be there."""
-    found = find(DataParams(source="archive", path=str(archive)), archive.parent / "work")
-    assert all((found.root / file.path).is_file() for file in found.files)
-    return found
+    listing = find(DataParams(source="archive", path=str(archive)), archive.parent / "work")
+    assert all((listing.root / file.path).is_file() for file in listing.files)
+    return listing
 
 
 def decomposed(name: str) -> bytes:
@@ -69,8 +69,8 @@ def decomposed(name: str) -> bytes:
 def test_utf_8_without_the_flag(tmp_path: Path, system: int) -> None:
     """As a Mac packs it: decomposed, and nothing says what it is; the label is composed."""
     names = (decomposed("Müll/größer.png"), decomposed("Müll/kleiner.png"), *PLAIN)
-    found = found_in(zipped(tmp_path / "a.zip", names, system))
-    assert [(file.path, file.label) for file in found.files][:2] == [
+    listing = listing_of(zipped(tmp_path / "a.zip", names, system))
+    assert [(file.path, file.label) for file in listing.files][:2] == [
         ("Müll/größer.png", "Müll"),
         ("Müll/kleiner.png", "Müll"),
     ]
@@ -80,29 +80,29 @@ def test_two_spellings_are_one_class(tmp_path: Path) -> None:
     """Composed and decomposed folders are joined, and it is said, whenever the archive is read; files clash."""
     archive = zipped(tmp_path / "a.zip", (decomposed("Müll/1.png"), "Müll/2.png".encode(), *PLAIN))
     for _ in range(2):
-        found = found_in(archive)
-        assert {file.label for file in found.files} == {"Müll", "ok"}
-        assert any("the folder Müll" in note and "2 spellings" in note for note in found.notes)
+        listing = listing_of(archive)
+        assert {file.label for file in listing.files} == {"Müll", "ok"}
+        assert any("the folder Müll" in note and "2 spellings" in note for note in listing.notes)
     with pytest.raises(UserError, match=r"'1\.png' twice"):
-        found_in(zipped(tmp_path / "b.zip", (decomposed("Müll/1.png"), "Müll/1.png".encode(), *PLAIN)))
+        listing_of(zipped(tmp_path / "b.zip", (decomposed("Müll/1.png"), "Müll/1.png".encode(), *PLAIN)))
 
 
 def test_a_name_beside_the_name(tmp_path: Path) -> None:
     """Info-ZIP's field says it in UTF-8; one that belongs to another name is not believed."""
     raw = "Кот/1.png".encode("cp866")
-    found = found_in(zipped(tmp_path / "a.zip", (raw, *PLAIN), MS_DOS, lambda name: unicode_path("Кот/1.png", name)
+    listing = listing_of(zipped(tmp_path / "a.zip", (raw, *PLAIN), MS_DOS, lambda name: unicode_path("Кот/1.png", name)
                             if name == raw else b""))  # fmt: skip
-    assert {file.label for file in found.files} == {"Кот", "ok"}
+    assert {file.label for file in listing.files} == {"Кот", "ok"}
     with pytest.raises(UserError, match="encoding that can't be known"):
-        found_in(zipped(tmp_path / "b.zip", (raw, *PLAIN), MS_DOS, lambda _: unicode_path("Кот/1.png", b"else")))
+        listing_of(zipped(tmp_path / "b.zip", (raw, *PLAIN), MS_DOS, lambda _: unicode_path("Кот/1.png", b"else")))
 
 
 @pytest.mark.parametrize("name", ["Müll/1.png", "CAFÉ/1.png", "naïve été/1.png"])
 def test_names_of_ms_dos_are_said(tmp_path: Path, name: str) -> None:
     """What looks like words of Western Europe is taken for them, and shown."""
-    found = found_in(zipped(tmp_path / "a.zip", (name.encode("cp850"), *PLAIN), MS_DOS))
-    assert name in [file.path for file in found.files]
-    assert any(name in note and "MS-DOS" in note for note in found.notes)
+    listing = listing_of(zipped(tmp_path / "a.zip", (name.encode("cp850"), *PLAIN), MS_DOS))
+    assert name in [file.path for file in listing.files]
+    assert any(name in note and "MS-DOS" in note for note in listing.notes)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_names_of_ms_dos_are_said(tmp_path: Path, name: str) -> None:
 def test_unknown_encodings_are_refused_by_name(tmp_path: Path, name: str, encoding: str, system: int) -> None:
     """Nothing is guessed; the sentence shows the bytes and says what to do."""
     with pytest.raises(UserError, match=r"holds '.*\\x.*1\.png'.*pack it again with names in UTF-8") as caught:
-        found_in(zipped(tmp_path / "a.zip", (name.encode(encoding), *PLAIN), system))
+        listing_of(zipped(tmp_path / "a.zip", (name.encode(encoding), *PLAIN), system))
     assert str(caught.value).isprintable()
     assert not any(tmp_path.glob("work/*"))
 
@@ -135,7 +135,7 @@ def test_a_flag_that_lies(tmp_path: Path) -> None:
         content[content.index(header) + offset] |= 8
     archive.write_bytes(content)
     with pytest.raises(UserError, match=r"holds 'M\\xfcll/1\.png', a name that is no UTF-8"):
-        found_in(archive)
+        listing_of(archive)
 
 
 @pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT])
@@ -150,10 +150,10 @@ def test_names_in_a_tar(tmp_path: Path, kind: int, encoding: str) -> None:
             facts.size = 1
             opened.addfile(facts, BytesIO(b"\0"))
     if encoding == "utf-8" or kind == tarfile.PAX_FORMAT:
-        assert {file.label for file in found_in(archive).files} == {"Müll", "ok"}
+        assert {file.label for file in listing_of(archive).files} == {"Müll", "ok"}
         return
     with pytest.raises(UserError, match=r"holds 'M\\xfcll/1\.png'"):
-        found_in(archive)
+        listing_of(archive)
 
 
 def test_a_table_that_names_files_as_a_mac_does(tmp_path: Path) -> None:
@@ -162,15 +162,15 @@ def test_a_table_that_names_files_as_a_mac_does(tmp_path: Path) -> None:
         opened.writestr("manifest.csv", decomposed("path,label\nMüll/1.png,a\nÖl/1.png,b\n"))
         opened.writestr("Müll/1.png", b"\0")
         opened.writestr(decomposed("Öl/1.png").decode(), b"\0")
-    assert len(found_in(tmp_path / "a.zip").files) == 2
+    assert len(listing_of(tmp_path / "a.zip").files) == 2
 
 
 def test_everything_in_an_archive_is_somewhere(tmp_path: Path) -> None:
     """What packers add, and what lies beside the folder with the classes, is counted."""
     names = (b"top/cat/1.png", b"top/dog/1.png", b"top/cat/Thumbs.db", b"__MACOSX/top/cat/._1.png", b"README")
-    found = found_in(zipped(tmp_path / "a.zip", names))
-    assert len(found.files) + len(found.passed_over) == len(names)
-    assert {file.kind for file in found.passed_over} == {"system files", "sidecar files"}
+    listing = listing_of(zipped(tmp_path / "a.zip", names))
+    assert len(listing.files) + len(listing.passed_over) == len(names)
+    assert {file.kind for file in listing.passed_over} == {"system files", "sidecar files"}
 
 
 @given(st.text(st.characters(categories=["L", "N"], max_codepoint=0x17F), min_size=1, max_size=8))
@@ -178,5 +178,5 @@ def test_everything_in_an_archive_is_somewhere(tmp_path: Path) -> None:
 def test_any_word_in_utf_8_comes_back(tmp_path_factory: pytest.TempPathFactory, word: str) -> None:
     """Composed, whatever it is."""
     names = (f"x{word}/1.png".encode(), *PLAIN)
-    found = found_in(zipped(tmp_path_factory.mktemp("zip") / "a.zip", names))
-    assert unicodedata.normalize("NFC", f"x{word}") in {file.label for file in found.files}
+    listing = listing_of(zipped(tmp_path_factory.mktemp("zip") / "a.zip", names))
+    assert unicodedata.normalize("NFC", f"x{word}") in {file.label for file in listing.files}

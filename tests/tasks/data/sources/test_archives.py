@@ -36,7 +36,7 @@ def pack(archive: Path, content: Mapping[str, bytes]) -> Path:
     return archive
 
 
-def found_in(archive: Path, **limits: int) -> SourceListing:
+def listing_of(archive: Path, **limits: int) -> SourceListing:
     """Return what an archive holds, unpacked below the folder ``work`` beside it."""
     return find(DataParams(source="archive", path=str(archive), **limits), archive.parent / "work")
 
@@ -45,7 +45,7 @@ def refusal(archive: Path, **limits: int) -> str:
     """Return the sentence that an archive is refused with; nothing of it may be left, inside or out."""
     before = set(archive.parent.rglob("*"))
     with pytest.raises(UserError) as caught:
-        found_in(archive, **limits)
+        listing_of(archive, **limits)
     left = set(archive.parent.rglob("*")) - before
     assert left <= {archive.parent / "work"}
     return str(caught.value)
@@ -55,21 +55,21 @@ def refusal(archive: Path, **limits: int) -> str:
 @pytest.mark.parametrize("top", ["", "photos-v2/"])
 def test_a_folder_a_class(tmp_path: Path, kind: str, top: str) -> None:
     """The classes may be at the top or below a single folder; the files have their content."""
-    found = found_in(pack(tmp_path / kind, {f"{top}{name}": data for name, data in CLASSES.items()}))
-    assert [(file.path, file.label) for file in found.files] == [
+    listing = listing_of(pack(tmp_path / kind, {f"{top}{name}": data for name, data in CLASSES.items()}))
+    assert [(file.path, file.label) for file in listing.files] == [
         ("cat/1.png", "cat"),
         ("cat/deep/2.png", "cat"),
         ("dog/1.png", "dog"),
     ]
-    assert {name: (found.root / name).read_bytes() for name in CLASSES} == CLASSES
+    assert {name: (listing.root / name).read_bytes() for name in CLASSES} == CLASSES
 
 
 def test_splits_and_what_a_mac_leaves(tmp_path: Path) -> None:
     """Folders of splits are not taken for a top folder, and resource forks not for a class."""
     content = {f"train/{name}": data for name, data in CLASSES.items()} | {"__MACOSX/train/cat/._1.png": b""}
-    assert {file.split for file in found_in(pack(tmp_path / "a.zip", content)).files} == {"train"}
+    assert {file.split for file in listing_of(pack(tmp_path / "a.zip", content)).files} == {"train"}
     below = {f"set/{name}" if name[0] != "_" else name: data for name, data in content.items()}
-    assert {file.split for file in found_in(pack(tmp_path / "b.zip", below)).files} == {"train"}
+    assert {file.split for file in listing_of(pack(tmp_path / "b.zip", below)).files} == {"train"}
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "labels.csv", "top/manifest.csv"])
@@ -78,19 +78,19 @@ def test_a_manifest_at_the_top(tmp_path: Path, name: str) -> None:
     above = name.rpartition("/")[0] + "/" if "/" in name else ""
     images = {f"{above}images/1.png": b"1", f"{above}images/2.png": b"2"}
     table = b"path,label\nimages/1.png,yes\nimages/2.png,no\n"
-    found = found_in(pack(tmp_path / "a.zip", {name: table, **images}))
-    assert [(file.path, file.label) for file in found.files] == [("images/1.png", "yes"), ("images/2.png", "no")]
-    assert (found.root / "images/1.png").read_bytes() == b"1"
+    listing = listing_of(pack(tmp_path / "a.zip", {name: table, **images}))
+    assert [(file.path, file.label) for file in listing.files] == [("images/1.png", "yes"), ("images/2.png", "no")]
+    assert (listing.root / "images/1.png").read_bytes() == b"1"
 
 
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     """The same content is not unpacked again, another one is, beside the first."""
     archive = pack(tmp_path / "a.tar.gz", CLASSES)
-    first = found_in(archive)
+    first = listing_of(archive)
     (first.root / "cat/1.png").write_bytes(b"touched")
-    assert found_in(archive).root == first.root
+    assert listing_of(archive).root == first.root
     assert (first.root / "cat/1.png").read_bytes() == b"touched"
-    second = found_in(pack(tmp_path / "a.tar.gz", CLASSES | {"dog/2.png": b"four"}))
+    second = listing_of(pack(tmp_path / "a.tar.gz", CLASSES | {"dog/2.png": b"four"}))
     assert len(second.files) == 4
     assert second.root != first.root
 
@@ -146,7 +146,7 @@ def test_limits(tmp_path: Path, kind: str) -> None:
     archive = pack(tmp_path / kind, CLASSES)
     assert "more than 2 files: raise data.max_files" in refusal(archive, max_files=2)
     assert "more than 10 bytes: raise data.max_unpacked_bytes" in refusal(archive, max_unpacked_bytes=10)
-    assert len(found_in(archive, max_files=3, max_unpacked_bytes=11).files) == 3
+    assert len(listing_of(archive, max_files=3, max_unpacked_bytes=11).files) == 3
 
 
 def test_sizes_in_headers_are_not_believed(tmp_path: Path) -> None:
@@ -220,4 +220,4 @@ def test_any_damage_is_a_sentence(tmp_path: Path, kind: str, data: st.DataObject
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     archive.write_bytes(bytes(content))
     with suppress(UserError):
-        assert len(found_in(archive).files) >= 2
+        assert len(listing_of(archive).files) >= 2

@@ -130,6 +130,6 @@ def test_quotes_that_begin_late_in_a_long_table_are_found(tmp_path: Path, quote:
     """A dialect that the first rows don't show is told from the whole."""
     plain = "".join(f"a/long/folder/{i:05}.png,cat\n" for i in range(2600))
     text = f"path,label\n{plain}{quote}x, y.png{quote},dog\n"
-    found = listed(tmp_path, text.encode())
-    assert len(found) == 2601
-    assert LabelledFile("x, y.png", "dog") in found
+    listing = listed(tmp_path, text.encode())
+    assert len(listing) == 2601
+    assert LabelledFile("x, y.png", "dog") in listing

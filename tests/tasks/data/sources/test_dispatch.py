@@ -173,11 +173,11 @@ def test_packaged_cells_are_fetched_and_listed(at_home: Path) -> None:
     params.root.parent.mkdir(parents=True)
     fetch(params, params.root, at_home / "downloads")
     assert "BY-NC-SA" in (params.root / "LICENSE.txt").read_text()
-    found = find(params, at_home)
-    assert len(found.files) == 2624
-    assert all((found.root / file.path).is_file() for file in found.files)
-    assert {file.subset for file in found.files} == {"mono", "poly"}
-    assert {(file.split, file.group, file.weight) for file in found.files} == {("", "", 1.0)}
+    listing = find(params, at_home)
+    assert len(listing.files) == 2624
+    assert all((listing.root / file.path).is_file() for file in listing.files)
+    assert {file.subset for file in listing.files} == {"mono", "poly"}
+    assert {(file.split, file.group, file.weight) for file in listing.files} == {("", "", 1.0)}
 
 
 def test_defect_probability_decides_the_label(at_home: Path) -> None:

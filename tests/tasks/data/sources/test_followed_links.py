@@ -24,14 +24,14 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def found(photos: Path, **own: Any) -> SourceListing:
+def listing_of(photos: Path, **params: Any) -> SourceListing:
     """Return what is found in a folder."""
-    return find(DataParams(source="folder", path=str(photos), **own), Path("unused"))
+    return find(DataParams(source="folder", path=str(photos), **params), Path("unused"))
 
 
 def test_linked_folders_are_counted(photos: Path) -> None:
     """By default nobody enters them; a note says how many there are, and what to write."""
-    seen = found(photos)
+    seen = listing_of(photos)
     assert [file.path for file in seen.files] == ["cat/1.png", "dog/2.png"]
     assert [(file.path, file.kind) for file in seen.passed_over] == [("cat/more", "links to folders")]
     (note,) = seen.notes
@@ -42,7 +42,7 @@ def test_linked_folders_are_counted(photos: Path) -> None:
 
 def test_linked_folders_are_entered(photos: Path) -> None:
     """With data.follow_links all is found behind them once; the circle ends, and is counted."""
-    seen = found(photos, follow_links=True)
+    seen = listing_of(photos, follow_links=True)
     assert [file.path for file in seen.files] == ["cat/1.png", "cat/more/3.png", "cat/more/deep/4.png", "dog/2.png"]
     assert [(file.path, file.kind) for file in seen.passed_over] == [("cat/more/up", "links that lead back")]
     assert any("2 of 4 files lie outside" in note and "cat/more/3.png" in note for note in seen.notes)
@@ -53,8 +53,8 @@ def test_a_class_that_is_a_linked_folder(photos: Path) -> None:
     (photos / "cat/more").unlink()
     (photos / "bird").symlink_to(photos.parent / "elsewhere/deep")
     with pytest.raises(UserError, match=r"bird is a link to a folder.*'follow_links: true'"):
-        found(photos)
-    files = {file.path: file.label for file in found(photos, follow_links=True).files}
+        listing_of(photos)
+    files = {file.path: file.label for file in listing_of(photos, follow_links=True).files}
     assert files["bird/4.png"] == "bird"
 
 
@@ -62,7 +62,7 @@ def test_without_links_nothing_is_said(photos: Path) -> None:
     """A folder of plain files has no notes, whatever the params say."""
     (photos / "cat/more").unlink()
     for follow in (False, True):
-        seen = found(photos, follow_links=follow)
+        seen = listing_of(photos, follow_links=follow)
         assert (seen.notes, seen.passed_over) == ([], [])
 
 

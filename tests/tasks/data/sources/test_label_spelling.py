@@ -21,8 +21,8 @@ AROUND = st.text(st.sampled_from(" \t\n\u00a0\u2003\u3000\u200b\ufeff\u200e\u206
 def of(*labels: str, group: Sequence[str] = (), subset: Sequence[str] = ()) -> SourceListing:
     """Return an image of each label, with its group and its subset."""
     files = [
-        LabelledFile(f"{place}.png", label, group=own, subset=kind)
-        for place, (label, own, kind) in enumerate(zip_longest(labels, group, subset, fillvalue=""))
+        LabelledFile(f"{place}.png", label, group=shared, subset=kind)
+        for place, (label, shared, kind) in enumerate(zip_longest(labels, group, subset, fillvalue=""))
     ]
     return SourceListing(Path("photos"), files)
 
@@ -61,17 +61,17 @@ def test_cleaning_is_done_once(text: str, before: str, after: str) -> None:
 @pytest.mark.parametrize("case", ["join", "keep"])
 def test_names_that_look_the_same_are_one(case: LabelCase) -> None:
     """Whatever becomes of case; the note has each spelling and how many images it had."""
-    found = clean_listing(of("glass", "glass ", "glass", DECOMPOSED, COMPOSED, COMPOSED), case)
-    assert [file.label for file in found.files] == ["glass"] * 3 + [COMPOSED] * 3
-    assert any("joined 'glass ' (1 image) with 'glass' (2)" in note for note in found.notes)
-    assert any(f"joined 'Mu\\u0308ll' (1 image) with '{COMPOSED}' (2)" in note for note in found.notes)
+    cleaned = clean_listing(of("glass", "glass ", "glass", DECOMPOSED, COMPOSED, COMPOSED), case)
+    assert [file.label for file in cleaned.files] == ["glass"] * 3 + [COMPOSED] * 3
+    assert any("joined 'glass ' (1 image) with 'glass' (2)" in note for note in cleaned.notes)
+    assert any(f"joined 'Mu\\u0308ll' (1 image) with '{COMPOSED}' (2)" in note for note in cleaned.notes)
 
 
 def test_case_alone_is_joined_under_the_commonest_spelling() -> None:
     """The note says how to keep them apart; of equally common spellings the first stays."""
-    found = clean_listing(of("Glass", "glass", "glass", "STRASSE", "Straße"), "join")
-    assert [file.label for file in found.files] == ["glass"] * 3 + ["STRASSE"] * 2
-    assert found.notes == [
+    cleaned = clean_listing(of("Glass", "glass", "glass", "STRASSE", "Straße"), "join")
+    assert [file.label for file in cleaned.files] == ["glass"] * 3 + ["STRASSE"] * 2
+    assert cleaned.notes == [
         "joined 'Glass' (1 image) with 'glass' (2): names that differ in case alone; data.label_case: keep keeps them "
         "apart",
         "joined 'Straße' (1 image) with 'STRASSE' (1): names that differ in case alone; data.label_case: keep keeps "
@@ -81,9 +81,9 @@ def test_case_alone_is_joined_under_the_commonest_spelling() -> None:
 
 def test_case_may_be_kept_and_is_said() -> None:
     """Two classes stay two, and a note names them."""
-    found = clean_listing(of("Glass", "glass", "paper"), "keep")
-    assert [file.label for file in found.files] == ["Glass", "glass", "paper"]
-    (note,) = found.notes
+    cleaned = clean_listing(of("Glass", "glass", "paper"), "keep")
+    assert [file.label for file in cleaned.files] == ["Glass", "glass", "paper"]
+    (note,) = cleaned.notes
     assert "'Glass' (1), 'glass' (1) differ in case alone and are kept apart" in note
     assert "data.label_case: join" in note
 
@@ -109,11 +109,11 @@ def test_nothing_is_said_of_names_that_are_clean() -> None:
 
 def test_groups_and_subsets_are_cleaned_and_only_subsets_joined() -> None:
     """Patients P1 and p1 may be two; a device is one however it is written."""
-    found = clean_listing(of("a", "b", "c", group=["p1 ", "p1", "P1"], subset=["Mono", "mono", "\u00a0mono"]), "join")
-    assert [file.group for file in found.files] == ["p1", "p1", "P1"]
-    assert [file.subset for file in found.files] == ["mono"] * 3
-    assert any("the group 'p1 '" in note for note in found.notes)
-    assert any("the subset 'Mono'" in note for note in found.notes)
+    cleaned = clean_listing(of("a", "b", "c", group=["p1 ", "p1", "P1"], subset=["Mono", "mono", "\u00a0mono"]), "join")
+    assert [file.group for file in cleaned.files] == ["p1", "p1", "P1"]
+    assert [file.subset for file in cleaned.files] == ["mono"] * 3
+    assert any("the group 'p1 '" in note for note in cleaned.notes)
+    assert any("the subset 'Mono'" in note for note in cleaned.notes)
 
 
 def test_a_name_of_blanks_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tasks.data.sources import find
 from tasks.errors import UserError
 from tasks.params import DataParams
-from tests.tasks.data.sources.trees import below, found_in, grow
+from tests.tasks.data.sources.trees import below, grow, listing_of
 
 
 def refusal(params: DataParams) -> str:
@@ -77,8 +77,8 @@ def test_a_table_in_the_folder(tmp_path: Path, name: str) -> None:
 
 def test_a_table_that_is_not_read_is_named(tmp_path: Path) -> None:
     """Folders and a table may both say the classes."""
-    found = found_in(grow(tmp_path / "photos", "cat/1.png", "dog/1.png", "labels.csv"))
-    assert any("labels.csv isn't read" in note for note in found.notes)
+    listing = listing_of(grow(tmp_path / "photos", "cat/1.png", "dog/1.png", "labels.csv"))
+    assert any("labels.csv isn't read" in note for note in listing.notes)
 
 
 def test_own_images_under_the_shipped_source() -> None:

@@ -85,7 +85,7 @@ def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
 
 
 def test_values_of_parquet_become_text(tmp_path: Path) -> None:
-    """Integers and truth values are labels by their names; what is missing is empty."""
+    """Numbers and truth values are labels by their names; what is missing is empty."""
     rows = [
         {"path": "a.png", "label": 1, "group": None, "weight": 2.0},
         {"path": "b.png", "label": 2, "group": "g", "weight": float("nan")},
@@ -118,8 +118,8 @@ def are_apart(labels: dict[str, str]) -> bool:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_names_and_labels_stay_what_they_are(tmp_path: Path, labels: dict[str, str], name: str) -> None:
     """No text is taken for a number, a truth value or nothing, in any of the formats."""
-    found = files_of(write(tmp_path, [{"path": path, "label": label} for path, label in labels.items()], name))
-    assert {file.path: file.label for file in found} == {
+    files = files_of(write(tmp_path, [{"path": path, "label": label} for path, label in labels.items()], name))
+    assert {file.path: file.label for file in files} == {
         stripped(path): clean_label(label) for path, label in labels.items()
     }
 

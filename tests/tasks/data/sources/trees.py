@@ -32,7 +32,7 @@ def grow(root: Path, *files: str) -> Path:
     return root
 
 
-def found_in(root: Path) -> SourceListing:
+def listing_of(root: Path) -> SourceListing:
     """List a folder."""
     return find(DataParams(source="folder", path=str(root)), root.parent / "work")
 
