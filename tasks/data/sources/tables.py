@@ -73,11 +73,11 @@ def must_be_unambiguous(path: Path) -> None:
         if len(tables) > 1:
             names = listed([table.name for table in tables], NOTED)
             raise UserError(f"{path} has several tables ({names}): write the one to be read as data.path")
-        for table in tables:
-            find(table)
+        if tables:
+            find(tables[0])  # raises where the table is the reason
             raise UserError(
-                f"{path} has folders that are called like the classes of {table.name}: write 'source: folder' for "
-                f"them, or 'path: {table}' for the table"
+                f"{path} has folders that are called like the classes of {tables[0].name}: write 'source: folder' for "
+                f"them, or 'path: {tables[0]}' for the table"
             )
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     sheet = next((file for file in inside if file.suffix.lower() in SPREADSHEETS and file.is_file()), None)
@@ -153,6 +153,11 @@ def _without_repetitions(table: pd.DataFrame, source: Path, case: LabelCase) -> 
 
 
 def _check(table: pd.DataFrame, source: Path) -> None:
+    """Check the values of a table.
+
+    Raises:
+        UserError: one can't be used; names the row. Or no row is trained on.
+    """
     try:
         SCHEMA.validate(table, lazy=True)
     except SchemaErrors as error:
