@@ -1,4 +1,7 @@
-"""Files that are whole or absent, and the digests that identify them."""
+"""Files that are whole or absent, and the digests that identify them.
+
+``atomic_path`` is the one way in which a file or a folder is written: ``write_bytes`` and ``write_json`` go through it.
+"""
 
 import errno
 import glob
@@ -6,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,8 +30,8 @@ AGAIN = "and run the same command again; finished work was kept"
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block ends well.
 
-    The block writes a file or makes a folder at the temporary path. If it raises, the temporary path is removed and
-    ``target`` is untouched.
+    The block writes a file or makes a folder at the temporary path; a file is on the disk before it takes its place. If
+    the block raises, the temporary path is removed and ``target`` is untouched.
 
     Raises:
         UserError: the disk, or the user's quota of it, is full, or the folder may not be written.
@@ -39,11 +43,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary = scratch / target.name
         try:
             yield temporary
+            if temporary.is_file():
+                _flush(temporary)
             if temporary.is_dir() and target.is_dir():
                 target.rename(scratch / "replaced")
             temporary.replace(target)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _flush(file: Path) -> None:
+    """Wait until all of a file is on the disk."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 def _scratch(target: Path) -> str:
@@ -70,27 +82,37 @@ def naming_what_the_disk_refuses(target: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        where = target or error.filename or "a file"
+    except Exception as error:  # of a full disk, libraries in Rust raise errors of their own
+        named = error.filename if isinstance(error, OSError) else None
+        where = target or named or "a file"
         if is_full_disk(error):
             raise UserError(f"no space left while writing {where}: free some disk space {AGAIN}") from error
-        if error.errno in _REFUSED:
-            refused = error.filename or where
+        if isinstance(error, OSError) and error.errno in _REFUSED:
+            refused = named or where
             raise UserError(f"{error.strerror}: {refused}: let this user write there {AGAIN}") from error
         raise
 
 
-def is_full_disk(error: OSError) -> bool:
-    """Return whether the disk, or the user's quota of it, was full."""
-    return error.errno in _FULL
+def is_full_disk(error: Exception) -> bool:
+    """Return whether the disk, or the user's quota of it, was full; libraries in Rust say it in the error's text."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return number is not None and int(number[1]) in _FULL
 
 
 def write_bytes(target: Path, content: bytes) -> None:
     """Write ``content`` to ``target``, whole or not at all."""
-    with atomic_path(target) as temporary, temporary.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_at(file: int, content: "bytes | memoryview[int]", start: int) -> None:
+    """Write all of ``content``: where space runs out, the system writes a part, and an error comes with the next."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(file, rest, start)
+        rest, start = rest[written:], start + written
 
 
 def write_json(target: Path, content: Any) -> None:

@@ -21,7 +21,7 @@ from matplotlib.transforms import Bbox
 from tasks.comparison.lettering import Lettering
 from tasks.comparison.schema import Comparison, Part, StrategyResult, SuspectLabel
 from tasks.comparison.verdict import METRIC_NAMES, starred
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.saliency import Map
 

@@ -1,4 +1,4 @@
-"""What an image looks like, whatever its exposure, size, format or compression, as a short vector.
+"""Perceptual fingerprints: what an image looks like, whatever its exposure, size or compression, as a short vector.
 
 A thumbnail's values are replaced by their ranks, which no change of exposure that keeps the order of brightness (gain,
 offset, gamma) changes. What the images of a set have in common, such as the bars of a solar cell or a white background,
@@ -9,10 +9,9 @@ overexposed image has lost the order of its brightest values; it is compared by 
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Floats, Pixels, Thumbnails
 
 SIDE = 32
 COMPONENTS = 128
@@ -20,10 +19,6 @@ FLOOR = 64  # the component whose variance bounds how much whitening amplifies
 SAMPLE = 8192  # images that the principal components are taken from
 SATURATED = 250
 LEVELS = (1.0, 0.6, 0.3)  # shares of the values, from the darkest, that are compared
-
-Thumbnails = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 class Fingerprints(NamedTuple):
@@ -47,13 +42,13 @@ def thumbnail(pixels: Pixels) -> Thumbnails:
     return np.asarray(small if colours == 1 else small.convert("L"))
 
 
-def levels(thumbnails: Thumbnails) -> Floats:
+def exposure_levels(thumbnails: Thumbnails) -> Floats:
     """Return the largest of ``LEVELS`` at which each image is whole: the share of its values that aren't saturated."""
-    kept = 1 - (thumbnails >= SATURATED).mean(axis=(1, 2))
-    found = np.full(len(thumbnails), LEVELS[-1], dtype=np.float32)
+    unsaturated = 1 - (thumbnails >= SATURATED).mean(axis=(1, 2))
+    levels = np.full(len(thumbnails), LEVELS[-1], dtype=np.float32)
     for level in reversed(LEVELS[:-1]):
-        found[kept >= level - 0.02] = level
-    return found
+        levels[unsaturated >= level - 0.02] = level
+    return levels
 
 
 def fingerprints(thumbnails: Thumbnails, level: float) -> Fingerprints:
@@ -74,15 +69,15 @@ def fingerprints(thumbnails: Thumbnails, level: float) -> Fingerprints:
 
 def _ranks(values: Thumbnails) -> Floats:
     """Return the rank of each value among those of its row, in (0, 1]; equal values share the mean of theirs."""
-    found = np.empty(values.shape, dtype=np.float32)
+    ranks = np.empty(values.shape, dtype=np.float32)
     rows, width = values.shape
     for start in range(0, rows, 1024):
         block = values[start : start + 1024]
         place = np.arange(len(block))[:, None] * 256 + block
         counts = np.bincount(place.ravel(), minlength=len(block) * 256).reshape(-1, 256)
         middle = np.cumsum(counts, axis=1) - (counts - 1) / 2
-        found[start : start + 1024] = np.take_along_axis(middle, block.astype(np.int64), axis=1) / width
-    return found
+        ranks[start : start + 1024] = np.take_along_axis(middle, block.astype(np.int64), axis=1) / width
+    return ranks
 
 
 def _unit(vectors: Floats) -> Floats:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tasks.data.covering import Covering, Unit
-from tasks.data.splits import Assigned, position
+from tasks.data.class_coverage import ClassCoverage, Unit
+from tasks.data.split_draws import position
+from tasks.data.splits import Assignment
 from tasks.params import SplitParams
 
 NO_FOLD = -1
@@ -16,7 +17,7 @@ MANY = 1000  # independent images outside the test, above which a rare class doe
 MOST = 5
 
 
-def number_of_folds(images: pd.DataFrame, assigned: Assigned, params: SplitParams) -> int:
+def number_of_folds(images: pd.DataFrame, assigned: Assignment, params: SplitParams) -> int:
     """Return into how many folds to divide what isn't tested on; 0: not at all.
 
     Args:
@@ -30,15 +31,15 @@ def number_of_folds(images: pd.DataFrame, assigned: Assigned, params: SplitParam
         return 0
     groups, splits = pd.Series(assigned.groups), pd.Series(assigned.splits)
     outside = groups[splits.isin(["train", "val"])]
-    held = outside.groupby(images["label"]).nunique().drop(list(assigned.small), errors="ignore")
-    held = held[held > 1]
+    divisible = outside.groupby(images["label"]).nunique().drop(list(assigned.small), errors="ignore")
+    divisible = divisible[divisible > 1]
     drawn = groups[(splits != "") & (images["given"] != "test")].groupby(images["label"]).nunique()
-    if held.empty or drawn[held.index].min() >= FEW or outside.nunique() > MANY:
+    if divisible.empty or drawn[divisible.index].min() >= FEW or outside.nunique() > MANY:
         return 0
-    return min(int(held.min()), MOST)
+    return min(int(divisible.min()), MOST)
 
 
-def said(count: int) -> str:
+def note_on_folds(count: int) -> str:
     """Return what a person should know where the images decided on folds."""
     return (
         f"some class has fewer than {FEW} independent images: every strategy is trained "
@@ -46,7 +47,7 @@ def said(count: int) -> str:
     )
 
 
-def divide(images: pd.DataFrame, assigned: Assigned, count: int, seed: int, earlier: Mapping[str, int]) -> list[int]:
+def divide(images: pd.DataFrame, assigned: Assignment, count: int, seed: int, earlier: Mapping[str, int]) -> list[int]:
     """Return the fold of every image that isn't held out for the test; a group is in one, the one it had before.
 
     Each class divides on its own, by draws; it is in every fold, or in the first ones, if it has fewer groups than
@@ -60,7 +61,7 @@ def divide(images: pd.DataFrame, assigned: Assigned, count: int, seed: int, earl
         earlier: the fold that an image had before, by its digest.
     """
     groups = _groups(images["label"], assigned)
-    held = Counter(label for labels in groups.values() for label in labels)
+    group_counts = Counter(label for labels in groups.values() for label in labels)
     least = images.groupby(assigned.groups)[["sha256", "label"]].min()
     drawn = {
         int(number): position(f"fold:{digest}", label, seed)
@@ -69,25 +70,25 @@ def divide(images: pd.DataFrame, assigned: Assigned, count: int, seed: int, earl
     before = images["sha256"].map(earlier).groupby(assigned.groups).min()
     units = [_unit(labels, drawn[number], before[number], count) for number, labels in groups.items()]
     spans = {str(fold): (fold / count, (fold + 1) / count) for fold in range(count)}
-    needs = {label: {str(fold): 1 for fold in range(min(count, own))} for label, own in held.items()}
-    places = Covering(units, spans, needs, {}).complete(needs)
+    needs = {label: {str(fold): 1 for fold in range(min(count, held))} for label, held in group_counts.items()}
+    places = ClassCoverage(units, spans, needs, {}).complete(needs)
     fold_of = dict(zip(groups, map(int, places), strict=True))
     return [fold_of.get(int(number), NO_FOLD) for number in assigned.groups]
 
 
-def _groups(labels: pd.Series, assigned: Assigned) -> dict[int, frozenset[str]]:
+def _groups(labels: pd.Series, assigned: Assignment) -> dict[int, frozenset[str]]:
     """Return the classes of every group that is divided."""
     outside = pd.Series(assigned.splits).isin(["train", "val"])
     by_group = labels[outside].groupby(assigned.groups[outside]).agg(frozenset)
-    found = {int(number): own for number, own in zip(by_group.index, by_group, strict=True)}
-    whole = set(assigned.small)
+    groups = {int(number): classes for number, classes in zip(by_group.index, by_group, strict=True)}
+    undivided = set(assigned.small)
     while True:
-        held = Counter(label for own in found.values() for label in own)
-        whole |= {label for label, count in held.items() if count < 2}
-        divided = {number: own for number, own in found.items() if not own & whole}
-        if len(divided) == len(found):
-            return found
-        found = divided
+        counts = Counter(label for classes in groups.values() for label in classes)
+        undivided |= {label for label, count in counts.items() if count < 2}
+        divided = {number: classes for number, classes in groups.items() if not classes & undivided}
+        if len(divided) == len(groups):
+            return groups
+        groups = divided
 
 
 def _unit(labels: frozenset[str], drawn: float, before: float, count: int) -> Unit:

@@ -12,13 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks import stopping
-from tasks.data import fingerprints, ranges
-from tasks.data.ranges import Asked, Extent, range_of
-from tasks.data.reading import Deep, Pixels, Plane, ReadImage, is_grey, read, to_8_bits
-from tasks.data.store import ROWS_A_BLOCK, Entry, Made, Shelf, Writer, index_of, move, write_at, writing
+from tasks.data.arrays import Pixels, Plane, Thumbnails
+from tasks.data.decoding import DeepGrey, to_8_bits
+from tasks.data.fingerprints import SIDE, thumbnail
+from tasks.data.grey_ranges import Asked, Extent, notes_on_range, range_of
+from tasks.data.image_facts import ImageFacts
+from tasks.data.reading import is_grey, read
+from tasks.data.store import ROWS_A_BLOCK, DecodeSettings, EarlierStore, Entry, index_of, move
+from tasks.data.store_writer import Writer, writing
+from tasks.files import write_at
 from tasks.params import DataParams
 
 Progress = Callable[[int], None]
@@ -40,8 +44,8 @@ class Ingested:
     """
 
     store: Path
-    images: list[ReadImage]
-    thumbnails: npt.NDArray[np.uint8]
+    images: list[ImageFacts]
+    thumbnails: Thumbnails
     ranges: Ranges
     reused: int
     notes: list[str] = field(default_factory=list)
@@ -51,13 +55,13 @@ def resolve_channels(root: Path, paths: Sequence[str], params: DataParams, links
     """Return what params ask for, or, for ``auto``, 1 where every image is grey, else 3."""
     if params.channels != "auto":
         return params.channels
-    seen = [False]
+    any_grey = False
     for path in paths:
         grey = is_grey(root, path, params, links_to)
         if grey is False and not read(root, path, params, channels=3, links_to=links_to)[0].problem:
             return 3
-        seen.append(bool(grey))
-    return 1 if any(seen) else 3
+        any_grey |= bool(grey)
+    return 1 if any_grey else 3
 
 
 def ingest(
@@ -85,34 +89,35 @@ def ingest(
     Raises:
         UserError: the disk is full.
     """
-    made = Made(params.size, resolve_channels(root, paths, params, links_to), params.background)
-    left, growing = work / "left.npy", work / "growing.npy"
+    settings = DecodeSettings(params.size, resolve_channels(root, paths, params, links_to), params.background)
+    interrupted, growing = work / "left.npy", work / "growing.npy"
     work.mkdir(parents=True, exist_ok=True)
-    if growing.is_file() and index_of(growing).is_file() and len(Shelf(growing, made)) >= len(Shelf(left, made)):
-        move(growing, left)
-    shelves = [Shelf(left, made), Shelf(earlier, made)]
-    with writing(growing, len(paths), made) as writer:
-        run = _Ingestion(root, paths, params, made, writer, shelves, work, progress, links_to)
+    is_store = growing.is_file() and index_of(growing).is_file()
+    if is_store and len(EarlierStore(growing, settings)) >= len(EarlierStore(interrupted, settings)):
+        move(growing, interrupted)
+    earlier_stores = [EarlierStore(interrupted, settings), EarlierStore(earlier, settings)]
+    with writing(growing, len(paths), settings) as writer:
+        run = _Ingestion(root, paths, params, settings, writer, earlier_stores, work, progress, links_to)
         images, thumbnails, used = run.run()
-    for file in (left, index_of(left)):
+    for file in (interrupted, index_of(interrupted)):
         file.unlink(missing_ok=True)
-    return Ingested(growing, images, thumbnails, used, sum(shelf.taken for shelf in shelves), run.remarks(used))
+    return Ingested(growing, images, thumbnails, used, sum(store.taken for store in earlier_stores), run.notes(used))
 
 
 class _Ingestion:
     """One run over all files."""
 
     def __init__(
-        self, root: Path, paths: Sequence[str], params: DataParams, made: Made, writer: Writer,
-        shelves: Sequence[Shelf], work: Path, progress: Progress, links_to: Sequence[Path],
+        self, root: Path, paths: Sequence[str], params: DataParams, settings: DecodeSettings, writer: Writer,
+        earlier_stores: Sequence[EarlierStore], work: Path, progress: Progress, links_to: Sequence[Path],
     ) -> None:  # fmt: skip
-        self._root, self._paths, self._params, self._made = root, paths, params, made
-        self._writer, self._shelves, self._progress, self._links_to = writer, shelves, progress, links_to
-        self._images = [ReadImage()] * len(paths)
-        self._thumbnails = np.zeros((len(paths), fingerprints.SIDE, fingerprints.SIDE), dtype=np.uint8)
-        self._deep = _Planes(work, params.size)
+        self._root, self._paths, self._params, self._settings = root, paths, params, settings
+        self._writer, self._earlier_stores, self._progress, self._links_to = writer, earlier_stores, progress, links_to
+        self._images = [ImageFacts()] * len(paths)
+        self._thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
+        self._deep = _DeepPlanes(work, params.size)
 
-    def run(self) -> tuple[list[ReadImage], fingerprints.Thumbnails, Ranges]:
+    def run(self) -> tuple[list[ImageFacts], Thumbnails, Ranges]:
         """Read all blocks of files, then scale what had no known range."""
         starts = range(0, len(self._paths), ROWS_A_BLOCK)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -129,43 +134,42 @@ class _Ingestion:
 
     def _file(self, row: int) -> Entry | None:
         image, pixels = read(
-            self._root, self._paths[row], self._params, self._made.channels, self._earlier, self._links_to
+            self._root, self._paths[row], self._params, self._settings.channels, self._earlier, self._links_to
         )
         self._images[row] = image
         if pixels is None:
             return None
-        if isinstance(pixels, Deep):
+        if isinstance(pixels, DeepGrey):
             self._deep.put(row, pixels)
             return None
         return self._put(row, image, pixels)
 
-    def _put(self, row: int, image: ReadImage, pixels: Pixels) -> Entry:
-        self._thumbnails[row] = fingerprints.thumbnail(pixels)
+    def _put(self, row: int, image: ImageFacts, pixels: Pixels) -> Entry:
+        self._thumbnails[row] = thumbnail(pixels)
         return self._writer.put(row, pixels, image)
 
-    def _earlier(self, digest: str) -> tuple[ReadImage, Pixels] | None:
-        return next((found for shelf in self._shelves if (found := shelf.get(digest))), None)
+    def _earlier(self, digest: str) -> tuple[ImageFacts, Pixels] | None:
+        return next((known for store in self._earlier_stores if (known := store.get(digest))), None)
 
     def _scale(self) -> Ranges:
         """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
         used = self._deep.ranges(self._params.range)
         for row, kind in self._deep.kinds.items():
-            own = self._deep.extents[row].own if self._params.range == "image" else used[kind]
-            pixels = to_8_bits(self._deep.get(row), *own, self._made.channels)
+            black, white = self._deep.extents[row].own_range if self._params.range == "image" else used[kind]
+            pixels = to_8_bits(self._deep.get(row), black, white, self._settings.channels)
             self._writer.record([self._put(row, self._images[row], pixels)])
         return {} if self._params.range == "image" else used
 
-    def remarks(self, used: Ranges) -> list[str]:
+    def notes(self, used: Ranges) -> list[str]:
         """Return what a person should know of the ranges."""
         notes = []
         for kind in sorted(set(self._deep.kinds.values())):
-            rows = sorted(row for row, own in self._deep.kinds.items() if own == kind)
-            found = {self._paths[row]: self._deep.extents[row] for row in rows}
-            notes += ranges.remarks(found, used.get(kind, (-np.inf, np.inf)), self._params.range)
+            extents = {self._paths[row]: self._deep.extents[row] for row in sorted(self._deep.rows(kind))}
+            notes += notes_on_range(extents, used.get(kind, (-np.inf, np.inf)), self._params.range)
         return notes
 
 
-class _Planes:
+class _DeepPlanes:
     """Floating-point planes on the disk, and how far the values go of the images they come from."""
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -174,7 +178,7 @@ class _Planes:
         self.extents: dict[int, Extent] = {}
         self.kinds: dict[int, str] = {}
 
-    def put(self, row: int, deep: Deep) -> None:
+    def put(self, row: int, deep: DeepGrey) -> None:
         """Keep a plane; several threads may."""
         write_at(self._file.fileno(), deep.plane.tobytes(), row * deep.plane.nbytes)
         self.extents[row] = deep.extent
@@ -189,7 +193,8 @@ class _Planes:
     def ranges(self, asked: Asked) -> Ranges:
         """Return the range of the images of each kind."""
         kinds = sorted(set(self.kinds.values()))
-        return {
-            kind: range_of([self.extents[row] for row, own in self.kinds.items() if own == kind], asked)
-            for kind in kinds
-        }
+        return {kind: range_of([self.extents[row] for row in self.rows(kind)], asked) for kind in kinds}
+
+    def rows(self, kind: str) -> list[int]:
+        """Return the rows of the planes of a kind, in the order in which they came."""
+        return [row for row, of_row in self.kinds.items() if of_row == kind]

@@ -64,7 +64,7 @@ LEAKS = pa.DataFrameSchema(
 )
 
 
-def checked(table: pd.DataFrame, schema: pa.DataFrameSchema, source: Path) -> pd.DataFrame:
+def validated(table: pd.DataFrame, schema: pa.DataFrameSchema, source: Path) -> pd.DataFrame:
     """Return ``table`` if it fits ``schema``.
 
     Raises:
@@ -75,10 +75,10 @@ def checked(table: pd.DataFrame, schema: pa.DataFrameSchema, source: Path) -> pd
     except SchemaErrors as error:
         cases = error.failure_cases
         column = next((c for c in cases["column"].dropna()), None) or cases["failure_case"].iloc[0]
-        first = cases[cases["column"] == column] if (cases["column"] == column).any() else cases
-        values = ", ".join(repr(value) for value in first["failure_case"].head(3))
+        of_column = cases[cases["column"] == column] if (cases["column"] == column).any() else cases
+        values = ", ".join(repr(value) for value in of_column["failure_case"].head(3))
         raise UserError(
-            f"{source}: column '{column}' fails {first['check'].iloc[0]} ({len(cases)} failures in all, such as "
+            f"{source}: column '{column}' fails {of_column['check'].iloc[0]} ({len(cases)} failures in all, such as "
             f"{values}): make the file again with 'dvc repro'"
         ) from error
     return valid
@@ -96,12 +96,12 @@ def read_table(source: Path, schema: pa.DataFrameSchema) -> pd.DataFrame:
         table = pd.read_parquet(source)
     except (OSError, ValueError) as error:
         raise UserError(f"{source} is not a readable parquet file: remove it and run 'dvc repro'") from error
-    return checked(table, schema, source)
+    return validated(table, schema, source)
 
 
 def write_table(table: pd.DataFrame, schema: pa.DataFrameSchema, target: Path) -> None:
     """Check a table and write it as parquet, whole or not at all."""
-    valid = checked(table, schema, target)
+    valid = validated(table, schema, target)
     with atomic_path(target) as temporary:
         valid.to_parquet(temporary, index=False)
 
@@ -119,7 +119,7 @@ def folds_in(source: Path) -> int:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierPlaces:
     """Where images were before, by the digest of their files.
 
     Attributes:
@@ -135,22 +135,22 @@ class Earlier:
         return self.folds if self.folds and max(self.folds.values()) + 1 == count else {}
 
 
-def drawn_by(split: SplitParams) -> dict[str, Any]:
+def split_settings(split: SplitParams) -> dict[str, Any]:
     """Return what of the params draws the splits; it is kept with the manifest."""
     return split.model_dump(include={"validation", "test", "seed"}) | {"folds": split.divisions or None}
 
 
-def earlier(source: Path, split: SplitParams) -> Earlier:
+def read_earlier(source: Path, split: SplitParams) -> EarlierPlaces:
     """Return where an earlier manifest has its images, if it was drawn by the same params; else nothing."""
     if not source.is_file():
-        return Earlier()
+        return EarlierPlaces()
     try:
         table = read_table(source, MANIFEST)
     except UserError:
-        return Earlier()
-    if table.attrs.get("split") != drawn_by(split):
-        return Earlier()
-    folds = table[table["fold"] != NO_FOLD]
-    return Earlier(
-        dict(zip(table["sha256"], table["split"], strict=True)), dict(zip(folds["sha256"], folds["fold"], strict=True))
-    )
+        return EarlierPlaces()
+    if table.attrs.get("split") != split_settings(split):
+        return EarlierPlaces()
+    in_folds = table[table["fold"] != NO_FOLD]
+    splits = dict(zip(table["sha256"], table["split"], strict=True))
+    folds = dict(zip(in_folds["sha256"], in_folds["fold"], strict=True))
+    return EarlierPlaces(splits, folds)

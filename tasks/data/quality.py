@@ -160,5 +160,5 @@ def _group(name: str, members: pd.DataFrame) -> Group:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    found: list[Any] = table.head(SHOWN).to_dict("records")
-    return found
+    records: list[Any] = table.head(SHOWN).to_dict("records")
+    return records

@@ -9,20 +9,19 @@ finished rows the next one takes over.
 import json
 import mmap
 import os
-import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.data.reading import Pixels, ReadImage, is_deep_mode
+from tasks.data.arrays import Pixels
+from tasks.data.decoding import is_deep_mode
+from tasks.data.image_facts import ImageFacts
 from tasks.errors import UserError
-from tasks.files import atomic_path, naming_what_the_disk_refuses
 
 VERSION = 2  # of what decoding makes of a file
 INDEX_SUFFIX = ".jsonl"
@@ -31,7 +30,7 @@ Mapped = np.memmap[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Made:
+class DecodeSettings:
     """What decides the pixels of a file, besides the file."""
 
     size: int
@@ -46,7 +45,7 @@ class Entry:
 
     row: int
     crc32: int
-    image: ReadImage
+    image: ImageFacts
 
 
 def index_of(pixels: Path) -> Path:
@@ -54,84 +53,17 @@ def index_of(pixels: Path) -> Path:
     return pixels.with_suffix(INDEX_SUFFIX)
 
 
-class Writer:
-    """Writes rows from several threads; what is in the index is whole in the pixels.
-
-    Rows go to the file by ``pwrite``, not through mapped memory, so that a store larger than memory is written with
-    little of it, and a disk that fills up is an error, not a crash.
-    """
-
-    def __init__(self, pixels: Path, rows: int, made: Made) -> None:
-        """Take the whole space that ``rows`` need.
-
-        Raises:
-            OSError: there is no space for it.
-        """
-        self._row_bytes = made.size * made.size * made.channels
-        shape = (rows, made.size, made.size, made.channels)
-        self._start = int(np.lib.format.open_memmap(pixels, mode="w+", dtype=np.uint8, shape=shape).offset)
-        self._file = os.open(pixels, os.O_RDWR)
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self._file, 0, pixels.stat().st_size)
-        self._index = index_of(pixels).open("w", encoding="utf-8")
-        self._lock = threading.Lock()
-        self._append([json.dumps(asdict(made))])
-
-    def put(self, row: int, pixels: Pixels, image: ReadImage) -> Entry:
-        """Write a row; it is not in the index yet."""
-        content = np.ascontiguousarray(pixels).data.cast("B")
-        write_at(self._file, content, self._start + row * self._row_bytes)
-        return Entry(row, zlib.crc32(content), image)
-
-    def record(self, entries: Iterable[Entry]) -> None:
-        """Add rows that were written to the index."""
-        self._append([json.dumps({**vars(entry), "image": vars(entry.image)}) for entry in entries])
-
-    def close(self) -> None:
-        """Let go of the files; whether all of it reached the disk is checked when a store is opened."""
-        os.close(self._file)
-        self._index.close()
-
-    def _append(self, lines: list[str]) -> None:
-        with self._lock:
-            self._index.write("".join(f"{line}\n" for line in lines))
-            self._index.flush()
-
-
-def write_at(file: int, content: "bytes | memoryview[int]", start: int) -> None:
-    """Write all of ``content``: where space runs out, the system writes a part, and an error comes with the next."""
-    rest = memoryview(content)
-    while rest:
-        written = os.pwrite(file, rest, start)
-        rest, start = rest[written:], start + written
-
-
-@contextmanager
-def writing(pixels: Path, rows: int, made: Made) -> Iterator[Writer]:
-    """Yield a writer of a new store, and its index sorted at the end.
-
-    Raises:
-        UserError: the disk is full, here or in the block.
-    """
-    with naming_what_the_disk_refuses(pixels), closing(Writer(pixels, rows, made)) as writer:
-        yield writer
-    head, *lines = index_of(pixels).read_text(encoding="utf-8").splitlines()
-    lines.sort(key=lambda line: int(json.loads(line)["row"]))
-    with atomic_path(index_of(pixels)) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in [head, *lines]), encoding="utf-8")
-
-
-class Shelf:
+class EarlierStore:
     """The finished rows of an earlier store, whole or not, by the digest of the files they were made from.
 
     Rows that depended on other files, too, are not among them: grey beyond 8 bits.
     """
 
-    def __init__(self, pixels: Path, made: Made) -> None:
-        """Read the index; a store that is missing, or was made in another way, is an empty shelf."""
-        found = _read_index(pixels)
-        store = _mapped(pixels, made) if found and found[0] == made else None
-        entries = found[1] if found and store is not None else []
+    def __init__(self, pixels: Path, made: DecodeSettings) -> None:
+        """Read the index; a store that is missing, or was made in another way, is as good as empty."""
+        index = _read_index(pixels)
+        store = _mapped(pixels, made) if index and index[0] == made else None
+        entries = index[1] if index and store is not None else []
         self._entries = {entry.image.sha256: entry for entry in entries if not is_deep_mode(entry.image.mode)}
         self._rows = None if store is None else _Rows(store)
         self._taken: list[int] = []
@@ -144,7 +76,7 @@ class Shelf:
         """Number of images that were taken from here."""
         return len(self._taken)
 
-    def get(self, sha256: str) -> tuple[ReadImage, Pixels] | None:
+    def get(self, sha256: str) -> tuple[ImageFacts, Pixels] | None:
         """Return the facts and pixels that a file with this digest had, if they are there and undamaged."""
         entry = self._entries.get(sha256)
         if entry is None or self._rows is None:
@@ -221,7 +153,7 @@ class _Rows:
         return np.frombuffer(content, dtype=np.uint8).reshape(self._shape)
 
 
-def _mapped(pixels: Path, made: Made) -> Mapped | None:
+def _mapped(pixels: Path, made: DecodeSettings) -> Mapped | None:
     """Return a store's pixels; nothing where they are missing, cut short, or not of the shape that they should have."""
     try:
         store = np.load(pixels, mmap_mode="r")
@@ -233,11 +165,11 @@ def _mapped(pixels: Path, made: Made) -> Mapped | None:
     return store if whole and store.shape[1:] == (made.size, made.size, made.channels) else None
 
 
-def _read_index(pixels: Path) -> tuple[Made, list[Entry]] | None:
+def _read_index(pixels: Path) -> tuple[DecodeSettings, list[Entry]] | None:
     """Return what is in an index up to the line at which its writer was killed; nothing where it has no beginning."""
     try:
         lines = index_of(pixels).read_text(encoding="utf-8").split("\n")
-        made = Made(**json.loads(lines[0]))
+        made = DecodeSettings(**json.loads(lines[0]))
     except (OSError, ValueError, TypeError):
         return None
     if made.version != VERSION:
@@ -246,7 +178,7 @@ def _read_index(pixels: Path) -> tuple[Made, list[Entry]] | None:
     for line in lines[1:-1]:
         try:
             entry: dict[str, Any] = json.loads(line)
-            entries.append(Entry(entry["row"], entry["crc32"], ReadImage(**entry["image"])))
+            entries.append(Entry(entry["row"], entry["crc32"], ImageFacts(**entry["image"])))
         except (ValueError, TypeError, KeyError):
             return None
     return made, entries

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 
 Kind = Literal["noise", "blur", "brightness", "jpeg", "shift"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,7 +7,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, Kind, corrupt
 from tasks.evaluation.metrics import Floats, Integers
 from tasks.training.batches import Rows, Split

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.strategies.stages import BEHIND_STAGES
 from tasks.strategies.surgery import Adapted
 

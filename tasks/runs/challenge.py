@@ -12,7 +12,7 @@ import pandas as pd
 from tasks import layout
 from tasks.comparison.gate import Answered, Mask
 from tasks.data import sources
-from tasks.data.sources.labels import spelt_as
+from tasks.data.sources.label_spelling import spelt_as
 from tasks.evaluation import drift as drifting
 from tasks.evaluation.drift import Drift
 from tasks.evaluation.metrics import Floats

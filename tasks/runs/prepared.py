@@ -15,7 +15,7 @@ from tasks.backbones import weights
 from tasks.backbones.architecture import Architecture, State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics

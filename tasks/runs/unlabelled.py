@@ -8,7 +8,7 @@ import pandas as pd
 
 from tasks import layout
 from tasks.data import manifest, sources, unlabelled
-from tasks.data.sources import UNLABELLED, Found
+from tasks.data.sources import UNLABELLED, SourceListing
 from tasks.params import DataParams
 from tasks.progress import counting
 
@@ -31,7 +31,7 @@ class Waiting:
     names: list[str]
 
 
-def record(found: Found) -> None:
+def record(found: SourceListing) -> None:
     """Write which images of a source have no label."""
     paths = [file.path for file in found.passed_over if file.kind == UNLABELLED]
     manifest.write_table(unlabelled.table(found.root, paths), unlabelled.SCHEMA, layout.UNLABELLED)

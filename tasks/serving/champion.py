@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.backbones import catalogue, weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.weights import WeightsRecord
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.errors import UserError
 from tasks.evaluation.calibration import scaled
 from tasks.evaluation.metrics import Floats

@@ -16,7 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.errors import UserError
 from tasks.evaluation.calibration import SMALLEST
 from tasks.evaluation.latency import milliseconds

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from tasks.data.reading import Deep, Pixels, read, to_8_bits
+from tasks.data.arrays import Pixels
+from tasks.data.decoding import DeepGrey, to_8_bits
+from tasks.data.reading import read
 from tasks.serving.champion import Champion
 
 BLOCK = 512  # images that are in memory at once; a multiple of the inference batch
@@ -71,8 +73,8 @@ def read_image(champion: Champion, root: Path, name: str) -> tuple[Pixels | None
     """Return the pixels of a file at the champion's working size, or its problem."""
     facts = champion.facts
     seen, pixels = read(root, name, facts.data, facts.channels, links_to=champion.links_to)
-    if isinstance(pixels, Deep):
-        bounds = pixels.extent.own if facts.data.range == "image" else facts.ranges.get(pixels.kind)
+    if isinstance(pixels, DeepGrey):
+        bounds = pixels.extent.own_range if facts.data.range == "image" else facts.ranges.get(pixels.kind)
         return (to_8_bits(pixels.plane, *bounds, facts.channels), "") if bounds else (None, OUT_OF_RANGE)
     return pixels, seen.problem
 

@@ -26,8 +26,8 @@ def prepare() -> list[str]:
             found.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
             links_to(found.root, params.data),
         )  # fmt: skip
-    earlier = manifest.earlier(layout.MANIFEST, params.split)
-    files = [replace(file, path=sources.kept(file.path)) for file in found.files]
+    earlier = manifest.read_earlier(layout.MANIFEST, params.split)
+    files = [replace(file, path=sources.as_unicode(file.path)) for file in found.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
     understood = [*found.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
     notes, lasting = [*understood, *curated.notes], [*understood, *curated.cautions]

@@ -20,8 +20,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from tasks.data.store import write_at
-from tasks.files import is_full_disk
+from tasks.files import is_full_disk, write_at
 from tasks.training.batches import Rows
 
 VERSION = 1  # of the file's form

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from tasks import stopping
+from tasks.data.arrays import Pixels
 from tasks.data.augmentation import Augmentation
-from tasks.data.reading import Pixels
 from tasks.data.store import unmap
 from tasks.params import Sampling
 

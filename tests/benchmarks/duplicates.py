@@ -22,10 +22,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
-from tasks.data.duplicates import alike
-from tasks.data.fingerprints import SIDE, Thumbnails, thumbnail
-from tasks.data.scenes import NONE
-from tasks.data.splits import components
+from tasks.data.arrays import Thumbnails
+from tasks.data.fingerprints import SIDE, thumbnail
+from tasks.data.groups import components
+from tasks.data.near_duplicates import find_near_duplicates
+from tasks.data.scenes import NO_SCENE
 from tasks.params import SplitParams
 
 COUNTS = [12_500, 25_000, 50_000, 100_000]
@@ -106,14 +107,14 @@ def swept(jitter: int, defect: int, count: int = 40) -> dict[str, float]:
     """Return what is joined of a fixed camera's shots."""
     images, labels = fixed_camera(count, jitter, defect, np.random.default_rng(1000 * jitter + defect))
     resized = [np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))[..., None] for image in images]
-    found = alike(np.stack([thumbnail(one) for one in resized]), SplitParams().near_duplicates, labels)
+    found = find_near_duplicates(np.stack([thumbnail(one) for one in resized]), SplitParams().near_duplicates, labels)
     groups = components(len(images), found.pairs)
     sizes = np.bincount(groups)
     return {
         "jitter": jitter,
         "defect": defect,
         "images": len(images),
-        "in_scenes": int((found.scenes != NONE).sum()),
+        "in_scenes": int((found.scenes != NO_SCENE).sum()),
         "joined": int(sizes[sizes > 1].sum()),
         "largest": int(sizes.max()),
         "mixed": sum(len(set(labels[groups == group].tolist())) > 1 for group in range(len(sizes))),
@@ -125,7 +126,7 @@ def measure(count: int) -> dict[str, float]:
     thumbnails, wanted = planted(count, np.random.default_rng(count))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
-    found = alike(thumbnails, SplitParams().near_duplicates)
+    found = find_near_duplicates(thumbnails, SplitParams().near_duplicates)
     groups = components(count, found.pairs)
     seconds = time.monotonic() - started
     keys = found.pairs[:, 0] * count + found.pairs[:, 1]

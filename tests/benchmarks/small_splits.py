@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tasks.data.splits import SPLITS, assign, check, position
+from tasks.data.split_draws import position
+from tasks.data.splits import SPLITS, assign, check
 from tasks.errors import UserError
 from tasks.params import SplitParams
 

@@ -27,11 +27,21 @@ OVER_THE_LIMIT = """
 import resource, sys
 from pathlib import Path
 from tasks.errors import UserError
-from tasks.files import write_bytes
+from tasks.files import atomic_path, write_bytes
+
+def by_write_bytes(target):
+    write_bytes(target, b"n" * 100_000)
+
+def by_safetensors(target):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    with atomic_path(target) as temporary:
+        save_file({"weight": np.zeros(25_000)}, temporary)
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:
-    write_bytes(Path(sys.argv[1]), b"n" * 100_000)
+    globals()[sys.argv[2]](Path(sys.argv[1]))
 except UserError as error:
     print(error)
     sys.exit(2)
@@ -141,13 +151,15 @@ def test_block_that_writes_nothing_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_full_disk_is_named_and_the_old_file_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("writer", ["by_write_bytes", "by_safetensors"])
+def test_full_disk_is_named_and_the_old_file_kept(tmp_path: Path, writer: str) -> None:
     """A write that the operating system cuts short is a sentence for the user, and the old file is intact."""
     target = tmp_path / "weights.bin"
     target.write_bytes(b"old")
     done = subprocess.run(
-        [sys.executable, "-c", OVER_THE_LIMIT, str(target)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", OVER_THE_LIMIT, str(target), writer],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert done.stdout.startswith(f"no space left while writing {target}")
     assert target.read_bytes() == b"old"
@@ -163,6 +175,34 @@ def test_disk_too_full_for_a_folder_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(tempfile, "mkdtemp", full)
     with pytest.raises(UserError, match="no space left while writing"):
         write_bytes(tmp_path / "file", b"content")
+
+
+def test_file_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a crash of the machine there is the old content or all of the new, whoever wrote it."""
+    target, synced = tmp_path / "weights.bin", []
+
+    def fsync(file: int) -> None:
+        synced.append((os.fstat(file).st_size, target.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(b"content")
+    assert synced == [(7, False)]
+
+
+def test_disk_that_fills_up_at_the_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems say only when a file is flushed that there was no space for it."""
+    target = tmp_path / "weights.bin"
+    target.write_bytes(b"old")
+
+    def full(_: int) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=f"no space left while writing {target}"), atomic_path(target) as temporary:
+        temporary.write_bytes(b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])

@@ -1,33 +1,14 @@
-"""A .zip or .tar archive, unpacked within limits into a folder that is named after its content."""
+"""An archive of class folders, or of a table with its images: unpacked, and listed as what is in it."""
 
-import errno
-import lzma
-import stat
-import struct
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
-from tasks.data.sources import kinds, split_names, tables
-from tasks.data.sources.listing import escape, shown
-from tasks.data.sources.member_names import Names
-from tasks.errors import UserError
-from tasks.files import atomic_path, read_json, sha256_of, write_json
+from tasks.data.sources import file_kinds, folders, split_names, table_discovery, tables
+from tasks.data.sources.archive_unpacking import unpack
+from tasks.data.sources.listing import SourceListing
+from tasks.params import DataParams
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-CHUNK = 1 << 20
-FILES, NOTES = "files", "notes.json"
-VERSION = 2  # raised when members are unpacked otherwise than before
-DAMAGE = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
-    ValueError, RuntimeError, OverflowError,
-)  # fmt: skip
-CLASHES = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG}
 
 
 def is_archive(path: Path) -> bool:
@@ -35,166 +16,34 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """An archive as a folder.
+def find(archive: Path, params: DataParams, work: Path) -> SourceListing:
+    """Unpack an archive, unless that was done before, and list the files in it.
 
-    Attributes:
-        folder: that has all of its members.
-        top: the folder that has the classes or the manifest: that one, or the single one in it.
-        notes: how its names were understood.
-    """
-
-    folder: Path
-    top: Path
-    notes: list[str]
-
-
-def unpacked(archive: Path, work: Path, max_files: int, max_bytes: int) -> Unpacked:
-    """Unpack an archive below ``work``, unless that was done before.
+    Args:
+        archive: the file.
+        params: limits of what is unpacked and opened.
+        work: the folder below which it is unpacked.
 
     Raises:
-        UserError: the archive is damaged or encrypted, holds links, devices, paths that leave it, names in an unknown
-            encoding, or more than the limits allow; nothing of it is left then.
+        UserError: the archive can't be unpacked, or what is in it can't be used.
     """
-    target = work / f"{sha256_of(archive)}-{VERSION}"
-    if not target.is_dir():
-        with atomic_path(target) as temporary:
-            (temporary / FILES).mkdir(parents=True)
-            names = Names(archive)
-            with _one_sentence(archive):
-                _unpack(archive, _Place(temporary / FILES, archive, max_files, max_bytes), names)
-            write_json(temporary / NOTES, names.notes())
-    return Unpacked(target / FILES, _top(target / FILES), read_json(target / NOTES))
-
-
-class _Place:
-    """A folder that takes in members of an archive, as long as they stay inside it and within the limits."""
-
-    def __init__(self, root: Path, archive: Path, max_files: int, max_bytes: int) -> None:
-        self._root, self._archive = root, archive
-        self._max_files, self._max_bytes = max_files, max_bytes
-        self._files = self._bytes = 0
-
-    def folder(self, name: str) -> None:
-        """Make a folder."""
-        if name.strip("/.") or ".." in name:
-            self._inside(name).mkdir(parents=True, exist_ok=True)
-
-    def file(self, name: str, content: IO[bytes]) -> None:
-        """Write a file."""
-        target = self._inside(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as stream:
-            while chunk := content.read(CHUNK):
-                self._bytes += len(chunk)
-                if self._bytes > self._max_bytes:
-                    raise UserError(
-                        f"{self._archive} unpacks to more than {self._max_bytes:,} bytes: raise "
-                        "data.max_unpacked_bytes if it may"
-                    )
-                stream.write(chunk)
-
-    def refuse(self, name: str, what: str) -> None:
-        """Refuse a member.
-
-        Raises:
-            UserError: always.
-        """
-        raise UserError(f"{self._archive} holds {name!r}, which is {what}: make it again of plain files and folders")
-
-    def _inside(self, name: str) -> Path:
-        self._files += 1
-        if self._files > self._max_files:
-            raise UserError(
-                f"{self._archive} holds more than {self._max_files:,} files: raise data.max_files if it may"
-            )
-        if problem := escape(name):
-            raise UserError(f"{self._archive} holds {name!r}, which {problem}: make the archive again")
-        return self._root / name
-
-
-def _unpack(archive: Path, place: _Place, names: Names) -> None:
-    if archive.name.lower().endswith(".zip"):
-        _unpack_zip(archive, place, names)
-    else:
-        _unpack_tar(archive, place, names)
-
-
-def _unpack_zip(archive: Path, place: _Place, names: Names) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        for member in opened.infolist():
-            name, kind = names.of_zip(member), stat.S_IFMT(member.external_attr >> 16)
-            if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-                place.refuse(name, "a link" if kind == stat.S_IFLNK else "a device")
-            if member.flag_bits & 1:
-                place.refuse(name, "encrypted")
-            if name.endswith("/"):
-                place.folder(name)
-            else:
-                with opened.open(member) as content:
-                    place.file(name, content)
-
-
-def _unpack_tar(archive: Path, place: _Place, names: Names) -> None:
-    with tarfile.open(archive, encoding="utf-8", errors="surrogateescape") as opened:
-        for member in opened:
-            name = names.of_tar(member.name)
-            if member.isdir():
-                place.folder(name)
-            elif member.isreg() and (content := opened.extractfile(member)) is not None:
-                with content:
-                    place.file(name, content)
-            else:
-                place.refuse(name, "a link" if member.issym() or member.islnk() else "a device")
-        _must_end_here(opened)
-
-
-def _must_end_here(opened: tarfile.TarFile) -> None:
-    """Raise unless the archive's end mark follows: the library takes a damaged header for the end."""
-    if opened.fileobj is None:
-        return
-    opened.fileobj.seek(opened.offset)
-    if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError("its end is missing")
-
-
-@contextmanager
-def _one_sentence(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError as error:  # of a name that a zip says is UTF-8
-        name = shown(error.object.decode("utf-8", "surrogateescape"))
-        raise UserError(
-            f"{archive} holds '{name}', a name that is no UTF-8 though it says so: pack it again with names in UTF-8"
-        ) from error
-    except OSError as error:
-        if error.errno in CLASHES:
-            name = shown(Path(str(error.filename)).name)
-            raise UserError(
-                f"{archive} holds {name!r} twice, or a name that this disk can't take: make the archive again"
-            ) from error
-        impossible_place = error.errno == errno.EINVAL and error.filename is None
-        if error.errno is not None and not impossible_place:  # of the disk; damaged compression has no number
-            raise
-        raise _damaged(archive) from error
-    except DAMAGE as error:
-        raise _damaged(archive) from error
-
-
-def _damaged(archive: Path) -> UserError:
-    return UserError(f"{archive} is damaged, or no archive of the kind that its name says: fetch or make it again")
+    unpacked = unpack(archive, work, params.max_files, params.max_unpacked_bytes)
+    top = _top(unpacked.folder)
+    if table_discovery.manifest_in(top) is None:
+        return folders.find(unpacked.folder, params, archive).seen_from(top, unpacked.notes)
+    listing = tables.find(top, params.label_case)
+    return replace(listing, notes=[*unpacked.notes, *listing.notes])
 
 
 def _top(folder: Path) -> Path:
     """Return the folder that holds the classes or the manifest: this one, or the single folder in it."""
-    if tables.at_top(folder):
+    if table_discovery.manifest_in(folder):
         return folder
     inside = _folders(folder)
     if len(inside) != 1 or split_names.is_usual(inside[0].name):
         return folder
-    return inside[0] if tables.at_top(inside[0]) or _folders(inside[0]) else folder
+    return inside[0] if table_discovery.manifest_in(inside[0]) or _folders(inside[0]) else folder
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not kinds.folder_kind(path.name)]
+    return [path for path in folder.iterdir() if path.is_dir() and not file_kinds.folder_kind(path.name)]

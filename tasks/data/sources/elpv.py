@@ -1,13 +1,12 @@
-"""The packaged solar cells: put in place, and listed."""
+"""The packaged solar cells: copied to where they are read, and listed."""
 
 import importlib.util
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from tasks.data.sources.listing import LabelledFile
+from tasks.data.sources.listing import LabelledFile, SourceListing
 from tasks.errors import UserError
 
 NOTICE = """\
@@ -33,8 +32,12 @@ def fetch(target: Path) -> None:
     (target / "LICENSE.txt").write_text(NOTICE, encoding="utf-8")
 
 
-def files(root: Path, defective_over: float) -> Iterator[LabelledFile]:
-    """Yield every cell with its type as subset.
+def find(root: Path, defective_over: float) -> SourceListing:
+    """List every cell with its type as subset.
+
+    Args:
+        root: the folder that the cells were copied to.
+        defective_over: the probability of a defect above which a cell is ``defective``, else ``functional``.
 
     Raises:
         UserError: the labels are missing.
@@ -44,5 +47,8 @@ def files(root: Path, defective_over: float) -> Iterator[LabelledFile]:
             f"{root} has no labels.csv: run 'dvc repro' to put the packaged images there, or set data.source to folder"
         )
     table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
-    for path, probability, cell in table.itertuples(index=False):
-        yield LabelledFile(path, "defective" if probability > defective_over else "functional", subset=cell)
+    files = [
+        LabelledFile(path, "defective" if probability > defective_over else "functional", subset=cell)
+        for path, probability, cell in table.itertuples(index=False)
+    ]
+    return SourceListing(root, files)

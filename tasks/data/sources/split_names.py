@@ -1,11 +1,18 @@
-"""Folders that are splits, told by their names: ``train``, ``test_set``, ``seg_val``, ``2023-holdout``."""
+"""The split that the name of a folder says: ``train``, ``test_set``, ``seg_val``, ``2023-holdout``."""
 
 import re
 from collections.abc import Sequence
 from itertools import product
 
-from tasks.data.sources.listing import SPLIT_FOLDERS
-
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 NOT_LABELLED = "unlabelled"
 EITHER = "val or test"  # test, unless another folder is
 _VALIDATION = ("vali", "validate", "validating", "dev", "devel", "development", "tuning")
@@ -41,11 +48,11 @@ def roles(names: Sequence[str]) -> dict[str, str]:
         ``train``, ``val``, ``test`` or ``NOT_LABELLED``, by name.
     """
     lowered = [_joined(name) for name in names]
-    found = _plain(lowered) or _with_what_all_share(lowered) or _among_neutral_words([_joined(n, n) for n in names])
-    if not found:
+    known = _plain(lowered) or _with_what_all_share(lowered) or _among_neutral_words([_joined(n, n) for n in names])
+    if not known:
         return {}
-    other = NOT_LABELLED if "train" not in found else "val" if "test" in found else "test"
-    return {name: other if role == EITHER else role for name, role in zip(names, found, strict=True)}
+    either = NOT_LABELLED if "train" not in known else "val" if "test" in known else "test"
+    return {name: either if role == EITHER else role for name, role in zip(names, known, strict=True)}
 
 
 def is_usual(name: str) -> bool:
@@ -95,19 +102,19 @@ def _with_what_all_share(names: Sequence[str]) -> list[str]:
 def _shared(names: Sequence[str]) -> int:
     """Return how many letters all names begin with alike."""
     first, last = min(names), max(names)
-    return next((i for i, (one, two) in enumerate(zip(first, last, strict=False)) if one != two), len(first))
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
 
 
 def _among_neutral_words(names: Sequence[str]) -> list[str]:
     """Return the splits of names of which each has one known word, and others that say nothing."""
-    found = []
+    splits = []
     for name in names:
         words = _words(name)
         known = [word for word in words if word in ROLES]
         if len(known) != 1 or not all(word in NEUTRAL or word.isdigit() for word in words if word not in known):
             return []
-        found.append(ROLES[known[0]])
-    return found
+        splits.append(ROLES[known[0]])
+    return splits
 
 
 def _words(name: str) -> list[str]:

@@ -10,18 +10,17 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from tasks.data.sources import columns, listed_files, parquets, texts
-from tasks.data.sources.columns import KNOWN
-from tasks.data.sources.labels import LabelCase, bare, clean_label, without_case
-from tasks.data.sources.listing import ESCAPES, SPLIT_FOLDERS, Found, LabelledFile, escape
-from tasks.data.sources.texts import Rows
+from tasks.data.sources import table_discovery, table_paths
+from tasks.data.sources.file_names import PATH_PROBLEMS, path_problem
+from tasks.data.sources.label_spelling import LabelCase, casefolded, clean_label, stripped
+from tasks.data.sources.listing import LabelledFile, SourceListing
+from tasks.data.sources.split_names import SPLIT_FOLDERS
+from tasks.data.sources.table_columns import KNOWN
+from tasks.data.sources.table_reading import read_known_columns
+from tasks.data.wording import counted
 from tasks.errors import NOTED, UserError, listed
-from tasks.params import TABLES
 
-AT_TOP = ("manifest.csv", "manifest.tsv", "manifest.parquet", "labels.csv")
-HINTS = {".tsv": "\t", ".tab": "\t"}
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
-NO_TABLE = "submission"  # in the name of a table whose labels are made up
 
 
 def _is_weight(text: str) -> bool:
@@ -32,8 +31,8 @@ def _is_weight(text: str) -> bool:
     return math.isfinite(weight) and weight >= 0
 
 
-def _stays_clear_of(reason: str, path: str) -> bool:
-    return escape(path) != reason
+def _has_not(problem: str, path: str) -> bool:
+    return path_problem(path) != problem
 
 
 def _each(check: str, of: Callable[[str], bool]) -> pa.Check:
@@ -43,7 +42,7 @@ def _each(check: str, of: Callable[[str], bool]) -> pa.Check:
 
 SCHEMA = pa.DataFrameSchema(
     {
-        "path": pa.Column(str, [_each(reason, partial(_stays_clear_of, reason)) for reason in ESCAPES]),
+        "path": pa.Column(str, [_each(problem, partial(_has_not, problem)) for problem in PATH_PROBLEMS]),
         "label": pa.Column(str, _each("is empty: give the image a class", lambda label: bool(clean_label(label)))),
         "split": pa.Column(
             str,
@@ -60,24 +59,7 @@ SCHEMA = pa.DataFrameSchema(
 )
 
 
-def is_table(path: Path) -> bool:
-    """Return whether a file's name is that of a table."""
-    return path.suffix.lower() in TABLES
-
-
-def at_top(folder: Path) -> Path | None:
-    """Return the manifest that lies in a folder: under one of its usual names, or the only one with paths and labels.
-
-    The latter is passed by where the folder has folders that are called like its labels.
-    """
-    usual = next((folder / name for name in AT_TOP if (folder / name).is_file()), None)
-    if usual is not None or not folder.is_dir():
-        return usual
-    found = _with_labels(folder)
-    return found[0] if len(found) == 1 and not _has_class_folders(folder, found[0]) else None
-
-
-def must_be_told(path: Path) -> None:
+def must_be_unambiguous(path: Path) -> None:
     """Check that it is clear which table is to be read: a path of no table and no folder passes.
 
     Raises:
@@ -85,17 +67,17 @@ def must_be_told(path: Path) -> None:
             folders beside it, or with a spreadsheet.
     """
     if path.is_dir():
-        if at_top(path) is not None:
+        if table_discovery.manifest_in(path) is not None:
             return
-        found = _with_labels(path) or _tables_in(path)
-        if len(found) > 1:
-            names = listed([table.name for table in found], NOTED)
+        tables = table_discovery.candidates_in(path)
+        if len(tables) > 1:
+            names = listed([table.name for table in tables], NOTED)
             raise UserError(f"{path} has several tables ({names}): write the one to be read as data.path")
-        for table in found:
-            find(table)
+        if tables:
+            find(tables[0])  # raises where the table is the reason
             raise UserError(
-                f"{path} has folders that are called like the classes of {table.name}: write 'source: folder' for "
-                f"them, or 'path: {table}' for the table"
+                f"{path} has folders that are called like the classes of {tables[0].name}: write 'source: folder' for "
+                f"them, or 'path: {tables[0]}' for the table"
             )
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     sheet = next((file for file in inside if file.suffix.lower() in SPREADSHEETS and file.is_file()), None)
@@ -103,8 +85,8 @@ def must_be_told(path: Path) -> None:
         raise UserError(f"{sheet} is a spreadsheet, which is not read: save it as CSV ('CSV UTF-8') beside the images")
 
 
-def find(source: Path, case: LabelCase = "join") -> Found:
-    """Return the files that a manifest lists, and what was understood of it.
+def find(source: Path, case: LabelCase = "join") -> SourceListing:
+    """List the files of a manifest.
 
     Args:
         source: the table, or the folder that it lies in.
@@ -113,27 +95,26 @@ def find(source: Path, case: LabelCase = "join") -> Found:
     Raises:
         UserError: the table can't be read, lacks a column, or has a value that can't be used; names the row.
     """
-    alone = []
+    notes = []
     if source.is_dir():
-        source = at_top(source) or source
-        if source.name not in AT_TOP:
-            alone = [f"read {source.name}: the only table of {source.parent} with paths and labels"]
-    table, notes = _known(_rows(source), source)
+        source = table_discovery.manifest_in(source) or source
+        if source.name not in table_discovery.USUAL_NAMES:
+            notes.append(f"read {source.name}: the only table of {source.parent} with paths and labels")
+    table, column_notes = read_known_columns(source)
+    notes += column_notes
     table["split"] = table["split"].map(clean_label)
-    table["weight"] = table["weight"].map(bare)
-    placed = listed_files.place(source.parent, table["path"].tolist(), table.index.tolist(), source)
-    table["path"] = placed.paths
+    table["weight"] = table["weight"].map(stripped)
+    matched = table_paths.match_paths(source.parent, table["path"].tolist(), table.index.tolist(), source)
+    table["path"] = matched.paths
     _check(table, source)
-    splits = set(table["split"].str.lower())
-    if "" not in splits and not any(SPLIT_FOLDERS[split] == "train" for split in splits):
-        raise UserError(f"{source} has the splits {', '.join(sorted(splits))} but no row of train: add some")
-    once = _without_repetitions(table, source, case)
-    if len(once) < len(table):
-        more = len(table) - len(once)
-        notes.append(f"left out {more} {'row' if more == 1 else 'rows'} of {source.name}: the same as another one")
-    passed_over, note = listed_files.unlisted(source.parent, once["path"])
-    files = [_file(row) for row in once.to_dict("records")]
-    return Found(source.parent, files, passed_over, [*alone, *notes, *placed.notes, *note])
+    unique = _without_repetitions(table, source, case)
+    if len(unique) < len(table):
+        repeated = counted(len(table) - len(unique), "rows")
+        notes.append(f"left out {repeated} of {source.name}: the same as another one")
+    unlisted = table_paths.unlisted_images(source.parent, unique["path"])
+    files = [_file(row) for row in unique.to_dict("records")]
+    notes += [*matched.notes, *table_paths.notes_on_unlisted(unlisted)]
+    return SourceListing(source.parent, files, unlisted, notes)
 
 
 def _file(row: dict[Any, Any]) -> LabelledFile:
@@ -147,76 +128,6 @@ def _file(row: dict[Any, Any]) -> LabelledFile:
     )
 
 
-def _hint(source: Path) -> str:
-    return HINTS.get(source.suffix.lower(), ",")
-
-
-def _rows(source: Path) -> Rows:
-    return parquets.read(source) if source.suffix.lower() == ".parquet" else texts.read(source, _hint(source))
-
-
-def _header(source: Path) -> list[str]:
-    return parquets.header(source) if source.suffix.lower() == ".parquet" else texts.header(source, _hint(source))
-
-
-def _with_labels(folder: Path) -> list[Path]:
-    """Return the tables in a folder that have paths and labels, or else those with paths and columns of 0 and 1."""
-    headers = {path: _header(path) for path in _tables_in(folder)}
-    found = [path for path, names in headers.items() if columns.has_needed(names)]
-    return found or [path for path, names in headers.items() if columns.has_path(names) and _is_usable(path)]
-
-
-def _is_usable(table: Path) -> bool:
-    try:
-        _known(_rows(table), table)
-    except UserError:
-        return False
-    return True
-
-
-def _tables_in(folder: Path) -> list[Path]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in TABLES and path.suffix.lower() != ".txt")
-    return sorted(path for path in files if path.is_file() and NO_TABLE not in path.name and path.name[0] != ".")
-
-
-def _has_class_folders(folder: Path, table: Path) -> bool:
-    """Return whether folders in a folder, or in those, are called like labels of a table."""
-    folders = {clean_label(path.name).casefold() for path in (*folder.glob("*/"), *folder.glob("*/*/"))}
-    if not folders:
-        return False
-    try:
-        known, _ = _known(_rows(table), table)
-    except UserError:
-        return False
-    return not folders.isdisjoint(clean_label(label).casefold() for label in known["label"].unique())
-
-
-def _known(rows: Rows, source: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the known columns alone, those that are left out filled in, and notes on what was taken for them."""
-    chosen = columns.choose(rows.header, source)
-    marked = None
-    if not rows.cells and "label" in chosen.places:
-        raise UserError(f"{source} has no rows: give each image one")
-    if "label" not in chosen.places:
-        marked = columns.classes_marked(rows.header, rows.cells, chosen, source) if rows.cells else None
-        if marked is None:
-            raise columns.missing("label", rows.header, source)
-    if source.suffix.lower() == ".parquet":
-        for place in chosen.places.values():
-            parquets.must_hold_text(source, rows.header[place])
-    found = {
-        column: [row[chosen.places[column]] for row in rows.cells]
-        if column in chosen.places
-        else [""] * len(rows.cells)
-        for column in KNOWN
-    }
-    notes = [*rows.notes, *chosen.notes]
-    if marked is not None:
-        found["label"], note = marked
-        notes.append(note)
-    return pd.DataFrame(found, index=pd.Index(rows.numbers, dtype="int64"), dtype="str"), notes
-
-
 def _without_repetitions(table: pd.DataFrame, source: Path, case: LabelCase) -> pd.DataFrame:
     """Return a table in which every path is listed once.
 
@@ -226,22 +137,27 @@ def _without_repetitions(table: pd.DataFrame, source: Path, case: LabelCase) -> 
     again = table["path"].duplicated(keep=False)
     if not again.any():
         return table
-    fold = without_case if case == "join" else str
+    fold = casefolded if case == "join" else str
     for path, rows in table[again].groupby("path", sort=False):
         for column in KNOWN[1:]:
-            said = rows[column].map(clean_label).map(fold)
-            other = said[said != said.iloc[0]]
-            if len(other):
-                one, two = rows.index[0], other.index[0]
-                values = f"{rows[column].iloc[0]!a} and {rows.loc[two, column]!a}"
+            values = rows[column].map(clean_label).map(fold)
+            differing = values[values != values.iloc[0]]
+            if len(differing):
+                first, second = rows.index[0], differing.index[0]
+                pair = f"{rows[column].iloc[0]!a} and {rows.loc[second, column]!a}"
                 raise UserError(
-                    f"{source}: rows {one} and {two}: the path {path!a} is in the manifest twice, with the {column}s "
-                    f"{values}: keep one row"
+                    f"{source}: rows {first} and {second}: the path {path!a} is in the manifest twice, with the "
+                    f"{column}s {pair}: keep one row"
                 )
     return table.drop_duplicates("path")
 
 
 def _check(table: pd.DataFrame, source: Path) -> None:
+    """Check the values of a table.
+
+    Raises:
+        UserError: one can't be used; names the row. Or no row is trained on.
+    """
     try:
         SCHEMA.validate(table, lazy=True)
     except SchemaErrors as error:
@@ -252,3 +168,6 @@ def _check(table: pd.DataFrame, source: Path) -> None:
         raise UserError(
             f"{source}: {row}: the {first['column']} {str(first['failure_case'])!a} {first['check']}{more}"
         ) from error
+    splits = set(table["split"].str.lower())
+    if "" not in splits and not any(SPLIT_FOLDERS[split] == "train" for split in splits):
+        raise UserError(f"{source} has the splits {', '.join(sorted(splits))} but no row of train: add some")

@@ -83,7 +83,7 @@ def must_be_known(name: str) -> None:
 
 def _samples(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> Iterator[tuple[Any, str]]:
     try:
-        found = kind(str(downloads), download=True, **options)
+        data_set = kind(str(downloads), download=True, **options)
     except ImportError as error:
         raise UserError(f"torchvision's data set {name} needs a package that is not installed: {error}") from error
     except (URLError, ConnectionError, TimeoutError, RuntimeError) as error:
@@ -91,14 +91,14 @@ def _samples(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> 
             f"torchvision could not fetch {name} ({' '.join(str(error).split())}): check the network connection and "
             f"run the same command again, or put its files where torchvision looks for them, below {downloads}"
         ) from error
-    names = _class_names(found)
-    for image, target in found:
+    names = _class_names(data_set)
+    for image, target in data_set:
         yield image, names.get(int(target), str(int(target)))
 
 
-def _class_names(found: Any) -> dict[int, str]:
+def _class_names(data_set: Any) -> dict[int, str]:
     """Return the name of each class as that of a folder; a data set without names has numbers."""
-    names = getattr(found, "classes", None) or getattr(found, "categories", None) or []
+    names = getattr(data_set, "classes", None) or getattr(data_set, "categories", None) or []
     plain = [name if isinstance(name, str) else name[0] for name in names]
     folders = [name.replace("/", "-").replace("\\", "-").strip().lstrip(".") for name in plain]
     return {number: f"{name} {number}" if folders.count(name) > 1 else name for number, name in enumerate(folders)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from fsspec.core import url_to_fs
 
-from tasks.data.sources.listing import escape
+from tasks.data.sources.file_names import path_problem
 from tasks.errors import UnavailableError, UserError, nearest
 from tasks.files import digest_of, is_full_disk
 
@@ -24,8 +24,8 @@ def fetch(url: str, target: Path) -> None:
         UserError: the address is not understood, there is nothing, or a name leaves the folder.
         UnavailableError: what is there could not be fetched.
     """
-    with _one_sentence(url):
-        source, files = _files(url)
+    with _explaining_errors(url):
+        source, files = _list_files(url)
         places = {path: target / name if name else target for path, (name, _) in files.items()}
         for folder in {place.parent for place in places.values()}:
             folder.mkdir(parents=True, exist_ok=True)
@@ -39,17 +39,17 @@ def state(url: str) -> str:
         UserError: the address is not understood, there is nothing, or a name leaves the folder.
         UnavailableError: the server could not be asked.
     """
-    with _one_sentence(url):
-        _, files = _files(url)
+    with _explaining_errors(url):
+        _, files = _list_files(url)
         return digest_of([(name, {key: facts.get(key) for key in VERSION_KEYS}) for name, facts in files.values()])
 
 
-def shown(url: str) -> str:
+def without_credentials(url: str) -> str:
     """Return an address without a user's name and password."""
     return re.sub(r"//[^@/]*@", "//", url)
 
 
-def _files(url: str) -> tuple[Any, dict[str, tuple[str, dict[str, Any]]]]:
+def _list_files(url: str) -> tuple[Any, dict[str, tuple[str, dict[str, Any]]]]:
     """Return the file system, and of each of its files the name relative to the address and what is known of it.
 
     The name of a single file is empty.
@@ -63,17 +63,18 @@ def _files(url: str) -> tuple[Any, dict[str, tuple[str, dict[str, Any]]]]:
     listed = source.find(top, detail=True)
     names = {path: path.removeprefix(above) for path in listed if path.startswith(above)}
     files = {path: (name, listed[path]) for path, name in names.items() if name and not name.endswith("/")}
-    files = {path: found for path, found in files.items() if not (url.startswith("http") and "?" in found[0])}
+    if url.startswith("http"):
+        files = {path: file for path, file in files.items() if "?" not in file[0]}
     if not files:
-        raise UserError(f"there is nothing at {shown(url)}: correct data.url in params.yaml")
+        raise UserError(f"there is nothing at {without_credentials(url)}: correct data.url in params.yaml")
     for name, _ in files.values():
-        if problem := escape(name):
-            raise UserError(f"{shown(url)} has the file {name!a}, which {problem}: rename it there")
+        if problem := path_problem(name):
+            raise UserError(f"{without_credentials(url)} has the file {name!a}, which {problem}: rename it there")
     return source, files
 
 
 @contextmanager
-def _one_sentence(url: str) -> Iterator[None]:
+def _explaining_errors(url: str) -> Iterator[None]:
     protocol = url.partition("://")[0]
     try:
         yield
@@ -87,12 +88,14 @@ def _one_sentence(url: str) -> Iterator[None]:
         is_on_the_web = protocol in {"http", "https"} and isinstance(cause, Exception)
         if is_on_the_web and getattr(cause, "status", None) not in {404, 410}:
             raise _unavailable(url, cause or error) from error  # to fsspec, every failure is a missing file
-        raise UserError(f"there is nothing at {shown(url)}: correct data.url in params.yaml") from error
+        raise UserError(f"there is nothing at {without_credentials(url)}: correct data.url in params.yaml") from error
     except PermissionError as error:
-        raise UserError(f"{shown(url)} may not be read ({_line(error)}): check the credentials") from error
+        raise UserError(
+            f"{without_credentials(url)} may not be read ({_line(error)}): check the credentials"
+        ) from error
     except ValueError as error:
         known = "" if protocol in PROTOCOLS else nearest(protocol, PROTOCOLS)
-        raise UserError(f"data.url: {shown(url)} is not understood{known}: {_line(error)}") from error
+        raise UserError(f"data.url: {without_credentials(url)} is not understood{known}: {_line(error)}") from error
     except Exception as error:  # each protocol has its own errors
         if isinstance(error, OSError) and is_full_disk(error):
             raise
@@ -101,10 +104,10 @@ def _one_sentence(url: str) -> Iterator[None]:
 
 def _unavailable(url: str, error: BaseException) -> UnavailableError:
     return UnavailableError(
-        f"{shown(url)} could not be fetched ({_line(error)}): check the network connection and the credentials, and "
-        "run the same command again"
+        f"{without_credentials(url)} could not be fetched ({_line(error)}): check the network connection and the "
+        "credentials, and run the same command again"
     )
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(shown(str(error)).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(without_credentials(str(error)).split())[:200]}"

@@ -21,8 +21,8 @@ from PIL import Image
 from tasks.comparison import figures, repeat_figures, report
 from tasks.comparison.compare import Entrant, Repeated
 from tasks.comparison.schema import Comparison, OnShare, SuspectLabel
+from tasks.data.arrays import Pixels
 from tasks.data.quality import describe
-from tasks.data.reading import Pixels
 from tasks.evaluation.probed import Pretence
 from tasks.evaluation.saliency import Map
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of

@@ -14,9 +14,9 @@ from PIL import Image
 
 from tasks.data import manifest
 from tasks.data.curation import Curated, curate
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested, ingest
-from tasks.data.manifest import Earlier
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import EarlierPlaces
 from tasks.data.sources import LabelledFile, find
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
@@ -49,20 +49,20 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def curated(
-    folder: Path, work: Path, split: SplitParams = BY_CONTENT, earlier: Earlier | None = None, **changed: Any
+    folder: Path, work: Path, split: SplitParams = BY_CONTENT, earlier: EarlierPlaces | None = None, **changed: Any
 ) -> Curated:
     """List, read and curate a folder, as a run does; check that every file is accounted for and the tables fit."""
     source = "manifest" if (folder / "manifest.csv").is_file() else "folder"
     data = DataParams.model_validate({"source": source, "path": str(folder), "size": SIZE, **changed})
-    found = find(data, work)
-    paths = [file.path for file in found.files]
-    ingested = ingest(found.root, paths, data, work / "none.npy", work / "ingest")
-    result = curate(found.files, ingested, data, split, earlier or Earlier())
+    listing = find(data, work)
+    paths = [file.path for file in listing.files]
+    ingested = ingest(listing.root, paths, data, work / "none.npy", work / "ingest")
+    result = curate(listing.files, ingested, data, split, earlier or EarlierPlaces())
     assert sorted([*result.table["path"], *result.quarantine["path"]]) == sorted(paths)
     assert [paths[row] for row in result.table["row"]] == result.table["path"].tolist()
-    manifest.checked(result.table, manifest.MANIFEST, work)
-    manifest.checked(result.quarantine, manifest.QUARANTINE, work)
-    manifest.checked(result.leaks, manifest.LEAKS, work)
+    manifest.validated(result.table, manifest.MANIFEST, work)
+    manifest.validated(result.quarantine, manifest.QUARANTINE, work)
+    manifest.validated(result.leaks, manifest.LEAKS, work)
     assert all(note.isprintable() for note in result.notes)
     return result
 
@@ -123,9 +123,9 @@ def test_contradicted_twins_are_both_left_out(tmp_path: Path) -> None:
     result = curated(folder, tmp_path, max_unreadable=0.1)
     assert set(kinds(result)) == {"a/000.png", "a/again.png", "b/copy.png"}
     said = result.quarantine.set_index("path")["reason"]
-    for one in ("a/000.png", "a/again.png"):
-        assert "b/copy.png" in said[one]
-        assert "'b'" in said[one]
+    for path in ("a/000.png", "a/again.png"):
+        assert "b/copy.png" in said[path]
+        assert "'b'" in said[path]
     assert "'a'" in said["b/copy.png"]
 
 
@@ -136,11 +136,11 @@ def test_identical_twins_are_one_group(tmp_path: Path) -> None:
         shutil.copy(path, path.with_stem(f"{path.stem}-copy"))
     result = curated(folder, tmp_path)
     assert result.quarantine.empty
-    own = result.table[result.table["label"] == "a"]
-    by_content = own.groupby("sha256")[["group", "split"]].nunique()
+    of_class = result.table[result.table["label"] == "a"]
+    by_content = of_class.groupby("sha256")[["group", "split"]].nunique()
     assert (by_content == 1).all(axis=None)
-    assert own["group"].nunique() == len(own) // 2
-    assert set(own["split"]) == set(SPLITS)
+    assert of_class["group"].nunique() == len(of_class) // 2
+    assert set(of_class["split"]) == set(SPLITS)
     assert (result.table[result.table["label"] == "b"]["group"] == "").all()
 
 
@@ -165,10 +165,10 @@ def test_near_duplicates_are_one_group(tmp_path: Path) -> None:
         with Image.open(path) as image:
             image.resize((120, 80)).point(lambda value: value * 0.6).save(path.with_suffix(".jpg"), quality=90)
     result = curated(folder, tmp_path, SplitParams())
-    own = result.table[result.table["label"] == "a"]
-    together = own.groupby(own["path"].str[:-4])[["group", "split"]].nunique()
+    of_class = result.table[result.table["label"] == "a"]
+    together = of_class.groupby(of_class["path"].str[:-4])[["group", "split"]].nunique()
     assert (together == 1).all(axis=1).mean() > 0.95
-    assert own["group"].nunique() > 35
+    assert of_class["group"].nunique() > 35
     assert result.table[result.table["group"] != ""].groupby("group")["split"].nunique().eq(1).all()
 
 
@@ -203,8 +203,8 @@ def test_given_splits_that_leak_are_reported(tmp_path: Path) -> None:
     """Every pair of images that shows the same across given splits is listed once, and nothing is changed."""
     folder, wanted = leaking(tmp_path / "photos")
     result = curated(folder, tmp_path, SplitParams())
-    found = [tuple(sorted(pair)) for pair in result.leaks[["path", "twin"]].itertuples(index=False, name=None)]
-    assert sorted(found) == sorted(wanted)
+    leaks = [tuple(sorted(pair)) for pair in result.leaks[["path", "twin"]].itertuples(index=False, name=None)]
+    assert sorted(leaks) == sorted(wanted)
     for row in result.leaks.itertuples():
         assert (row.split, row.twin_split) == (Path(row.path).parts[0], Path(row.twin).parts[0])
     assert result.quarantine.empty
@@ -239,11 +239,11 @@ def test_nothing_leaks_after_repair(data: st.DataObject) -> None:
         split = data.draw(st.sampled_from(SPLITS))
         group = data.draw(st.sampled_from(["", "", "", "g1", "g2"]))
         files.append(LabelledFile(f"{number:03}.png", "ab"[content % 2], group=group, split=split))
-        seen.append(ReadImage(8, 8, "L", "PNG", size=9, sha256=f"{content:02x}" * 32))
+        seen.append(ImageFacts(8, 8, "L", "PNG", size=9, sha256=f"{content:02x}" * 32))
     # Two classes with an image of their own in every split, so that what is left can always be used.
     for number, split in enumerate(SPLITS * 2):
         files.append(LabelledFile(f"own {number}.png", "ab"[number // 3], split=split))
-        seen.append(ReadImage(8, 8, "L", "PNG", size=9, sha256=f"{100 + number:02x}" * 32))
+        seen.append(ImageFacts(8, 8, "L", "PNG", size=9, sha256=f"{100 + number:02x}" * 32))
     ingested = Ingested(Path("unused"), seen, np.zeros((len(files), 32, 32), dtype=np.uint8), {}, 0)
     params = DataParams(source="folder", path="images")
     before = curate(files, ingested, params, BY_CONTENT)
@@ -295,8 +295,8 @@ def test_subset_and_weight_pass_through(tmp_path: Path) -> None:
         for number, row in enumerate(rows_of(folder))
     ]
     result = curated(write_table(folder, rows), tmp_path)
-    found = result.table[["path", "label", "subset", "weight"]].to_dict("records")
-    assert found == [{key: row[key] for key in ("path", "label", "subset", "weight")} for row in rows]
+    records = result.table[["path", "label", "subset", "weight"]].to_dict("records")
+    assert records == [{key: row[key] for key in ("path", "label", "subset", "weight")} for row in rows]
 
 
 def test_facts_of_the_files_are_in_the_manifest(cells: Path, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_images_stay_where_an_earlier_manifest_has_them(tmp_path: Path, folds: i
         with Image.open(path) as image:
             image.point(lambda value: value * 0.8).save(path.with_stem(f"0-{path.stem}"))
     write_images(folder / "a" / "more", 30, seed=1)
-    earlier = manifest.earlier(target, split)
+    earlier = manifest.read_earlier(target, split)
     assert earlier.splits == splits_by_content(first)
     again = curated(folder, tmp_path, split, earlier)
     assert len(again.table) == 80 + 20 + 30
@@ -337,28 +337,28 @@ def test_image_between_splits_is_quarantined(tmp_path: Path) -> None:
     """Of later files that would join images of two splits, one is left out and told of; the others stay."""
     folder = write_images(tmp_path / "photos", 60)
     first = curated(folder, tmp_path)
-    one, two = (first.table[first.table["split"] == split].iloc[0] for split in ("train", "test"))
+    trained, tested = (first.table[first.table["split"] == split].iloc[0] for split in ("train", "test"))
     rows = [row | {"group": ""} for row in rows_of(folder)]
     write_images(folder / "later", 2, seed=5)
     rows += [{"path": f"later/{name}", "label": name[0], "group": "new"} for name in ("a/000.png", "b/001.png")]
     by_path = {row["path"]: row for row in rows}
-    by_path[one["path"]]["group"] = "old one"
-    by_path[two["path"]]["group"] = "old two"
-    for name, source in (("a/000.png", one), ("b/001.png", two)):
+    by_path[trained["path"]]["group"] = "old one"
+    by_path[tested["path"]]["group"] = "old two"
+    for name, source in (("a/000.png", trained), ("b/001.png", tested)):
         with Image.open(folder / source["path"]) as image:
             image.point(lambda value: value * 0.8).save(folder / "later" / name)
     target = tmp_path / "manifest.parquet"
     manifest.write_table(first.table, manifest.MANIFEST, target)
     split = SplitParams()
-    result = curated(write_table(folder, rows), tmp_path, split, manifest.earlier(target, split))
+    result = curated(write_table(folder, rows), tmp_path, split, manifest.read_earlier(target, split))
     (left_out,) = kinds(result)
     assert kinds(result) == {left_out: "between splits"}
     assert left_out.startswith("later/")
-    found = splits_by_content(result)
-    assert splits_by_content(first).items() <= found.items()
-    assert len(found) == len(first.table) + 1
+    splits = splits_by_content(result)
+    assert splits_by_content(first).items() <= splits.items()
+    assert len(splits) == len(first.table) + 1
     table = result.table.set_index("path")
-    assert table.loc[one["path"], "group"] != table.loc[two["path"], "group"]
+    assert table.loc[trained["path"], "group"] != table.loc[tested["path"], "group"]
     assert table[table["group"] != ""].groupby("group")["split"].nunique().eq(1).all()
 
 
@@ -387,9 +387,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damaged_manifest_is_not_remembered(written: Path, tmp_path: Path, damage: str) -> None:
     """A manifest that is gone, damaged or of an older version stops no run: splits are drawn anew."""
     source = Path(shutil.copy(written, tmp_path))
-    assert manifest.earlier(source, BY_CONTENT).splits
+    assert manifest.read_earlier(source, BY_CONTENT).splits
     DAMAGES[damage](source)
-    assert manifest.earlier(source, BY_CONTENT) == Earlier()
+    assert manifest.read_earlier(source, BY_CONTENT) == EarlierPlaces()
 
 
 @pytest.mark.parametrize(
@@ -405,8 +405,8 @@ def test_damaged_manifest_is_not_remembered(written: Path, tmp_path: Path, damag
 )
 def test_other_shares_or_seed_draw_anew(written: Path, changed: dict[str, Any], remembered: bool) -> None:
     """Whoever asks for other shares, another seed or folds gets them; other settings carry no image over."""
-    found = manifest.earlier(written, BY_CONTENT.model_copy(update=changed))
-    assert bool(found.splits) == remembered
+    earlier = manifest.read_earlier(written, BY_CONTENT.model_copy(update=changed))
+    assert bool(earlier.splits) == remembered
 
 
 def test_every_copy_that_leaks_is_repaired(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tasks.data import manifest
 from tasks.data.curation import Curated, curate
 from tasks.data.folds import FEW, MANY, MOST, NO_FOLD
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested
-from tasks.data.manifest import MANIFEST, Earlier, earlier, folds_in, write_table
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import MANIFEST, EarlierPlaces, folds_in, read_earlier, write_table
 from tasks.data.sources import LabelledFile
 from tasks.params import DataParams, SplitParams
 
@@ -22,7 +22,7 @@ AUTO = SplitParams(near_duplicates=False)
 
 
 def curated(
-    counts: Sequence[int], split: SplitParams = AUTO, before: Earlier | None = None, given: str = ""
+    counts: Sequence[int], split: SplitParams = AUTO, before: EarlierPlaces | None = None, given: str = ""
 ) -> Curated:
     """Return what becomes of so many images of each class, that have nothing to do with each other."""
     named = [
@@ -30,9 +30,9 @@ def curated(
     ]
     files = [LabelledFile(path, label, split=given if path.endswith("/0.png") else "") for path, label in named]
     digests = [hashlib.sha256(path.encode()).hexdigest() for path, _ in named]
-    seen = [ReadImage(8, 8, "L", "PNG", size=9, sha256=digest) for digest in digests]
+    seen = [ImageFacts(8, 8, "L", "PNG", size=9, sha256=digest) for digest in digests]
     ingested = Ingested(Path("unused"), seen, np.zeros((len(named), 32, 32), dtype=np.uint8), {}, 0)
-    return curate(files, ingested, DataParams(source="folder", path="images"), split, before or Earlier())
+    return curate(files, ingested, DataParams(source="folder", path="images"), split, before or EarlierPlaces())
 
 
 def outside(table: pd.DataFrame) -> pd.Series:
@@ -45,15 +45,15 @@ def outside(table: pd.DataFrame) -> pd.Series:
 @settings(deadline=None, max_examples=8)
 def test_the_smallest_class_decides_on_folds(counts: list[int], seed: int) -> None:
     """Few images of any class: folds, each with every class; enough of all: one validation split. It is said which."""
-    found = curated(counts, AUTO.model_copy(update={"seed": seed}))
-    table, smallest = found.table, int(outside(found.table).min())
+    result = curated(counts, AUTO.model_copy(update={"seed": seed}))
+    table, smallest = result.table, int(outside(result.table).min())
     made = int(table.attrs.get(manifest.FOLDS, 0))
     assert made == (0 if min(counts) >= FEW else min(smallest, MOST))
-    assert sum("split.folds: false" in note for note in found.notes) == (made > 0)
+    assert sum("split.folds: false" in note for note in result.notes) == (made > 0)
     assert set(table["fold"]) == {NO_FOLD, *range(made)}
     assert ((table["fold"] == NO_FOLD) == ((table["split"] == "test") | (made == 0))).all()
-    for _, own in table[table["fold"] != NO_FOLD].groupby("label"):
-        assert set(own["fold"]) == set(range(made))
+    for _, of_class in table[table["fold"] != NO_FOLD].groupby("label"):
+        assert set(of_class["fold"]) == set(range(made))
 
 
 def test_folds_are_made_only_where_nothing_speaks_against_it() -> None:
@@ -67,9 +67,9 @@ def test_folds_are_made_only_where_nothing_speaks_against_it() -> None:
 
 def test_a_rare_class_of_a_large_set_decides_nothing() -> None:
     """Where images are many, one split is validated on, and what it can't tell of the class is said."""
-    found = curated([9, 2 * MANY])
-    assert manifest.FOLDS not in found.table.attrs
-    assert any("'class 0'" in note and "known to" in note for note in found.notes)
+    result = curated([9, 2 * MANY])
+    assert manifest.FOLDS not in result.table.attrs
+    assert any("'class 0'" in note and "known to" in note for note in result.notes)
 
 
 def test_a_class_that_is_never_held_out_decides_nothing() -> None:
@@ -82,8 +82,8 @@ def test_a_class_that_is_never_held_out_decides_nothing() -> None:
 def test_a_class_with_fewer_images_than_folds_is_in_the_first() -> None:
     """Where a number of folds is asked for, the first one is validated on with every class that can be held out."""
     table = curated([4, 60], AUTO.model_copy(update={"folds": 10, "fold": 0})).table
-    own = table[(table["label"] == "class 0") & (table["split"] != "test")]
-    assert sorted(own["fold"]) == list(range(len(own)))
+    of_class = table[(table["label"] == "class 0") & (table["split"] != "test")]
+    assert sorted(of_class["fold"]) == list(range(len(of_class)))
 
 
 @given(st.integers(8, 14), st.integers(1, 30))
@@ -92,7 +92,7 @@ def test_what_was_divided_stays_so_when_images_are_added(count: int, more: int) 
     """What is tested on stays; no image changes its fold while there are as many, nor its split where one is enough."""
     first = curated([count, count]).table
     folds = first[first["fold"] != NO_FOLD]
-    before = Earlier(
+    before = EarlierPlaces(
         dict(zip(first["sha256"], first["split"], strict=True)),
         dict(zip(folds["sha256"], folds["fold"], strict=True)),
     )
@@ -112,5 +112,5 @@ def test_the_number_of_folds_is_kept_with_the_manifest(tmp_path: Path) -> None:
         table = curated([9, 9], split).table
         write_table(table, MANIFEST, tmp_path / "manifest.parquet")
         assert folds_in(tmp_path / "manifest.parquet") == table.attrs.get(manifest.FOLDS, 0)
-        kept = earlier(tmp_path / "manifest.parquet", AUTO)
+        kept = read_earlier(tmp_path / "manifest.parquet", AUTO)
         assert kept.splits == dict(zip(table["sha256"], table["split"], strict=True))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data import heif, reading
+from tasks.data import decoding, heif
 from tasks.data.reading import read
 from tasks.params import DataParams
 
@@ -19,9 +19,9 @@ HEADER = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(200)
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that lacks the extra."""
     monkeypatch.setattr(heif, "is_readable", lambda: False)
-    reading._formats.cache_clear()
+    decoding.formats.cache_clear()
     yield
-    reading._formats.cache_clear()
+    decoding.formats.cache_clear()
 
 
 @pytest.mark.usefixtures("without")
@@ -68,6 +68,6 @@ def test_a_photograph_is_read_as_it_is_seen(tmp_path: Path, name: str) -> None:
     assert np.abs(np.asarray(pixels, dtype=int) - upright)[:7].max() < 16
     with ThreadPoolExecutor(4) as threads:
         again = list(threads.map(lambda _: read(tmp_path, name, PARAMS, 3)[1], range(8)))
-    assert all(np.array_equal(one, pixels) for one in again)
+    assert all(np.array_equal(image, pixels) for image in again)
     small = PARAMS.model_copy(update={"max_pixels": 100})
     assert read(tmp_path, name, small, 3)[0].kind == "too large"

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from tasks.data import fingerprints, reading
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested, ingest, resolve_channels
-from tasks.data.reading import ReadImage
 from tasks.data.store import index_of, move, open_store
 from tasks.params import DataParams
 from tests.support.paths import ROOT
@@ -29,14 +29,14 @@ SIZE = 16
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tasks.data import ingest as ingesting, store
+from tasks.data import ingest as ingesting, store_writer
 from tasks.params import DataParams
 
 images, earlier, work, owner, name, count, half = sys.argv[1:]
 ingesting.ROWS_A_BLOCK = 4
 os.cpu_count = lambda: 2
 left = int(count)
-owner = {"writer": store.Writer, "os": os, "path": Path, "run": ingesting._Ingestion}[owner]
+owner = {"writer": store_writer.Writer, "os": os, "path": Path, "run": ingesting._Ingestion}[owner]
 real = getattr(owner, name)
 
 def until(*given, **named):
@@ -105,13 +105,13 @@ class Place:
 
     def ingest(self, names: Sequence[str] | None = None, **settings: Any) -> Ingested:
         """Ingest the files and put the store in its place."""
-        found = ingest(self.images, self.names if names is None else names, data(**settings), self.store, self.work)
-        move(found.store, self.store)
-        return found
+        ingested = ingest(self.images, self.names if names is None else names, data(**settings), self.store, self.work)
+        move(ingested.store, self.store)
+        return ingested
 
-    def opened(self, found: Ingested) -> Any:
+    def opened(self, ingested: Ingested) -> Any:
         """Return the store in its place, checked."""
-        return open_store(self.store, {at: seen.sha256 for at, seen in enumerate(found.images) if not seen.problem})
+        return open_store(self.store, {at: seen.sha256 for at, seen in enumerate(ingested.images) if not seen.problem})
 
     def contents(self) -> tuple[bytes, bytes]:
         return self.store.read_bytes(), index_of(self.store).read_bytes()
@@ -129,7 +129,7 @@ def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> Any:
         raise RuntimeError("was decoded")
 
-    monkeypatch.setattr(reading, "_decoded", never)
+    monkeypatch.setattr(reading, "decode", never)
 
 
 # ---- what comes out
@@ -144,23 +144,23 @@ def test_unusable_files_keep_their_rows(place: Place) -> None:
     place.fill(1)
     (place.images / "cut.png").write_bytes((place.images / "000.png").read_bytes()[:900])
     names = ["text.jpg", "10.png", "cut.png", "gone.png", "20.png", "empty.png", "../out.png", "30.png"]
-    found = place.ingest(names)
+    ingested = place.ingest(names)
     kinds = ["unreadable", "", "unreadable", "missing", "", "unreadable", "outside", ""]
-    assert [seen.kind for seen in found.images] == kinds
-    assert [bool(seen.problem) for seen in found.images] == [bool(kind) for kind in kinds]
-    assert place.opened(found)[:, 0, 0, 0].tolist() == [0, 10, 0, 0, 20, 0, 0, 30]
-    assert found.thumbnails.shape == (8, fingerprints.SIDE, fingerprints.SIDE)
-    assert found.thumbnails[:, 5, 5].tolist() == [0, 10, 0, 0, 20, 0, 0, 30]
-    assert found.reused == 0
-    assert found.ranges == {}
+    assert [seen.kind for seen in ingested.images] == kinds
+    assert [bool(seen.problem) for seen in ingested.images] == [bool(kind) for kind in kinds]
+    assert place.opened(ingested)[:, 0, 0, 0].tolist() == [0, 10, 0, 0, 20, 0, 0, 30]
+    assert ingested.thumbnails.shape == (8, fingerprints.SIDE, fingerprints.SIDE)
+    assert ingested.thumbnails[:, 5, 5].tolist() == [0, 10, 0, 0, 20, 0, 0, 30]
+    assert ingested.reused == 0
+    assert ingested.ranges == {}
 
 
 def test_same_file_twice(place: Place) -> None:
     """A file that is listed twice, or copied, has its pixels in both rows."""
     place.fill(1)
     shutil.copy(place.images / "000.png", place.images / "copy.png")
-    found = place.ingest(["000.png", "copy.png", "000.png"])
-    rows = place.opened(found)
+    ingested = place.ingest(["000.png", "copy.png", "000.png"])
+    rows = place.opened(ingested)
     assert (rows == rows[0]).all()
     assert rows.any()
     assert place.ingest(["copy.png", "000.png"]).reused == 2
@@ -168,18 +168,18 @@ def test_same_file_twice(place: Place) -> None:
 
 def test_no_file_at_all(place: Place) -> None:
     """Nothing to read makes a store of nothing."""
-    found = place.ingest([])
-    assert (found.images, found.thumbnails.shape) == ([], (0, 32, 32))
-    assert len(place.opened(found)) == 0
+    ingested = place.ingest([])
+    assert (ingested.images, ingested.thumbnails.shape) == ([], (0, 32, 32))
+    assert len(place.opened(ingested)) == 0
 
 
 def test_every_file_unusable(place: Place) -> None:
     """No image at all makes reasons, and rows that nobody uses."""
     for name in ("1.png", "2.png"):
         (place.images / name).write_text("nothing")
-    found = place.ingest()
-    assert all(seen.kind == "unreadable" for seen in found.images)
-    assert not place.opened(found).any()
+    ingested = place.ingest()
+    assert all(seen.kind == "unreadable" for seen in ingested.images)
+    assert not place.opened(ingested).any()
 
 
 def test_progress_adds_up(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,8 +280,8 @@ def test_automatic_channels(mixed: Place, names: list[str], expected: int) -> No
 @pytest.mark.parametrize("asked", [1, 2, 3, 4])
 def test_channels_that_are_asked_for(mixed: Place, asked: int) -> None:
     """What params say is what comes out, whatever the images are."""
-    found = mixed.ingest(["000.png", "001.png", "deep.png"], channels=asked)
-    assert mixed.opened(found).shape == (3, SIZE, SIZE, asked)
+    ingested = mixed.ingest(["000.png", "001.png", "deep.png"], channels=asked)
+    assert mixed.opened(ingested).shape == (3, SIZE, SIZE, asked)
 
 
 def test_first_colour_image_decides(mixed: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,22 +313,22 @@ def test_deep_grey_is_scaled_by_the_range_of_the_set(place: Place) -> None:
         Image.fromarray(floats).save(place.images / f"{name}.tif")
     Image.new("I", (32, 32), 3000).save(place.images / "e.tif")
     Image.new("L", (32, 32), 77).save(place.images / "f.png")
-    found = place.ingest()
-    assert [seen.problem for seen in found.images] == [""] * 6
-    assert found.ranges == {"integer": (1000.0, 5000.0), "float": (-1.0, 1.0)}
-    rows = place.opened(found)[..., 0]
+    ingested = place.ingest()
+    assert [seen.problem for seen in ingested.images] == [""] * 6
+    assert ingested.ranges == {"integer": (1000.0, 5000.0), "float": (-1.0, 1.0)}
+    rows = place.opened(ingested)[..., 0]
     assert rows[:, 0, 0].tolist() == [0, 64, 0, 191, 128, 77]
     assert rows[:, 0, -1].tolist() == [128, 255, 128, 255, 128, 77]
-    assert found.thumbnails[:, 0, 0].tolist() == rows[:, 0, 0].tolist()
+    assert ingested.thumbnails[:, 0, 0].tolist() == rows[:, 0, 0].tolist()
 
 
 def test_deep_grey_of_one_value(place: Place) -> None:
     """A set that is all the same has no range; it is black, and nothing divides by zero."""
     for at in range(2):
         Image.new("I;16", (20, 20), 4000).save(place.images / f"{at}.png")
-    found = place.ingest(channels=4)
-    assert found.ranges == {"integer": (4000.0, 4000.0)}
-    assert np.unique(place.opened(found).reshape(-1, 4), axis=0).tolist() == [[0, 0, 0, 255]]
+    ingested = place.ingest(channels=4)
+    assert ingested.ranges == {"integer": (4000.0, 4000.0)}
+    assert np.unique(place.opened(ingested).reshape(-1, 4), axis=0).tolist() == [[0, 0, 0, 255]]
 
 
 def test_nan_is_refused_and_leaves_the_range_alone(place: Place) -> None:
@@ -339,9 +339,9 @@ def test_nan_is_refused_and_leaves_the_range_alone(place: Place) -> None:
         spoilt = values.copy()
         spoilt[3, 3] = bad
         Image.fromarray(spoilt).save(place.images / f"{name}.tif")
-    found = place.ingest()
-    assert [seen.kind for seen in found.images] == ["", "unreadable", "unreadable"]
-    assert found.ranges == {"float": (0.0, 1.0)}
+    ingested = place.ingest()
+    assert [seen.kind for seen in ingested.images] == ["", "unreadable", "unreadable"]
+    assert ingested.ranges == {"float": (0.0, 1.0)}
 
 
 def test_deep_grey_follows_the_set(place: Place) -> None:
@@ -350,9 +350,9 @@ def test_deep_grey_follows_the_set(place: Place) -> None:
         Image.new("I;16", (20, 20), value).save(place.images / f"{at}.png")
     assert place.opened(place.ingest())[:, 0, 0, 0].tolist() == [0, 255]
     Image.new("I;16", (20, 20), 5000).save(place.images / "2.png")
-    found = place.ingest()
-    assert place.opened(found)[:, 0, 0, 0].tolist() == [0, 128, 255]
-    assert found.reused == 0
+    ingested = place.ingest()
+    assert place.opened(ingested)[:, 0, 0, 0].tolist() == [0, 128, 255]
+    assert ingested.reused == 0
 
 
 # ---- nothing is done twice
@@ -376,13 +376,13 @@ def test_automatic_channels_decode_one_image_at_most(place: Place, monkeypatch: 
     place.fill(9)
     place.ingest()
     decoded: list[int] = []
-    real = reading._decoded
+    real = reading.decode
 
     def count(*given: Any) -> Any:
         decoded.append(1)
         return real(*given)
 
-    monkeypatch.setattr(reading, "_decoded", count)
+    monkeypatch.setattr(reading, "decode", count)
     assert place.ingest().reused == 9
     assert len(decoded) == 1
 
@@ -398,18 +398,18 @@ def test_only_new_and_changed_files_are_decoded(place: Place, monkeypatch: pytes
     (place.images / "005.png").unlink()
     names = place.names[::-1]
     decoded: list[str] = []
-    real = reading._decoded
+    real = reading.decode
 
     def note(content: bytes, digest: str, *given: Any) -> Any:
         decoded.append(digest)
         return real(content, digest, *given)
 
-    monkeypatch.setattr(reading, "_decoded", note)
-    found = place.ingest(names, channels=3)
-    by_name = dict(zip(names, found.images, strict=True))
-    assert found.reused == 4
+    monkeypatch.setattr(reading, "decode", note)
+    ingested = place.ingest(names, channels=3)
+    by_name = dict(zip(names, ingested.images, strict=True))
+    assert ingested.reused == 4
     assert sorted(decoded) == sorted(by_name[name].sha256 for name in ("003.png", "006.png", "007.png", "008.png"))
-    rows = place.opened(found)
+    rows = place.opened(ingested)
     for row, name in enumerate(names):
         pixels = reading.read(place.images, name, data(), 3)[1]
         assert isinstance(pixels, np.ndarray)
@@ -421,8 +421,8 @@ def test_pixels_made_in_another_way_are_not_taken(place: Place, other: dict[str,
     """Another size, background or number of channels means decoding again, and the same as from nothing."""
     place.fill(3, mode="RGBA")
     place.ingest(channels=3)
-    found = place.ingest(**{"channels": 3, **other})
-    assert found.reused == 0
+    ingested = place.ingest(**{"channels": 3, **other})
+    assert ingested.reused == 0
     contents = place.contents()
     place.store.unlink()
     place.ingest(**{"channels": 3, **other})
@@ -434,8 +434,8 @@ def test_lower_limits_hold_for_what_is_known(place: Place, other: dict[str, Any]
     """An image that is too large by the limits of today is refused, though an earlier store has it."""
     place.fill(3)
     place.ingest(channels=3)
-    found = place.ingest(channels=3, **other)
-    assert [seen.kind for seen in found.images] == ["too large"] * 3
+    ingested = place.ingest(channels=3, **other)
+    assert [seen.kind for seen in ingested.images] == ["too large"] * 3
 
 
 def test_damaged_row_is_decoded_again(place: Place) -> None:
@@ -540,10 +540,10 @@ def kill(place: Place, moment: tuple[str, str, int, str]) -> None:
 def test_killed_ingest_is_resumed(twenty: Place, moment: tuple[str, str, int, str], least: int) -> None:
     """After a kill -9 at any moment the same command ends with the same store, and doesn't start from nothing."""
     kill(twenty, moment)
-    found = twenty.ingest()
-    assert least <= found.reused <= 16
+    ingested = twenty.ingest()
+    assert least <= ingested.reused <= 16
     assert twenty.contents() == undisturbed(twenty)
-    assert sum(not seen.problem for seen in found.images) == 19
+    assert sum(not seen.problem for seen in ingested.images) == 19
 
 
 @pytest.mark.parametrize(
@@ -558,8 +558,8 @@ def test_ingest_that_is_killed_again_and_again(twenty: Place, moments: list[Any]
     """A second kill, early in the resumed run, loses nothing of what the first one left."""
     for moment in moments:
         kill(twenty, moment)
-    found = twenty.ingest()
-    assert found.reused >= 4
+    ingested = twenty.ingest()
+    assert ingested.reused >= 4
     assert twenty.contents() == undisturbed(twenty)
 
 
@@ -578,17 +578,17 @@ def test_ingest_killed_from_outside(twenty: Place, enough: int) -> None:
         assert process.stdout is not None
         done = int(process.stdout.readline())
         process.kill()
-    found = twenty.ingest()
-    assert found.reused >= min(done, 16)
+    ingested = twenty.ingest()
+    assert ingested.reused >= min(done, 16)
     assert twenty.contents() == undisturbed(twenty)
 
 
 def test_killed_ingest_of_other_settings(twenty: Place) -> None:
     """What a killed run of another size left is of no use, and in nobody's way."""
     kill(twenty, ("writer", "put", 14, ""))
-    found = twenty.ingest(size=32)
-    assert found.reused == 0
-    assert twenty.opened(found).shape[1:] == (32, 32, 3)
+    ingested = twenty.ingest(size=32)
+    assert ingested.reused == 0
+    assert twenty.opened(ingested).shape[1:] == (32, 32, 3)
     assert list(twenty.work.iterdir()) == []
 
 
@@ -602,4 +602,4 @@ def test_facts_of_a_reused_file(place: Place) -> None:
     assert again.reused == 1
     assert again.images == first.images
     seen = again.images[0]
-    assert seen == ReadImage(20, 30, "RGBA", "WEBP", False, (place.images / "1.webp").stat().st_size, seen.sha256)
+    assert seen == ImageFacts(20, 30, "RGBA", "WEBP", False, (place.images / "1.webp").stat().st_size, seen.sha256)

@@ -62,7 +62,7 @@ def table_of(rows: Rows, schema: pa.DataFrameSchema) -> pd.DataFrame:
 
 def rows(row: st.SearchStrategy[dict[str, Any]], *unique: str, least: int = 0) -> st.SearchStrategy[Rows]:
     """Several rows, no two with the same value in the columns that don't repeat."""
-    keys = tuple((lambda one, name=name: one[name]) for name in unique)
+    keys = tuple((lambda row, name=name: row[name]) for name in unique)
     return st.lists(row, min_size=least, max_size=6, unique_by=keys or None)
 
 
@@ -167,7 +167,7 @@ def refusals(table: pd.DataFrame, schema: pa.DataFrameSchema, folder: Path) -> l
 def test_wrong_value_is_named(tmp_path: Path, name: str, column: str, value: Any, place: int) -> None:
     """One value that can't be is refused in one sentence, with the file and the column."""
     table = VALID[name].copy()
-    table[column] = [value if row == place else one for row, one in enumerate(table[column])]
+    table[column] = [value if row == place else old for row, old in enumerate(table[column])]
     assert not table.equals(VALID[name]) or table[column].duplicated().any()
     if not table[column].duplicated().any() and value in VALID[name][column].tolist():
         pytest.skip("the very value that is there")
@@ -203,7 +203,7 @@ def test_damage_shows_some_of_the_values(tmp_path: Path) -> None:
     """The message quotes the values that fail, but no more than three of them."""
     schema = pa.DataFrameSchema({"share": pa.Column(float, pa.Check.le(1))})
     with pytest.raises(UserError) as caught:
-        manifest.checked(pd.DataFrame({"share": [0.5, *np.arange(2.0, 9.0)]}), schema, tmp_path / "t.parquet")
+        manifest.validated(pd.DataFrame({"share": [0.5, *np.arange(2.0, 9.0)]}), schema, tmp_path / "t.parquet")
     said = str(caught.value)
     assert "7 failures" in said
     assert "2.0, 3.0, 4.0" in said

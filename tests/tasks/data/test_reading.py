@@ -17,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
-from tasks.data import reading
+from tasks.data import decoding, reading
+from tasks.data.decoding import FORMATS, DeepGrey, to_8_bits
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import ingest
-from tasks.data.reading import FORMATS, Deep, ReadImage, is_grey, read, to_8_bits
+from tasks.data.reading import is_grey, read
 from tasks.params import DataParams
 
 SIZE = 16
@@ -42,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
     return target
 
 
-def one(folder: Path, image: Image.Image, channels: int = 3, name: str = "1.png", **options: Any) -> Any:
+def decoded(folder: Path, image: Image.Image, channels: int = 3, name: str = "1.png", **options: Any) -> Any:
     """Save an image and return its pixels."""
     background = options.pop("background", "white")
     image.save(folder / name, **options)
@@ -109,7 +111,7 @@ def noise(mode: str = "RGB", width: int = 24, height: int = 20) -> Image.Image:
 def test_modes(folder: Path, mode: str, colour: Any, rgb: tuple[int, int, int], channels: int) -> None:
     """Each mode keeps its colour, and its grey is the usual luma of that colour."""
     image = Image.new(mode, (20, 30), colour)
-    pixels = one(folder, image, channels, "1.tif" if mode in {"CMYK", "PA", "YCbCr"} else "1.png")
+    pixels = decoded(folder, image, channels, "1.tif" if mode in {"CMYK", "PA", "YCbCr"} else "1.png")
     luma = (299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2]) / 1000
     expected = rgb if channels == 3 else (luma,)
     assert np.abs(pixels.astype(int) - np.array(expected)).max() <= RESAMPLED
@@ -121,7 +123,7 @@ def test_alpha_is_the_last_of_an_even_number_of_channels(folder: Path, mode: str
     """Colour under it is as it was, not composited; an image without alpha is opaque."""
     has_alpha = mode.endswith("A")
     image = Image.new("RGBA" if has_alpha else "RGB", (SIZE, SIZE), (40, 120, 200, 100)[: 3 + has_alpha]).convert(mode)
-    pixels = one(folder, image, channels, name="1.tiff" if mode == "CMYK" else "1.png")
+    pixels = decoded(folder, image, channels, name="1.tiff" if mode == "CMYK" else "1.png")
     assert np.unique(pixels[..., -1]).tolist() == [100 if has_alpha else 255]
     expected = np.asarray(image.convert("RGB").convert("L" if channels == 2 else "RGB"), dtype=int)
     difference = pixels[..., :-1].astype(int) - expected.reshape(SIZE, SIZE, channels - 1)
@@ -136,7 +138,7 @@ def test_palette(folder: Path, kind: str, transparent: bool, channels: int) -> N
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, 10, 200, 30])
     options: dict[str, Any] = {"transparency": 1} if transparent else {}
-    pixels = one(folder, image, channels, format=kind, background="#0000ff", **options)
+    pixels = decoded(folder, image, channels, format=kind, background="#0000ff", **options)
     if channels in {2, 4}:
         assert np.unique(pixels[..., -1]).tolist() == [0 if transparent else 255]
     else:
@@ -149,7 +151,7 @@ def test_palette(folder: Path, kind: str, transparent: bool, channels: int) -> N
 def test_transparent_colour_of_an_image_without_alpha(folder: Path, mode: str) -> None:
     """A PNG that names one of its greys or colours transparent shows the background there."""
     colour: Any = 9 if mode == "L" else (9, 9, 9)
-    pixels = one(folder, Image.new(mode, (20, 20), colour), 3, transparency=colour, background="red")
+    pixels = decoded(folder, Image.new(mode, (20, 20), colour), 3, transparency=colour, background="red")
     assert np.unique(pixels.reshape(-1, 3), axis=0).tolist() == [[255, 0, 0]]
 
 
@@ -161,7 +163,7 @@ def test_transparent_colour_of_an_image_without_alpha(folder: Path, mode: str) -
 def test_alpha_is_laid_over_the_background(colour: tuple[int, int, int, int], background: str) -> None:
     """Whatever colour and background, the result lies between the two as alpha says."""
     image = Image.new("RGBA", (4, 4), colour)
-    pixels = reading._pixels(image, SIZE, 3, background)
+    pixels = decoding._pixels(image, SIZE, 3, background)
     share = colour[3] / 255
     behind = np.array(ImageColor.getrgb(background)[:3])
     expected = share * np.array(colour[:3]) + (1 - share) * behind
@@ -172,21 +174,23 @@ def test_colour_under_full_transparency_does_not_bleed(folder: Path) -> None:
     """Beside an opaque part, an invisible one of another colour leaves no fringe of that colour."""
     image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 31, 64))
-    pixels = one(folder, image, 3, background="black")
+    pixels = decoded(folder, image, 3, background="black")
     assert pixels.max() == 0
 
 
 def test_resizing_keeps_the_picture(folder: Path) -> None:
     """A ramp from dark to bright is still one, in the same direction."""
     ramp = np.tile(np.linspace(0, 255, 200).astype(np.uint8), (100, 1))
-    pixels = one(folder, Image.fromarray(ramp), 1)[..., 0].astype(int)
+    pixels = decoded(folder, Image.fromarray(ramp), 1)[..., 0].astype(int)
     assert (np.diff(pixels, axis=1) > 0).all()
     assert np.abs(np.diff(pixels, axis=0)).max() == 0
 
 
 def test_one_pixel_is_enough(folder: Path) -> None:
     """The smallest image there is fills its square."""
-    assert np.unique(one(folder, Image.new("RGB", (1, 1), (1, 2, 3))).reshape(-1, 3), axis=0).tolist() == [[1, 2, 3]]
+    assert np.unique(decoded(folder, Image.new("RGB", (1, 1), (1, 2, 3))).reshape(-1, 3), axis=0).tolist() == [
+        [1, 2, 3]
+    ]
 
 
 # ---- grey beyond 8 bits
@@ -201,7 +205,7 @@ def test_deep_grey_keeps_its_values(folder: Path, mode: str, integer: bool, valu
     kinds = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
     Image.fromarray(np.repeat([values], 16, axis=1).repeat(32, axis=0).astype(kinds[mode])).save(folder / "1.tif")
     seen, deep = read(folder, "1.tif", data(), 3)
-    assert isinstance(deep, Deep)
+    assert isinstance(deep, DeepGrey)
     assert (seen.mode, seen.problem) == (mode, "")
     assert (deep.extent.least, deep.extent.largest, deep.integer) == (*values, integer)
     assert deep.plane.shape == (SIZE, SIZE)
@@ -226,7 +230,7 @@ def test_deep_grey_is_turned_upright(folder: Path) -> None:
     exif[0x0112] = 6
     image.save(folder / "1.png", exif=exif)
     seen, deep = read(folder, "1.png", data(), 1)
-    assert isinstance(deep, Deep)
+    assert isinstance(deep, DeepGrey)
     assert (seen.width, seen.height) == (32, 64)
     assert [place for place in CORNERS if deep.plane[place] > 4000] == [(0, -1)]
 
@@ -291,7 +295,7 @@ def test_what_is_seen_of_a_file(folder: Path) -> None:
     Image.new("LA", (21, 34)).save(folder / "1.png")
     content = (folder / "1.png").read_bytes()
     seen, _ = read(folder, "1.png", data(), 3)
-    assert seen == ReadImage(21, 34, "LA", "PNG", False, len(content), hashlib.sha256(content).hexdigest())
+    assert seen == ImageFacts(21, 34, "LA", "PNG", False, len(content), hashlib.sha256(content).hexdigest())
 
 
 # Where the stored top left corner is seen: the EXIF standard.
@@ -306,7 +310,7 @@ def test_exif_orientation(folder: Path, kind: str, orientation: int, corner: tup
     image.paste(255, (0, 0, 16, 8))  # a quarter of each side, at the top left
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = one(folder, image, 1, format=kind, exif=exif)[..., 0]
+    pixels = decoded(folder, image, 1, format=kind, exif=exif)[..., 0]
     assert {place for place in CORNERS if pixels[place] > 200} == {corner}
     seen, _ = read(folder, "1.png", data(), 1)
     assert (seen.width, seen.height) == ((32, 64) if orientation > 4 else (64, 32))
@@ -318,7 +322,7 @@ def test_exif_turn_exchanges_the_sides(folder: Path) -> None:
     image.paste(255, (0, 0, 64, 8))
     exif = Image.Exif()
     exif[0x0112] = 6
-    pixels = one(folder, image, 1, exif=exif)[..., 0]
+    pixels = decoded(folder, image, 1, exif=exif)[..., 0]
     assert (pixels[:, -1] > 200).all()
     assert (pixels[:, 0] < 50).all()
 
@@ -328,14 +332,14 @@ def test_orientation_that_does_not_exist_is_ignored(folder: Path, orientation: i
     """A camera's nonsense doesn't cost the photograph."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert (one(folder, Image.new("L", (20, 20), 50), 1, exif=exif) == 50).all()
+    assert (decoded(folder, Image.new("L", (20, 20), 50), 1, exif=exif) == 50).all()
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
 def test_animations_give_their_first_frame(folder: Path, kind: str) -> None:
     """Of an animation, a multi-page scan or a stereo pair, the first picture counts, and it is known to have more."""
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "blue", "lime")]
-    pixels = one(folder, frames[0], format=kind, save_all=True, append_images=frames[1:])
+    pixels = decoded(folder, frames[0], format=kind, save_all=True, append_images=frames[1:])
     assert np.abs(pixels.astype(int) - (255, 0, 0)).max() <= 8
     seen, _ = read(folder, "1.png", data(), 3)
     assert seen.animated
@@ -344,7 +348,7 @@ def test_animations_give_their_first_frame(folder: Path, kind: str) -> None:
 
 def test_still_pictures_are_not_animated(folder: Path) -> None:
     """A GIF of one frame is a picture like others."""
-    one(folder, Image.new("P", (20, 20)), format="GIF")
+    decoded(folder, Image.new("P", (20, 20)), format="GIF")
     assert not read(folder, "1.png", data(), 3)[0].animated
 
 
@@ -420,7 +424,7 @@ def test_links_to_a_folder_that_they_may_lead_to(folder: Path, tmp_path: Path, n
 
 def test_links_within_the_folder_are_followed(folder: Path) -> None:
     """A link to an image of the same folder is that image; so is a data folder that is itself a link."""
-    one(folder, Image.new("L", (20, 20), 9), 1)
+    decoded(folder, Image.new("L", (20, 20), 9), 1)
     (folder / "link.png").symlink_to("1.png")
     (folder.parent / "linked").symlink_to(folder)
     for root, name in ((folder, "link.png"), (folder.parent / "linked", "1.png")):
@@ -468,24 +472,24 @@ def test_reasons_are_the_same_every_time(folder: Path) -> None:
     """A reason names the file as the data do, and neither a place in memory nor a folder of this machine."""
     samples = [b"text", b"\x89PNG\r\n\x1a\n", encoded(noise(), "PNG")[:60], encoded(noise(), "JPEG")[:300], b"BM" * 40]
     for content in samples:
-        found = {refused(folder, f"{at}.png", content) for at in range(3)}
-        assert len(found) == 1
-        assert str(folder) not in found.pop()
+        reasons = {refused(folder, f"{at}.png", content) for at in range(3)}
+        assert len(reasons) == 1
+        assert str(folder) not in reasons.pop()
     (folder / "locked.png").symlink_to("locked.png")
     assert str(folder) not in reason(folder, "locked.png")[1]
 
 
 def test_known_files_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made of the same bytes earlier is taken, unless it is larger than what is allowed now."""
-    pixels = one(folder, noise(), 3)
+    pixels = decoded(folder, noise(), 3)
     seen = read(folder, "1.png", data(), 3)[0]
     asked: list[str] = []
 
-    def known(digest: str) -> tuple[ReadImage, Any]:
+    def known(digest: str) -> tuple[ImageFacts, Any]:
         asked.append(digest)
         return seen, pixels
 
-    monkeypatch.setattr(reading, "_decoded", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr(reading, "decode", lambda *_: pytest.fail("was decoded"))
     assert read(folder, "1.png", data(), 3, known) == (seen, pixels)
     assert asked == [seen.sha256]
     monkeypatch.undo()
@@ -568,10 +572,10 @@ def test_damaged_files_are_told_apart(folder: Path, tmp_path: Path) -> None:
         (folder / name).write_bytes(content)
     started = time.monotonic()
     params = data(channels=3, max_pixels=MUTANT_PIXELS)
-    found = ingest(folder, names, params, tmp_path / "none.npy", tmp_path / "work")
+    ingested = ingest(folder, names, params, tmp_path / "none.npy", tmp_path / "work")
     assert time.monotonic() - started < 60
     usable = 0
-    for name, seen in zip(names, found.images, strict=True):
+    for name, seen in zip(names, ingested.images, strict=True):
         if seen.problem:
             assert seen.kind in {"unreadable", "too large"}, (name, seen)
             assert "\n" not in seen.problem
@@ -582,5 +586,5 @@ def test_damaged_files_are_told_apart(folder: Path, tmp_path: Path) -> None:
             with Image.open(folder / name) as image:
                 image.load()
     assert MUTANTS * 0.05 < usable < MUTANTS * 0.6
-    large = sum(seen.kind == "too large" for seen in found.images)
+    large = sum(seen.kind == "too large" for seen in ingested.images)
     assert large > MUTANTS * 0.1

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tasks.data import remarks
 from tasks.data.reading import read
-from tasks.data.scenes import NONE
+from tasks.data.scenes import NO_SCENE
 from tasks.params import DataParams, SplitParams
 from tests.benchmarks.duplicates import fixed_camera
 from tests.support.project import Project, make_project
@@ -103,24 +103,24 @@ def manifest_of(*groups: tuple[str, str, int]) -> pd.DataFrame:
 
 def test_a_group_of_many_images_is_named_with_its_classes() -> None:
     """More than a fifth of the images in one group is said, with what is in it and which param decides."""
-    found = remarks.on_groups(manifest_of(("alike-1", "good", 9), ("alike-2", "bad", 4), ("", "bad", 27)), 0.9)
-    assert "'alike-1'" in found[0]
-    assert "9 images: 9 good" in found[0]
-    assert "22%" in found[0]
-    assert "split.near_duplicates (0.9)" in found[1]
-    assert len(found) == 2
+    notes = remarks.on_groups(manifest_of(("alike-1", "good", 9), ("alike-2", "bad", 4), ("", "bad", 27)), 0.9)
+    assert "'alike-1'" in notes[0]
+    assert "9 images: 9 good" in notes[0]
+    assert "22%" in notes[0]
+    assert "split.near_duplicates (0.9)" in notes[1]
+    assert len(notes) == 2
 
 
 def test_groups_that_mix_classes_are_counted_and_the_largest_is_named() -> None:
     """One line, however many there are; groups that the source gave may mix what they like."""
     table = manifest_of(("alike-1", "good", 2), ("alike-1", "bad", 3), ("alike-2", "good", 1), ("alike-2", "bad", 1))
     table = pd.concat([table, manifest_of(("patient", "good", 2), ("patient", "bad", 2), ("", "bad", 40))])
-    found = remarks.on_groups(table.reset_index(drop=True), 0.9)
-    assert "2 groups of images that show the same mix classes" in found[0]
-    assert "'alike-1' (5 images: 3 bad, 2 good; such as " in found[0]
-    assert "good/" in found[0]
-    assert "bad/" in found[0]
-    assert not any("patient" in note for note in found)
+    notes = remarks.on_groups(table.reset_index(drop=True), 0.9)
+    assert "2 groups of images that show the same mix classes" in notes[0]
+    assert "'alike-1' (5 images: 3 bad, 2 good; such as " in notes[0]
+    assert "good/" in notes[0]
+    assert "bad/" in notes[0]
+    assert not any("patient" in note for note in notes)
 
 
 def test_ordinary_groups_are_not_remarked_on() -> None:
@@ -138,7 +138,7 @@ def test_shares_that_miss_their_target_are_said(counts: tuple[int, int, int], sa
 
 def test_scenes_are_told_with_two_of_their_shots() -> None:
     """The largest first; images of no scene don't count."""
-    scenes = np.array([NONE, 4, 4, 7, 7, 7])
+    scenes = np.array([NO_SCENE, 4, 4, 7, 7, 7])
     first, second = remarks.on_scenes([f"{at}.png" for at in range(6)], scenes)
     assert first.startswith("3 of 6 images are shots of one scene, such as 3.png and 5.png")
     assert second.startswith("2 of 6 images are shots of one scene, such as 1.png and 2.png")

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.duplicates import alike
+from tasks.data.arrays import Integers
 from tasks.data.fingerprints import Thumbnails, thumbnail
-from tasks.data.scenes import NONE, Numbers
-from tasks.data.splits import components
+from tasks.data.groups import components
+from tasks.data.near_duplicates import find_near_duplicates
+from tasks.data.scenes import NO_SCENE
 from tests.benchmarks.duplicates import fixed_camera, random_fields
 
 SIDE = 224
@@ -19,15 +20,15 @@ def thumbnails_of(images: list[Image.Image]) -> Thumbnails:
     return np.stack([thumbnail(np.asarray(image)[..., None]) for image in resized])
 
 
-def sizes(thumbnails: Thumbnails, labels: Numbers, threshold: float = 0.9) -> list[int]:
+def sizes(thumbnails: Thumbnails, labels: Integers, threshold: float = 0.9) -> list[int]:
     """Return the sizes of the groups, the largest first."""
-    groups = components(len(thumbnails), alike(thumbnails, threshold, labels).pairs)
+    groups = components(len(thumbnails), find_near_duplicates(thumbnails, threshold, labels).pairs)
     return sorted(np.bincount(groups).tolist(), reverse=True)
 
 
-def mixed(thumbnails: Thumbnails, labels: Numbers) -> int:
+def mixed(thumbnails: Thumbnails, labels: Integers) -> int:
     """Return how many groups hold several classes."""
-    groups = components(len(thumbnails), alike(thumbnails, 0.9, labels).pairs)
+    groups = components(len(thumbnails), find_near_duplicates(thumbnails, 0.9, labels).pairs)
     return sum(len(set(labels[groups == group])) > 1 for group in set(groups))
 
 
@@ -46,10 +47,10 @@ def test_shots_of_a_scene_among_many_other_images() -> None:
     images, labels = fixed_camera(30, 3, 40, np.random.default_rng(1))
     thumbnails = np.concatenate([thumbnails_of(images), random_fields(300, np.random.default_rng(2))])
     labels = np.concatenate([labels, np.full(300, 2)])
-    found = alike(thumbnails, 0.9, labels)
-    assert len(set(found.scenes[:60].tolist())) == 1
-    assert (found.scenes[:60] != NONE).all()
-    assert (found.scenes[60:] == NONE).all()
+    near = find_near_duplicates(thumbnails, 0.9, labels)
+    assert len(set(near.scenes[:60].tolist())) == 1
+    assert (near.scenes[:60] != NO_SCENE).all()
+    assert (near.scenes[60:] == NO_SCENE).all()
     assert sizes(thumbnails, labels)[0] == 1
 
 
@@ -58,11 +59,11 @@ def test_a_copy_of_a_shot_is_joined_with_that_shot_alone() -> None:
     images, labels = fixed_camera(30, 8, 60, np.random.default_rng(3))
     copies = [Image.fromarray((np.asarray(image) * 0.8).round().astype(np.uint8)) for image in images[::6]]
     thumbnails = thumbnails_of(images + copies)
-    pairs = alike(thumbnails, 0.9, np.concatenate([labels, labels[::6]])).pairs
+    pairs = find_near_duplicates(thumbnails, 0.9, np.concatenate([labels, labels[::6]])).pairs
     wanted = {(place * 6, len(images) + place) for place in range(len(copies))}
-    found = {(int(one), int(two)) for one, two in pairs}
-    assert found <= wanted
-    assert len(found) >= 0.5 * len(wanted)
+    joined = {(int(i), int(j)) for i, j in pairs}
+    assert joined <= wanted
+    assert len(joined) >= 0.5 * len(wanted)
 
 
 def test_frames_of_one_object_are_joined() -> None:
@@ -73,7 +74,7 @@ def test_frames_of_one_object_are_joined() -> None:
     thumbnails = np.clip(np.rint(frames), 0, 255).astype(np.uint8)
     labels = np.repeat(np.arange(10) % 2, 14)
     assert sizes(thumbnails, labels) == [14] * 10
-    assert (alike(thumbnails, 0.9, labels).scenes == NONE).all()
+    assert (find_near_duplicates(thumbnails, 0.9, labels).scenes == NO_SCENE).all()
 
 
 def test_the_threshold_is_felt() -> None:

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.completing import SMALLEST
+from tasks.data.arrays import Pairs
 from tasks.data.curation import curate
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested
-from tasks.data.manifest import Earlier
-from tasks.data.reading import ReadImage
+from tasks.data.manifest import EarlierPlaces
 from tasks.data.sources import LabelledFile, elpv, find
-from tasks.data.splits import SPLITS, Assigned, Pairs, assign, check, position
+from tasks.data.split_completion import SMALLEST
+from tasks.data.split_draws import position
+from tasks.data.splits import SPLITS, Assignment, assign, check
 from tasks.errors import UserError
 from tasks.params import DataParams, SplitParams
 from tests.support.cells import packaged_cells
@@ -63,10 +65,10 @@ def links_in(count: int) -> st.SearchStrategy[list[Link]]:
     return st.lists(st.tuples(place, place), max_size=min(count, 12))
 
 
-def remembered(images: pd.DataFrame, assigned: Assigned) -> dict[str, str]:
+def remembered(images: pd.DataFrame, assigned: Assignment) -> dict[str, str]:
     """Return what an earlier manifest would tell of these images."""
-    found = zip(images["sha256"], assigned.splits, strict=True)
-    return {digest: split for digest, split in found if split}
+    splits = zip(images["sha256"], assigned.splits, strict=True)
+    return {digest: split for digest, split in splits if split}
 
 
 def single(digests: list[str], label: str, params: SplitParams) -> list[str]:
@@ -102,7 +104,7 @@ def test_added_images_move_no_other(data: st.DataObject, params: SplitParams) ->
     assert_groups_whole(both, links + brought, again)
 
 
-def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assigned) -> None:
+def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assignment) -> None:
     """Check that no two images that belong together, neither of them left out, are in different splits."""
     splits = assigned.splits
     for column in ("group", "sha256"):
@@ -110,12 +112,12 @@ def assert_groups_whole(images: pd.DataFrame, links: list[Link], assigned: Assig
             if value:
                 assert len({splits[i] for i in members} - {""}) <= 1
                 assert len({assigned.groups[i] for i in members if splits[i]}) <= 1
-    for one, two in links:
-        assert splits[one] == splits[two] or "" in {splits[one], splits[two]}
+    for first, second in links:
+        assert splits[first] == splits[second] or "" in {splits[first], splits[second]}
     together = defaultdict(set)
     for split, group in zip(splits, assigned.groups, strict=True):
         together[group].add(split)
-    assert all(len(found - {""}) <= 1 for found in together.values())
+    assert all(len(splits_of_group - {""}) <= 1 for splits_of_group in together.values())
 
 
 @given(st.data(), PARAMS)
@@ -144,9 +146,9 @@ def one_in_each_split(label: str, params: SplitParams) -> list[str]:
     return [next(digest for digest in digests if low <= drawn[digest] < high) for low, high in spans]
 
 
-def splits_of(label: str, images: pd.DataFrame, assigned: Assigned) -> set[str]:
+def splits_of(label: str, images: pd.DataFrame, assigned: Assignment) -> set[str]:
     """Return the splits that a class is in."""
-    return {split for split, own in zip(assigned.splits, images["label"], strict=True) if own == label}
+    return {split for split, image_label in zip(assigned.splits, images["label"], strict=True) if image_label == label}
 
 
 @given(st.data(), PARAMS)
@@ -160,7 +162,7 @@ def test_order_of_listing_does_not_matter(data: st.DataObject, params: SplitPara
     earlier = {digest: data.draw(st.sampled_from(SPLITS)) for digest in known}
     order = data.draw(st.permutations(range(count)))
     to = {place: new for new, place in enumerate(order)}
-    turned = [(to[two], to[one]) for one, two in data.draw(st.permutations(links))]
+    turned = [(to[second], to[first]) for first, second in data.draw(st.permutations(links))]
     straight = assign(images, pairs_of(links), params, earlier)
     shuffled = assign(images.iloc[list(order)], pairs_of(turned), params, earlier)
     assert shuffled.splits == [straight.splits[place] for place in order]
@@ -191,11 +193,11 @@ def test_groups_stay_whole(data: st.DataObject, params: SplitParams) -> None:
     links = data.draw(links_in(len(images)))
     earlier = {digest: data.draw(st.sampled_from(["", *SPLITS])) for digest in sorted(set(images["sha256"]))}
     for known in ({}, {digest: split for digest, split in earlier.items() if split}):
-        found = assign(images, pairs_of(links), params, known)
-        assert_groups_whole(images, links, found)
-        assert all(known.get(digest) is None for digest in images["sha256"].iloc[list(found.left_out)])
-        for place, (digest, split) in enumerate(zip(images["sha256"], found.splits, strict=True)):
-            assert (place in found.moved) == (digest in known and known[digest] != split)
+        assigned = assign(images, pairs_of(links), params, known)
+        assert_groups_whole(images, links, assigned)
+        assert all(known.get(digest) is None for digest in images["sha256"].iloc[list(assigned.left_out)])
+        for place, (digest, split) in enumerate(zip(images["sha256"], assigned.splits, strict=True)):
+            assert (place in assigned.moved) == (digest in known and known[digest] != split)
 
 
 @given(st.data(), PARAMS)
@@ -204,12 +206,12 @@ def test_given_splits_are_kept(data: st.DataObject, params: SplitParams) -> None
     """What the source held out stays held out, and nothing of a complete source moves at all."""
     images = data.draw(sets(st.sampled_from(SPLITS)))
     links = data.draw(links_in(len(images)))
-    found = assign(images, pairs_of(links), params)
-    for was, now in zip(images["given"], found.splits, strict=True):
+    assigned = assign(images, pairs_of(links), params)
+    for was, now in zip(images["given"], assigned.splits, strict=True):
         assert was in {now, "train"}
     if {"val", "test"} <= set(images["given"]):
-        assert found.splits == images["given"].tolist()
-    assert found.left_out == {}
+        assert assigned.splits == images["given"].tolist()
+    assert assigned.left_out == {}
 
 
 @pytest.mark.parametrize(("held_out", "lacking"), [("test", "val"), ("val", "test")])
@@ -219,9 +221,9 @@ def test_missing_held_out_split_is_carved_from_train(held_out: str, lacking: str
     share = {"val": 0.2, "test": 0.3}
     cut = int(len(MANY) * share[held_out])
     given_splits = [held_out] * cut + ["train"] * (len(MANY) - cut)
-    found = assign(table_of(MANY, "a", given=given_splits), pairs_of([]), params).splits
-    assert found[:cut] == [held_out] * cut
-    counts = Counter(found[cut:])
+    assigned = assign(table_of(MANY, "a", given=given_splits), pairs_of([]), params).splits
+    assert assigned[:cut] == [held_out] * cut
+    counts = Counter(assigned[cut:])
     assert set(counts) == {"train", lacking}
     assert counts[lacking] / len(MANY) == pytest.approx(share[lacking], abs=0.01)
 
@@ -240,26 +242,26 @@ def test_image_between_splits_is_left_out(by: str) -> None:
     Of two that would join the two together, one stays.
     """
     params = SplitParams()
-    images, earlier, one, two = opposite(params)
+    images, earlier, first, second = opposite(params)
     new = table_of([MANY[100], MANY[101]], "a", "p" if by == "group" else "")
     both = pd.concat([images, new], ignore_index=True)
-    links = [(one, 60), (two, 61)] if by == "group" else [(one, 60), (60, two), (one, 61)]
-    found = assign(both, pairs_of(links), params, earlier)
-    assert found.splits[:60] == list(earlier.values())
-    assert len(found.left_out) == 1
-    assert set(found.left_out) <= ({60, 61} if by == "group" else {60})
-    assert {found.splits[place] for place in found.left_out} == {""}
-    (kept,) = {60, 61} - set(found.left_out)
-    assert found.splits[kept] == found.splits[one if by != "group" or kept == 60 else two]
-    assert all("test, train" in reason for reason in found.left_out.values())
-    assert found.groups[one] != found.groups[two]
+    links = [(first, 60), (second, 61)] if by == "group" else [(first, 60), (60, second), (first, 61)]
+    assigned = assign(both, pairs_of(links), params, earlier)
+    assert assigned.splits[:60] == list(earlier.values())
+    assert len(assigned.left_out) == 1
+    assert set(assigned.left_out) <= ({60, 61} if by == "group" else {60})
+    assert {assigned.splits[place] for place in assigned.left_out} == {""}
+    (kept,) = {60, 61} - set(assigned.left_out)
+    assert assigned.splits[kept] == assigned.splits[first if by != "group" or kept == 60 else second]
+    assert all("test, train" in reason for reason in assigned.left_out.values())
+    assert assigned.groups[first] != assigned.groups[second]
 
 
 def test_later_image_follows_its_group() -> None:
     """Another photograph of a test object is a test image, however its own content would have been drawn."""
     params = SplitParams()
-    images, earlier, one, two = opposite(params)
-    for place, split in ((one, "train"), (two, "test")):
+    images, earlier, first, second = opposite(params)
+    for place, split in ((first, "train"), (second, "test")):
         for digest in MANY[100:130]:
             both = pd.concat([images, table_of([digest], "a")], ignore_index=True)
             assert assign(both, pairs_of([(60, place)]), params, earlier).splits[60] == split
@@ -270,12 +272,12 @@ def test_new_class_takes_no_test_image_for_itself() -> None:
     params = SplitParams()
     images, earlier, _, tested = opposite(params)
     both = pd.concat([images, table_of([MANY[100]], "new")], ignore_index=True)
-    found = assign(both, pairs_of([(tested, 60)]), params, earlier)
-    assert found.splits[:60] == list(earlier.values())
-    assert found.splits[60] == "test"
-    assert found.small == ()
+    assigned = assign(both, pairs_of([(tested, 60)]), params, earlier)
+    assert assigned.splits[:60] == list(earlier.values())
+    assert assigned.splits[60] == "test"
+    assert assigned.small == ()
     with pytest.raises(UserError, match="the class 'new' is left to train on"):
-        check(both["label"], pd.Series(found.splits))
+        check(both["label"], pd.Series(assigned.splits))
 
 
 def test_class_that_lost_its_training_images_gets_some_again() -> None:
@@ -287,10 +289,10 @@ def test_class_that_lost_its_training_images_gets_some_again() -> None:
     images, earlier, _, _ = opposite(params)
     splits = images["sha256"].map(earlier)
     kept = images[(images["label"] == "b") | (splits == "test")].reset_index(drop=True)
-    found = assign(kept, pairs_of([]), params, earlier)
-    own = kept.index[kept["label"] == "a"]
-    assert Counter(found.splits[i] for i in own) == {"train": 1, "val": 1, "test": len(own) - 2}
-    assert sorted(found.splits[i] for i in found.moved) == ["train", "val"]
+    assigned = assign(kept, pairs_of([]), params, earlier)
+    of_class = kept.index[kept["label"] == "a"]
+    assert Counter(assigned.splits[i] for i in of_class) == {"train": 1, "val": 1, "test": len(of_class) - 2}
+    assert sorted(assigned.splits[i] for i in assigned.moved) == ["train", "val"]
 
 
 @given(PARAMS)
@@ -309,9 +311,9 @@ def test_shares_hold_also_with_groups(by: str, size: int) -> None:
     params, count = SplitParams(validation=0.15, test=0.25), len(MANY) // size
     names = [f"group {place // size}" for place in range(count * size)] if by != "what they show" else ""
     links = [(place, place + 1) for place in range(count * size - 1) if (place + 1) % size] if by != "group" else []
-    found = assign(table_of(MANY[: count * size], ["a", "b"] * (count * size // 2), names), pairs_of(links), params)
-    assert len(set(found.groups)) == count
-    drawn = Counter(found.splits[::size])
+    assigned = assign(table_of(MANY[: count * size], ["a", "b"] * (count * size // 2), names), pairs_of(links), params)
+    assert len(set(assigned.groups)) == count
+    drawn = Counter(assigned.splits[::size])
     for split, share in LAID_OUT.items():
         assert drawn[split] / count == pytest.approx(share, abs=5 * (share * (1 - share) / count) ** 0.5)
 
@@ -321,25 +323,25 @@ def test_shares_hold_also_with_groups(by: str, size: int) -> None:
 def test_small_classes_are_trained_on_and_named(count: int, seed: int) -> None:
     """One or two images can't be in every split: they are trained on, and the class is named."""
     labels = ["a"] * 50 + ["b"] * 50 + ["rare"] * count
-    found = assign(table_of(MANY[: len(labels)], labels), pairs_of([]), SplitParams(seed=seed))
-    assert found.splits[100:] == ["train"] * count
-    assert found.small == ("rare",)
+    assigned = assign(table_of(MANY[: len(labels)], labels), pairs_of([]), SplitParams(seed=seed))
+    assert assigned.splits[100:] == ["train"] * count
+    assert assigned.small == ("rare",)
 
 
 def test_many_images_of_one_thing_are_a_small_class() -> None:
     """Fifty photographs of two objects are two independent images."""
     labels, groups = ["a"] * 50 + ["b"] * 50, [""] * 50 + ["one", "two"] * 25
-    found = assign(table_of(MANY[:100], labels, groups), pairs_of([]), SplitParams())
-    assert found.splits[50:] == ["train"] * 50
-    assert found.small == ("b",)
+    assigned = assign(table_of(MANY[:100], labels, groups), pairs_of([]), SplitParams())
+    assert assigned.splits[50:] == ["train"] * 50
+    assert assigned.small == ("b",)
 
 
 def test_class_with_images_of_its_own_to_test_is_not_small() -> None:
     """A class that the source holds enough images of out is not said to have none to claim anything by."""
     labels, splits = ["a"] * 40 + ["b"] * 22, (["train"] * 20 + ["test"] * 20) + ["train"] * 2 + ["test"] * 20
-    found = assign(table_of(MANY[:62], labels, given=splits), pairs_of([]), SplitParams())
-    assert sorted(found.splits[40:]) == ["test"] * 20 + ["train", "val"]
-    assert found.small == ()
+    assigned = assign(table_of(MANY[:62], labels, given=splits), pairs_of([]), SplitParams())
+    assert sorted(assigned.splits[40:]) == ["test"] * 20 + ["train", "val"]
+    assert assigned.small == ()
 
 
 @given(st.integers(SMALLEST, 6), st.integers(0, 2**31))
@@ -351,28 +353,28 @@ def test_every_class_has_something_to_train_on(count: int, seed: int) -> None:
     """
     params = SplitParams(validation=0.49, test=0.5, seed=seed)
     images = table_of(MANY[: 200 + count], ["a"] * 200 + ["b"] * count)
-    found = assign(images, pairs_of([]), params)
+    assigned = assign(images, pairs_of([]), params)
     drawn = [position(digest, "b", seed) for digest in MANY[200 : 200 + count]]
-    trained_on = [place for place, split in enumerate(found.splits[200:]) if split == "train"]
+    trained_on = [place for place, split in enumerate(assigned.splits[200:]) if split == "train"]
     assert trained_on == ([i for i in range(count) if drawn[i] >= 0.99] or trained_on[:1])
-    assert set(found.splits[200:]) == set(SPLITS)
-    assert found.splits[:200] == single(MANY[:200], "a", params)
-    assert found.small == ()
+    assert set(assigned.splits[200:]) == set(SPLITS)
+    assert assigned.splits[:200] == single(MANY[:200], "a", params)
+    assert assigned.small == ()
 
 
 @given(sets(ANY_GIVEN, least=1), PARAMS)
 @settings(deadline=None, max_examples=30)
 def test_every_class_with_a_free_image_is_trained_on(images: pd.DataFrame, params: SplitParams) -> None:
     """Odd sets (single images, empty classes, partly given splits) are assigned in full, and small classes trained."""
-    found = assign(images, pairs_of([]), params)
-    assert {place for place, split in enumerate(found.splits) if split not in SPLITS} == set(found.left_out)
-    held_out = set(found.groups[images["given"].isin(["val", "test"]).to_numpy()])
+    assigned = assign(images, pairs_of([]), params)
+    assert {place for place, split in enumerate(assigned.splits) if split not in SPLITS} == set(assigned.left_out)
+    held_out = set(assigned.groups[images["given"].isin(["val", "test"]).to_numpy()])
     for label, rows in images.groupby("label"):
-        follow = set(found.left_out) & set(rows.index) or held_out & set(found.groups[rows.index])
+        follow = set(assigned.left_out) & set(rows.index) or held_out & set(assigned.groups[rows.index])
         if not follow:
-            assert "train" in {found.splits[i] for i in rows.index}
-        if label in found.small and not follow:
-            assert {found.splits[i] for i in rows.index} == {"train"}
+            assert "train" in {assigned.splits[i] for i in rows.index}
+        if label in assigned.small and not follow:
+            assert {assigned.splits[i] for i in rows.index} == {"train"}
 
 
 @given(st.integers(2, 10), st.integers(SMALLEST, 40), st.integers(0, 2**31), st.integers(1, 8))
@@ -383,11 +385,11 @@ def test_small_folders_are_never_refused(classes: int, count: int, seed: int, mo
     labels = [f"class {place % classes}" for place in range(classes * count + more)]
     both = table_of(MANY[seed % 10_000 :][: len(labels)], labels)
     images = both.head(classes * count)
-    found = assign(images, pairs_of([]), params)
-    assert check(images["label"], pd.Series(found.splits)) == []
-    assert all(splits_of(label, images, found) == set(SPLITS) for label in set(labels[: len(images)]))
-    again = assign(both, pairs_of([]), params, remembered(images, found))
-    assert again.splits[: len(images)] == found.splits
+    assigned = assign(images, pairs_of([]), params)
+    assert check(images["label"], pd.Series(assigned.splits)) == []
+    assert all(splits_of(label, images, assigned) == set(SPLITS) for label in set(labels[: len(images)]))
+    again = assign(both, pairs_of([]), params, remembered(images, assigned))
+    assert again.splits[: len(images)] == assigned.splits
 
 
 @given(st.lists(st.sets(st.sampled_from("abc"), min_size=1), min_size=3, max_size=7), PARAMS, st.data())
@@ -405,12 +407,12 @@ def test_every_class_is_in_every_split_if_its_groups_can_be(
     before = {digest: places[int(group[6:])] for digest, group in zip(images["sha256"], images["group"], strict=True)}
     enough = {label for label in "abc" if sum(label in labels for labels in groups) >= SMALLEST}
     for earlier in ({}, {digest: split for digest, split in before.items() if split}):
-        found = assign(images, pairs_of([]), params, earlier)
-        assert_groups_whole(images, [], found)
-        complete = all(splits_of(label, images, found) == set(SPLITS) for label in enough)
+        assigned = assign(images, pairs_of([]), params, earlier)
+        assert_groups_whole(images, [], assigned)
+        complete = all(splits_of(label, images, assigned) == set(SPLITS) for label in enough)
         assert complete or not can_be_everywhere(groups, enough)
-        for place, (digest, split) in enumerate(zip(images["sha256"], found.splits, strict=True)):
-            assert (place in found.moved) == (digest in earlier and earlier[digest] != split)
+        for place, (digest, split) in enumerate(zip(images["sha256"], assigned.splits, strict=True)):
+            assert (place in assigned.moved) == (digest in earlier and earlier[digest] != split)
 
 
 def can_be_everywhere(groups: list[set[str]], enough: set[str]) -> bool:
@@ -429,9 +431,9 @@ def can_be_everywhere(groups: list[set[str]], enough: set[str]) -> bool:
 def test_carved_split_has_every_class(held_out: str, count: int, seed: int) -> None:
     """The split that a source lacks gets something of each class that the source gave two training images of."""
     images = table_of(MANY[: 4 * count], ["a", "b"] * 2 * count, given=["train"] * 2 * count + [held_out] * 2 * count)
-    found = assign(images, pairs_of([]), SplitParams(seed=seed, folds=None))
-    assert splits_of("a", images, found) == splits_of("b", images, found) == set(SPLITS)
-    assert found.splits[2 * count :] == [held_out] * 2 * count
+    assigned = assign(images, pairs_of([]), SplitParams(seed=seed, folds=None))
+    assert splits_of("a", images, assigned) == splits_of("b", images, assigned) == set(SPLITS)
+    assert assigned.splits[2 * count :] == [held_out] * 2 * count
 
 
 @given(st.integers(SMALLEST, 12), st.integers(2, 5), st.integers(0, 2**31))
@@ -439,10 +441,10 @@ def test_carved_split_has_every_class(held_out: str, count: int, seed: int) -> N
 def test_folds_leave_every_class_something_to_validate_on_and_to_test(count: int, folds: int, seed: int) -> None:
     """With folds, too, every class is in the test split, and in two folds at least."""
     rows = [(digest, "ab"[place % 2], "") for place, digest in enumerate(MANY[: 2 * count])]
-    found = folded(rows, SplitParams(folds=folds, seed=seed, near_duplicates=False))
-    for _, own in found.groupby("label"):
-        assert (own["split"] == "test").any()
-        assert own.loc[own["split"] != "test", "fold"].nunique() >= 2
+    result = folded(rows, SplitParams(folds=folds, seed=seed, near_duplicates=False))
+    for _, of_class in result.groupby("label"):
+        assert (of_class["split"] == "test").any()
+        assert of_class.loc[of_class["split"] != "test", "fold"].nunique() >= 2
 
 
 def test_image_that_follows_a_test_image_is_not_what_completes_a_class() -> None:
@@ -450,8 +452,8 @@ def test_image_that_follows_a_test_image_is_not_what_completes_a_class() -> None
     rows = [("test", "P1", "a")] * 3 + [("", "P1", "a")] * 3 + [("", "", "b")] * 20
     images = pd.DataFrame(rows, columns=["given", "group", "label"]).assign(sha256=MANY[: len(rows)])
     for earlier in ({}, dict.fromkeys(MANY[3:6], "test")):
-        found = assign(images, pairs_of([]), SplitParams(), earlier)
-        assert found.splits[:6] == ["test"] * 6
+        assigned = assign(images, pairs_of([]), SplitParams(), earlier)
+        assert assigned.splits[:6] == ["test"] * 6
 
 
 def test_another_seed_is_another_split() -> None:
@@ -464,17 +466,17 @@ def test_another_seed_is_another_split() -> None:
 def test_classes_are_drawn_independently() -> None:
     """The draw of one class says nothing of another's: the same contents under two labels meet in a split by chance."""
     params = SplitParams(validation=0.15, test=0.25)
-    one, two = (single(MANY[:5000], label, params) for label in "ab")
+    first, second = (single(MANY[:5000], label, params) for label in "ab")
     by_chance = sum(share**2 for share in LAID_OUT.values())
-    assert sum(a == b for a, b in zip(one, two, strict=True)) / 5000 == pytest.approx(by_chance, abs=0.04)
+    assert sum(a == b for a, b in zip(first, second, strict=True)) / 5000 == pytest.approx(by_chance, abs=0.04)
 
 
 @given(st.lists(DIGESTS, min_size=SMALLEST, unique=True, max_size=30), PARAMS)
 @settings(deadline=None, max_examples=30)
 def test_single_images_are_drawn_by_content_class_and_seed(digests: list[str], params: SplitParams) -> None:
     """An image that belongs to no other is where its own draw puts it, whatever else is there."""
-    found = assign(table_of(digests + one_in_each_split("a", params), "a"), pairs_of([]), params).splits
-    for digest, split in zip(digests, found, strict=False):
+    assigned = assign(table_of(digests + one_in_each_split("a", params), "a"), pairs_of([]), params).splits
+    for digest, split in zip(digests, assigned, strict=False):
         drawn = position(digest, "a", params.seed)
         assert (split == "test") == (drawn < params.test)
         assert (split == "train") == (drawn >= params.test + params.validation)
@@ -494,15 +496,15 @@ def test_splits_are_those_of_every_version(label: str, seed: int, held_out: dict
     One that was trained on is validated on where nothing of the class was.
     """
     params = SplitParams(validation=0.15, test=0.25, seed=seed)
-    found = single(MANY[:12], label, params)
-    assert {place: split for place, split in enumerate(found) if split != "train"} == held_out
+    image = single(MANY[:12], label, params)
+    assert {place: split for place, split in enumerate(image) if split != "train"} == held_out
 
 
 @pytest.fixture(scope="module")
 def solar_cells() -> pd.DataFrame:
     """Label and content digest of each of the packaged images."""
     folder = packaged_cells()
-    files = list(elpv.files(folder, defective_over=0.5))
+    files = elpv.find(folder, defective_over=0.5).files
     digests = [hashlib.sha256((folder / file.path).read_bytes()).hexdigest() for file in files]
     return table_of(digests, [file.label for file in files])
 
@@ -512,8 +514,8 @@ def test_shares_hold_for_every_class_of_the_solar_cells(solar_cells: pd.DataFram
     """On the 2,624 real images, each class has about its share in each split."""
     params = SplitParams(validation=0.15, test=0.25, seed=seed)
     assert len(solar_cells) == 2624
-    found = assign(solar_cells, pairs_of([]), params).splits
-    shares = pd.crosstab(solar_cells["label"], pd.Series(found), normalize="index")
+    assigned = assign(solar_cells, pairs_of([]), params).splits
+    shares = pd.crosstab(solar_cells["label"], pd.Series(assigned), normalize="index")
     assert list(shares.index) == ["defective", "functional"]
     for split, share in LAID_OUT.items():
         assert shares[split].to_numpy() == pytest.approx(share, abs=0.06)
@@ -563,19 +565,19 @@ def test_split_does_not_depend_on_the_path(tmp_path: Path) -> None:
         files = find(DataParams(source="folder", path=str(tmp_path / name)), tmp_path).files
         contents = [(tmp_path / name / file.path).read_bytes() for file in files]
         digests = [hashlib.sha256(content).hexdigest() for content in contents]
-        found = assign(table_of(digests, [file.label for file in files]), pairs_of([]), SplitParams())
-        return dict(zip(contents, found.splits, strict=True))
+        assigned = assign(table_of(digests, [file.label for file in files]), pairs_of([]), SplitParams())
+        return dict(zip(contents, assigned.splits, strict=True))
 
     assert by_content("first") == by_content("second")
 
 
-def folded(rows: list[tuple[str, str, str]], params: SplitParams, earlier: Earlier | None = None) -> pd.DataFrame:
+def folded(rows: list[tuple[str, str, str]], params: SplitParams, earlier: EarlierPlaces | None = None) -> pd.DataFrame:
     """Return the manifest of images given as (content, class, group), with one path each."""
     files = [LabelledFile(f"{place}.png", label, group=group) for place, (_, label, group) in enumerate(rows)]
-    seen = [ReadImage(8, 8, "L", "PNG", size=9, sha256=digest) for digest, _, _ in rows]
+    seen = [ImageFacts(8, 8, "L", "PNG", size=9, sha256=digest) for digest, _, _ in rows]
     ingested = Ingested(Path("unused"), seen, np.zeros((len(rows), 32, 32), dtype=np.uint8), {}, 0)
     data = DataParams(source="folder", path="images")
-    return curate(files, ingested, data, params, earlier or Earlier()).table
+    return curate(files, ingested, data, params, earlier or EarlierPlaces()).table
 
 
 PLENTY = [(digest, "ab"[place % 2], "") for place, digest in enumerate(MANY[:140])]
@@ -586,11 +588,11 @@ CLUSTERED = [(digest, label, f"object {place // 4}") for place, (digest, label, 
 def test_every_image_is_validated_on_once(rows: list[tuple[str, str, str]]) -> None:
     """Over all folds, each image outside the test split is validated on exactly once; the test split never changes."""
     tables = [folded(rows, SplitParams(folds=4, fold=fold, near_duplicates=False)) for fold in range(4)]
-    for fold, found in enumerate(tables):
-        pd.testing.assert_series_equal(found["fold"], tables[0]["fold"])
-        assert ((found["split"] == "val") == (found["fold"] == fold)).all()
-        assert ((found["split"] == "test") == (found["fold"] == -1)).all()
-        assert found[found["group"] != ""].groupby("group")[["fold", "split"]].nunique().eq(1).all(axis=None)
+    for fold, table in enumerate(tables):
+        pd.testing.assert_series_equal(table["fold"], tables[0]["fold"])
+        assert ((table["split"] == "val") == (table["fold"] == fold)).all()
+        assert ((table["split"] == "test") == (table["fold"] == -1)).all()
+        assert table[table["group"] != ""].groupby("group")[["fold", "split"]].nunique().eq(1).all(axis=None)
     assert set(tables[0]["fold"]) == {-1, 0, 1, 2, 3}
     plain = folded(rows, SplitParams(near_duplicates=False))
     assert (tables[0]["split"] == "test").tolist() == (plain["split"] == "test").tolist()
@@ -604,7 +606,7 @@ def test_added_images_change_no_fold(data: st.DataObject, fold: int) -> None:
     groups = st.integers(0, 60).map(lambda number: f"object {number}")
     rows = [(MANY[number], data.draw(st.sampled_from("ab")), data.draw(groups)) for number in new]
     first = folded(CLUSTERED, SplitParams(folds=4, fold=fold, near_duplicates=False))
-    earlier = Earlier(
+    earlier = EarlierPlaces(
         dict(zip(first["sha256"], first["split"], strict=True)),
         {row.sha256: row.fold for row in first.itertuples() if row.fold != -1},
     )
@@ -620,15 +622,17 @@ def test_image_between_folds_is_left_out() -> None:
     folds = {digest: place % 4 for place, digest in enumerate(MANY[:40])}
     earlier = dict.fromkeys(MANY[:40], "train") | {digest: "val" for digest, fold in folds.items() if fold == 0}
     both = pd.concat([images, table_of(MANY[100:102], "a")], ignore_index=True)
-    for one, two in ((0, 1), (1, 2), (2, 7)):
-        found = assign(both, pairs_of([(one, 40), (two, 40), (two, 41)]), SplitParams(folds=4), earlier, folds)
-        assert set(found.left_out) == {40}
-        assert found.groups[41] == found.groups[two]
-        assert f"fold {one % 4}, fold {two % 4}" in found.left_out[40]
-        assert len(set(found.groups)) == len(both) - 1
-    found = assign(both, pairs_of([(1, 40), (5, 41)]), SplitParams(folds=4), earlier, folds)
-    assert found.left_out == {}
-    assert found.groups[1] == found.groups[40] != found.groups[41]
+    for first, second in ((0, 1), (1, 2), (2, 7)):
+        assigned = assign(
+            both, pairs_of([(first, 40), (second, 40), (second, 41)]), SplitParams(folds=4), earlier, folds
+        )
+        assert set(assigned.left_out) == {40}
+        assert assigned.groups[41] == assigned.groups[second]
+        assert f"fold {first % 4}, fold {second % 4}" in assigned.left_out[40]
+        assert len(set(assigned.groups)) == len(both) - 1
+    assigned = assign(both, pairs_of([(1, 40), (5, 41)]), SplitParams(folds=4), earlier, folds)
+    assert assigned.left_out == {}
+    assert assigned.groups[1] == assigned.groups[40] != assigned.groups[41]
 
 
 def test_drawn_images_follow_those_that_the_source_placed() -> None:
@@ -636,21 +640,21 @@ def test_drawn_images_follow_those_that_the_source_placed() -> None:
     rows = [("test", "P7"), *[("", "P7")] * 9, ("val", "P8"), ("", "P8"), ("train", "P9"), *[("", "")] * 30]
     images = pd.DataFrame(rows, columns=["given", "group"]).assign(sha256=MANY[: len(rows)], label="a")
     between = np.array([[1, len(rows) - 1], [len(rows) - 1, 11]])
-    found = assign(images, between, SplitParams(), {})
-    kept = [split for place, split in enumerate(found.splits) if place not in found.left_out]
-    assert set(found.left_out) == {*range(1, 10), 11, len(rows) - 1}
+    assigned = assign(images, between, SplitParams(), {})
+    kept = [split for place, split in enumerate(assigned.splits) if place not in assigned.left_out]
+    assert set(assigned.left_out) == {*range(1, 10), 11, len(rows) - 1}
     assert len(kept) == len(rows) - 11
-    found = assign(images, between[:0], SplitParams(), {})
-    assert found.splits[:12] == ["test"] * 10 + ["val"] * 2
-    assert not found.left_out
+    assigned = assign(images, between[:0], SplitParams(), {})
+    assert assigned.splits[:12] == ["test"] * 10 + ["val"] * 2
+    assert not assigned.left_out
 
 
 def test_one_bridge_does_not_cost_the_others_their_place() -> None:
     """Of many new images of two old groups, only the one that would join the two is left out."""
     images = pd.DataFrame({"given": "", "group": ["A", "B"] * 20, "sha256": MANY[:40], "label": "a"})
     places = dict(zip(MANY[:2], ("train", "val"), strict=True))
-    found = assign(images, np.array([[38, 39]]), SplitParams(), places)
-    assert len(found.left_out) == 1
-    assert set(found.left_out) < {38, 39}
-    for place, split in enumerate(found.splits):
-        assert split == ("" if place in found.left_out else ("train", "val")[place % 2])
+    assigned = assign(images, np.array([[38, 39]]), SplitParams(), places)
+    assert len(assigned.left_out) == 1
+    assert set(assigned.left_out) < {38, 39}
+    for place, split in enumerate(assigned.splits):
+        assert split == ("" if place in assigned.left_out else ("train", "val")[place % 2])

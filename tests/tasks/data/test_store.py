@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tasks.data import store as stores
+from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import ingest
-from tasks.data.reading import ReadImage
-from tasks.data.store import Made, Shelf, index_of, move, open_store, writing
+from tasks.data.store import DecodeSettings, EarlierStore, index_of, move, open_store
+from tasks.data.store_writer import Writer, writing
 from tasks.errors import UserError
 from tasks.params import DataParams
 from tests.support.paths import ROOT
 
-MADE = Made(size=16, channels=3, background="white")
+MADE = DecodeSettings(size=16, channels=3, background="white")
 ROWS = 5
 AGAIN = "run 'dvc repro --force prepare' to make it again"
 OVER_THE_LIMIT = """
@@ -59,7 +60,7 @@ def write(target: Path, rows: Any, used: list[int] | None = None) -> dict[int, s
     """Write a store in which the rows ``used``, or all, hold an image; return their digests."""
     with writing(target, len(rows), MADE) as writer:
         for row in range(len(rows)) if used is None else used:
-            writer.record([writer.put(row, rows[row], ReadImage(30, 20, "RGB", "PNG", sha256=digest(row)))])
+            writer.record([writer.put(row, rows[row], ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row)))])
     return {row: digest(row) for row in (range(len(rows)) if used is None else used)}
 
 
@@ -112,13 +113,13 @@ def test_what_is_written_comes_back(
     assert all(not opened[row].any() for row in set(range(7)) - set(used))
     lines = [json.loads(line) for line in index_of(target).read_text().splitlines()]
     assert [line["row"] for line in lines[1:]] == sorted(used)
-    shelf = Shelf(target, MADE)
-    assert len(shelf) == len(used)
+    earlier = EarlierStore(target, MADE)
+    assert len(earlier) == len(used)
     for row in used:
-        image, pixels = shelf.get(digest(row)) or pytest.fail("is not on the shelf")
-        assert image == ReadImage(30, 20, "RGB", "PNG", sha256=digest(row))
+        image, pixels = earlier.get(digest(row)) or pytest.fail("is not there")
+        assert image == ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row))
         assert (pixels == rows[row]).all()
-    assert shelf.taken == len(used)
+    assert earlier.taken == len(used)
 
 
 def test_store_without_rows(tmp_path: Path) -> None:
@@ -165,9 +166,9 @@ def test_threads_leave_no_trace(tmp_path: Path) -> None:
         random.Random(turn).shuffle(places)  # noqa: S311 - no secret
         with writing(tmp_path / "many.npy", 40, MADE) as writer:
 
-            def some(part: list[int], writer: stores.Writer = writer) -> None:
+            def some(part: list[int], writer: Writer = writer) -> None:
                 for row in part:
-                    image = ReadImage(30, 20, "RGB", "PNG", sha256=digest(row))
+                    image = ImageFacts(30, 20, "RGB", "PNG", sha256=digest(row))
                     writer.record([writer.put(row, rows[row], image)])
 
             threads = [threading.Thread(target=some, args=(places[at::8],)) for at in range(8)]
@@ -286,10 +287,10 @@ def rewritten(change: Callable[[list[str]], list[str]]) -> Callable[[Path], None
     ],
 )
 def test_index_that_is_garbled_or_of_another_version(store: Path, damage: Callable[[Path], None]) -> None:
-    """An index that can't be read, or that another version wrote, is refused; for an ingest it is an empty shelf."""
+    """An index that can't be read, or that another version wrote, is refused; for an ingest it is an empty store."""
     damage(store)
     assert refusal(store) == f"{index_of(store)} is damaged or of another version: {AGAIN}"
-    assert len(Shelf(store, MADE)) == 0
+    assert len(EarlierStore(store, MADE)) == 0
 
 
 @pytest.mark.parametrize(
@@ -324,28 +325,34 @@ def test_every_cut_of_the_index_is_safe(store: Path) -> None:
     starts = [at + 1 for at, byte in enumerate(whole) if byte == ord("\n")]
     for keep in range(0, len(whole), 7):
         index_of(store).write_bytes(whole[:keep])
-        shelf = Shelf(store, MADE)
-        assert len(shelf) == max(0, sum(start <= keep for start in starts) - 1)
-        for row in range(len(shelf)):
-            assert shelf.get(digest(row)) is not None
+        earlier = EarlierStore(store, MADE)
+        assert len(earlier) == max(0, sum(start <= keep for start in starts) - 1)
+        for row in range(len(earlier)):
+            assert earlier.get(digest(row)) is not None
 
 
 @pytest.mark.parametrize(
-    "made", [Made(17, 3, "white"), Made(16, 1, "white"), Made(16, 3, "red"), Made(16, 3, "white", 9)]
+    "made",
+    [
+        DecodeSettings(17, 3, "white"),
+        DecodeSettings(16, 1, "white"),
+        DecodeSettings(16, 3, "red"),
+        DecodeSettings(16, 3, "white", 9),
+    ],
 )
-def test_shelf_of_a_store_made_in_another_way_is_empty(store: Path, made: Made) -> None:
+def test_store_made_in_another_way_has_nothing_for_an_ingest(store: Path, made: DecodeSettings) -> None:
     """Pixels of another size, background or version are not mixed in."""
-    assert len(Shelf(store, made)) == 0
-    assert Shelf(store, made).get(digest(0)) is None
+    assert len(EarlierStore(store, made)) == 0
+    assert EarlierStore(store, made).get(digest(0)) is None
 
 
-def test_shelf_leaves_damaged_rows(store: Path) -> None:
+def test_damaged_rows_are_not_taken_over(store: Path) -> None:
     """A damaged row of an earlier store is not handed on, its neighbours are."""
     flip(store, 128 + 2 * 16 * 16 * 3)
-    shelf = Shelf(store, MADE)
-    assert [row for row in range(ROWS) if shelf.get(digest(row)) is not None] == [0, 1, 3, 4]
-    assert shelf.taken == 4
-    assert shelf.get(digest(9)) is None
+    earlier = EarlierStore(store, MADE)
+    assert [row for row in range(ROWS) if earlier.get(digest(row)) is not None] == [0, 1, 3, 4]
+    assert earlier.taken == 4
+    assert earlier.get(digest(9)) is None
 
 
 # ---- full disks
@@ -378,9 +385,9 @@ def test_full_disk_is_named_and_the_old_store_kept(tmp_path: Path, deep: bool, l
     )
     assert (open_store(tmp_path / "pixels.npy", ALL) == pictures(ROWS)).all()
     params = DataParams(source="folder", path="images", size=64)
-    found = ingest(tmp_path / "images", names, params, tmp_path / "pixels.npy", tmp_path / "work")
-    assert [image.problem for image in found.images] == [""] * 4
-    assert np.load(found.store)[:, 0, 0, 0].tolist() == ([0, 85, 170, 255] if deep else [1, 2, 3, 4])
+    ingested = ingest(tmp_path / "images", names, params, tmp_path / "pixels.npy", tmp_path / "work")
+    assert [image.problem for image in ingested.images] == [""] * 4
+    assert np.load(ingested.store)[:, 0, 0, 0].tolist() == ([0, 85, 170, 255] if deep else [1, 2, 3, 4])
 
 
 def test_other_errors_of_the_system_are_not_called_a_full_disk(tmp_path: Path) -> None:

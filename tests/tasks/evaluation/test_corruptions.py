@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, Kind, corrupt
 
 SIDES = (32, 96, 224)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.data.manifest import checked, read_table, write_table
+from tasks.data.manifest import read_table, validated, write_table
 from tasks.errors import UserError
 from tasks.evaluation import predictions
 
@@ -63,6 +63,6 @@ BROKEN: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
 @pytest.mark.parametrize("how", BROKEN)
 def test_a_broken_table_is_refused(table: pd.DataFrame, how: str) -> None:
     """Each way of being no table of predictions is an error that names the file."""
-    checked(table, predictions.PREDICTIONS, Path("fine.parquet"))
+    validated(table, predictions.PREDICTIONS, Path("fine.parquet"))
     with pytest.raises(UserError, match=r"broken\.parquet"):
-        checked(BROKEN[how](table), predictions.PREDICTIONS, Path("broken.parquet"))
+        validated(BROKEN[how](table), predictions.PREDICTIONS, Path("broken.parquet"))

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tasks.backbones.architecture import Part
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.evaluation.saliency import saliency
 from tasks.strategies import surgery
 from tasks.strategies.stems import Normalisation

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tasks.data.reading import Deep, read
+from tasks.data.decoding import DeepGrey
+from tasks.data.reading import read
 from tasks.params import DataParams
 from tasks.runs.registration import as_files_are_read
 
@@ -20,6 +21,6 @@ def test_a_champion_reads_files_as_they_were_prepared(tmp_path: Path) -> None:
     Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30)).save(tmp_path / "b.tif")
     for name in ("a.png", "b.tif"):
         trained, asked = (read(tmp_path, name, params, 3)[1] for params in (data, told))
-        pixels = [one.plane if isinstance(one, Deep) else one for one in (trained, asked)]
+        pixels = [one.plane if isinstance(one, DeepGrey) else one for one in (trained, asked)]
         assert np.array_equal(*pixels)
     assert (told.range, told.is_upright, told.max_bytes) == (data.range, data.is_upright, data.max_bytes)

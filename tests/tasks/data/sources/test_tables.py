@@ -1,232 +1,203 @@
-"""Tables as they are found: columns under other names, files that are named in other ways, images that no row lists."""
+"""A manifest of your own: what its rows become, and how what can't be used is named."""
 
-import unicodedata
+import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from tasks.data.sources import Found, find
+from tasks.data.sources import LabelledFile, find
+from tasks.data.sources.label_spelling import casefolded, clean_label, stripped
 from tasks.errors import UserError
 from tasks.params import DataParams
 
-COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Müll.jpg") for form in ("NFC", "NFD"))
+NO_SURROGATES = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+LABELS = st.one_of(
+    st.sampled_from(["yes", "no", "1", "2", "001", "1.0", "NA", "nan", "null", "true", "hot spot", "größer", "日本"]),
+    st.text(NO_SURROGATES, min_size=1, max_size=20),
+)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=20)
 
 
-def folder_of(root: Path, *files: str, **tables: str) -> Path:
-    """Make files, and tables of text, in a folder."""
-    for file in files:
-        (root / file).parent.mkdir(parents=True, exist_ok=True)
-        (root / file).touch()
-    for name, text in tables.items():
-        (root / f"{name}.csv").write_text(text, encoding="utf-8")
-    return root
+def write(folder: Path, rows: list[dict[str, Any]], name: str = "manifest.csv") -> Path:
+    """Write rows as a table of the kind that its name says."""
+    target = folder / name
+    if target.suffix == ".parquet":
+        pd.DataFrame(rows).to_parquet(target)
+        return target
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), delimiter="\t" if target.suffix == ".tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    return target
 
 
-def found_in(path: Path, **params: Any) -> Found:
-    """Return what a table, or a folder with one, lists."""
-    return find(DataParams(source="manifest", path=str(path), **params), path.parent / "work")
+def files_of(source: Path) -> list[LabelledFile]:
+    """Return what a manifest lists."""
+    return find(DataParams(source="manifest", path=str(source)), source.parent).files
 
 
-def pairs(found: Found) -> dict[str, str]:
-    """Return the label of each path."""
-    return {file.path: file.label for file in found.files}
-
-
-def refusal(path: Path) -> str:
-    """Return the sentence that a path is refused with."""
+def refusal(source: Path) -> str:
+    """Return the one sentence that a manifest is refused with."""
     with pytest.raises(UserError) as caught:
-        found_in(path)
+        files_of(source)
+    assert str(caught.value).isprintable()
     return str(caught.value)
 
 
+def refused_rows(folder: Path, *rows: dict[str, Any]) -> str:
+    """Return the sentence that rows are refused with, put after two that are right."""
+    right = [{"path": "a.png", "label": "cat"}, {"path": "b.png", "label": "dog"}]
+    columns = dict.fromkeys(key for row in (*right, *rows) for key in row)
+    return refusal(write(folder, [{key: row.get(key, "") for key in columns} for row in (*right, *rows)]))
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.tsv", "mine.parquet"])
+def test_every_column_is_read(tmp_path: Path, name: str) -> None:
+    """Path, label, split, group, subset and weight arrive; other columns don't matter; the files are sorted."""
+    rows = [
+        {
+            "path": "b/2.png",
+            "label": "dog",
+            "split": "valid",
+            "group": "p2",
+            "subset": "",
+            "weight": "0.5",
+            "by": "Ann",
+        },
+        {"path": "./a//1.png", "label": "cat", "split": "TRAIN", "group": "", "subset": "x", "weight": "", "by": "Bob"},
+    ]
+    assert files_of(write(tmp_path, rows, name)) == [
+        LabelledFile("a/1.png", "cat", subset="x", split="train"),
+        LabelledFile("b/2.png", "dog", group="p2", split="val", weight=0.5),
+    ]
+
+
+def test_paths_are_relative_to_the_manifest(tmp_path: Path) -> None:
+    """The root of what is found is the manifest's folder, which may also be given in its place."""
+    write(tmp_path, [{"path": "a.png", "label": "x"}, {"path": "b.png", "label": "y"}], "labels.csv")
+    for path in (tmp_path, tmp_path / "labels.csv"):
+        assert find(DataParams(source="manifest", path=str(path)), tmp_path / "work").root == tmp_path
+
+
+def test_values_of_parquet_become_text(tmp_path: Path) -> None:
+    """Numbers and truth values are labels by their names; what is missing is empty."""
+    rows = [
+        {"path": "a.png", "label": 1, "group": None, "weight": 2.0},
+        {"path": "b.png", "label": 2, "group": "g", "weight": float("nan")},
+    ]
+    assert files_of(write(tmp_path, rows, "m.parquet")) == [
+        LabelledFile("a.png", "1", weight=2.0),
+        LabelledFile("b.png", "2", group="g"),
+    ]
+
+
+def are_apart(labels: dict[str, str]) -> bool:
+    """Return whether several classes are left, and every path, once they are clean."""
+    classes = {casefolded(clean_label(label)) for label in labels.values()}
+    return len(classes) == len(labels) > 1 and "" not in classes and len({*map(stripped, labels)} - {""}) == len(labels)
+
+
+@given(
+    st.dictionaries(
+        NAMES.filter(lambda name: stripped(name) not in {".", ".."} and stripped(name)[1:2] != ":"),
+        LABELS,
+        min_size=2,
+        max_size=6,
+    ).filter(are_apart),
+    st.sampled_from(["m.csv", "m.tsv", "m.parquet"]),
+)
+@example({"1.png": "yes", "2.png": "no"}, "m.csv")
+@example({"1.png": "NA", "2.png": "nan"}, "m.csv")
+@example({"a,b.png": 'quo"te', "ä ö.png": " led"}, "m.csv")
+@example({"a\tb.png": "line\nbreak", "-": "=1+1"}, "m.tsv")
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_names_and_labels_stay_what_they_are(tmp_path: Path, labels: dict[str, str], name: str) -> None:
+    """No text is taken for a number, a truth value or nothing, in any of the formats."""
+    files = files_of(write(tmp_path, [{"path": path, "label": label} for path, label in labels.items()], name))
+    assert {file.path: file.label for file in files} == {
+        stripped(path): clean_label(label) for path, label in labels.items()
+    }
+
+
+@given(st.binary(max_size=200), st.sampled_from(["m.csv", "m.tsv", "m.parquet"]))
+@example(b'path,label\n"a.png,x\n', "m.csv")
+@example(b"path,label\na.png,x\nb.png,y,z\n", "m.csv")
+@example(b"\xef\xbb\xbfpath,label\r\na.png,x\r\n\r\nb.png,y\r\n", "m.csv")
+@example(b"path,label\na\0.png,x\n", "m.csv")
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_content_is_read_or_refused_in_a_sentence(tmp_path: Path, content: bytes, name: str) -> None:
+    """No content of a file ends in anything but files or a sentence."""
+    (tmp_path / name).write_bytes(content)
+    with suppress(UserError):
+        assert len(files_of(tmp_path / name)) >= 2
+
+
 @pytest.mark.parametrize(
-    ("path", "label"),
+    ("row", "expected"),
     [
-        ("image_id", "breed"), ("filename", "class"), ("file_name", "category"), ("Image Path", "Class Name"),
-        ("img", "target"), ("id", "species"), ("image", "y"), ("filepath", "labels"),
-    ],
-)  # fmt: skip
-def test_usual_names_of_columns_are_taken_and_said(tmp_path: Path, path: str, label: str) -> None:
-    """The only columns that can be meant are; a note names both."""
-    folder_of(tmp_path, "a.png", "b.png", train=f"{path},{label},age\na.png,x,3\nb.png,y,4\n")
-    found = found_in(tmp_path / "train.csv")
-    assert pairs(found) == {"a.png": "x", "b.png": "y"}
-    assert any(f"the column '{path}' of train.csv for the path" in note for note in found.notes)
-    assert any(f"the column '{label}' of train.csv for the label" in note for note in found.notes)
-
-
-def test_names_of_its_own_come_first(tmp_path: Path) -> None:
-    """A table with path and label may have columns of any other name."""
-    folder_of(tmp_path, t="id,path,class,label\n7,a.png,p,x\n8,b.png,q,y\n")
-    found = found_in(tmp_path / "t.csv")
-    assert (pairs(found), found.notes) == ({"a.png": "x", "b.png": "y"}, [])
-
-
-def test_columns_that_mark_the_class(tmp_path: Path) -> None:
-    """One 1 in each row of several columns of 0 and 1 is the label."""
-    folder_of(tmp_path, "a.jpg", "b.jpg", train="image_id,scab,rust,none\na,1,0,0\nb,0,0.0,1.0\n")
-    found = found_in(tmp_path)
-    assert pairs(found) == {"a.jpg": "scab", "b.jpg": "none"}
-    assert any("the 3 columns of 0 and 1 (scab, rust, none)" in note for note in found.notes)
-
-
-@pytest.mark.parametrize(
-    ("files", "row", "expected", "said"),
-    [
-        (["train/a.jpg"], "train\\a.jpg", "train/a.jpg", "turned to forward slashes"),
-        (["a.jpg"], " 'a.jpg'\u00a0", "a.jpg", "stripped of blanks or quotes"),
-        ([COMPOSED], DECOMPOSED, COMPOSED, "another Unicode form"),
-        ([DECOMPOSED], COMPOSED, DECOMPOSED, "another Unicode form"),
-        (["a.JPG"], "a.jpg", "a.JPG", "another Unicode form or case"),
-        (["a.jpg", "a.JPG"], "a.jpg", "a.jpg", ""),
-        (["a.jpg"], "a", "a.jpg", "by adding a suffix"),
-        (["a.jpg", "a.txt"], "a", "a.jpg", "by adding a suffix"),
-        (["deep/er/a.b.jpg"], "deep/er/a.b", "deep/er/a.b.jpg", "by adding a suffix"),
-        (["a b.jpg"], "a b.jpg", "a b.jpg", ""),
-        ([" a.jpg "], '" a.jpg "', " a.jpg ", ""),
+        ({"path": "../c.png", "label": "x"}, "row 3 ('../c.png'): the path '../c.png' leaves the folder by '..'"),
+        ({"path": "a/../../c.png", "label": "x"}, "row 3"),
+        ({"path": "/etc/passwd", "label": "x"}, "'/etc/passwd' is absolute"),
+        ({"path": "C:/c.png", "label": "x"}, "'C:/c.png' is absolute"),
+        ({"path": "c\\1.png", "label": "x"}, "has a backslash: write forward slashes"),
+        ({"path": "", "label": "x"}, "row 3 (''): the path '' is empty"),
+        ({"path": "c.png", "label": ""}, "row 3 ('c.png'): the label '' is empty: give the image a class"),
+        (
+            {"path": "./a.png", "label": "x"},
+            "rows 1 and 3: the path 'a.png' is in the manifest twice, with the labels 'cat' and 'x'",
+        ),
+        ({"path": "a.png", "label": "cat", "group": "7"}, "twice, with the groups '' and '7'"),
+        ({"path": "c.png", "label": "x", "split": "dev"}, "the split 'dev' is none of train, training, val"),
+        ({"path": "c.png", "label": "x", "weight": "heavy"}, "the weight 'heavy' is no number of 0 or more"),
+        ({"path": "c.png", "label": "x", "weight": "-1"}, "'-1' is no number"),
+        ({"path": "c.png", "label": "x", "weight": "nan"}, "'nan' is no number"),
+        ({"path": "c.png", "label": "x", "weight": "inf"}, "'inf' is no number"),
     ],
 )
-def test_files_are_found_however_a_table_names_them(
-    tmp_path: Path, files: list[str], row: str, expected: str, said: str
-) -> None:
-    """The path that is kept is that of the file on the disk, and a note says how many were read so."""
-    folder_of(tmp_path, *files, "z/other.png", t=f"path,label\n{row},x\nz/other.png,y\n")
-    found = found_in(tmp_path / "t.csv")
-    assert pairs(found) == {expected: "x", "z/other.png": "y"}
-    about_paths = [note for note in found.notes if note.startswith("1 path was")]
-    assert [said in note for note in about_paths] == [True] * bool(said)
+def test_a_row_that_cannot_be_used_is_named(tmp_path: Path, row: dict[str, str], expected: str) -> None:
+    """The sentence has the row, the value and what is wrong with it."""
+    assert expected in refused_rows(tmp_path, row)
 
 
-def test_a_windows_path_without_a_file_is_refused(tmp_path: Path) -> None:
-    """It may mean anything."""
-    folder_of(tmp_path, "a.png", t="path,label\na.png,x\ntrain\\b.png,y\n")
-    assert "row 2 ('train\\\\b.png'): the path" in refusal(tmp_path / "t.csv")
-    assert "write forward slashes" in refusal(tmp_path / "t.csv")
+def test_more_rows_than_one_are_counted(tmp_path: Path) -> None:
+    """The first is named, and how many there are."""
+    sentence = refused_rows(tmp_path, {"path": "c.png", "label": ""}, {"path": "../d.png", "label": "x"})
+    assert "row 3" in sentence
+    assert "(1 more like it)" in sentence
 
 
-def test_absolute_paths_inside_the_folder_are_made_relative(tmp_path: Path) -> None:
-    """Outside of it they are refused; a link to the folder is the folder."""
-    folder_of(tmp_path / "real", "a.png", "s/b.png")
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "real/t.csv").write_text(f"path,label\n{tmp_path}/real/a.png,x\n{tmp_path}/link/s/b.png,y\n")
-    found = found_in(tmp_path / "link/t.csv")
-    assert pairs(found) == {"a.png": "x", "s/b.png": "y"}
-    assert any("2 paths were made relative" in note for note in found.notes)
-    (tmp_path / "real/t.csv").write_text(f"path,label\n{tmp_path}/a.png,x\ns/b.png,y\n")
-    assert "is absolute" in refusal(tmp_path / "real/t.csv")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("path,lable\na,x\n", "no column 'label' (did you mean 'lable'?)"),
+        ("where,label\na,x\n", "no column 'path' (choose from: where)"),
+        ("photo;img;label\na;a;x\n", "no column 'path', but several that may be it: 'photo', 'img'"),
+        ("image,1,2\na,1,0\nb,1,1\n", "the 2 columns of 0 and 1 (1, 2) mark 'b' as several classes (1, 2)"),
+        ("image,1,2\na,1,0\nb,0,0\n", "mark 'b' as no class"),
+        ("path,label,splits\na,x,test\n", "column 'splits', which is not read: name it 'split' or remove it"),
+        ("path,label,label\na,x,y\n", "the column 'label' twice"),
+        ("path,label\n", "has no rows"),
+        ("", "no column 'path'"),
+        ("path,label\na,x\nb,y,z\n", "line 3 has 3 values for 2 columns"),
+        ("path,label,split\na,x,test\nb,y,val\n", "splits test, val but no row of train"),
+        ("path,label\na,x\nb,x\n", "only the class 'x' (2 files): list images of at least two"),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path: Path, text: str, expected: str) -> None:
+    """The sentence has the file and what is wrong with it as a whole."""
+    source = tmp_path / "mine.csv"
+    source.write_text(text)
+    sentence = refusal(source)
+    assert str(source) in sentence
+    assert expected in sentence
 
 
-def test_names_alone_are_looked_for_beside_the_table(tmp_path: Path) -> None:
-    """As Kaggle packs them: train.csv, and folders of which one is named like it."""
-    folder_of(
-        tmp_path, "train_images/1.jpg", "train_images/2.jpg", "test_images/1.jpg", "test_images/3.jpg",
-        train="image_id,label\n1,x\n2,y\n", test="image_id\n3\n", sample_submission="image_id,label\n3,x\n",
-    )  # fmt: skip
-    found = found_in(tmp_path)
-    assert pairs(found) == {"train_images/1.jpg": "x", "train_images/2.jpg": "y"}
-    assert any("read train.csv: the only table" in note for note in found.notes)
-    assert any("2 paths were found in a folder beside the table" in note for note in found.notes)
-    assert {file.path for file in found.passed_over} == {"test_images/1.jpg", "test_images/3.jpg"}
-
-
-def test_names_in_several_folders(tmp_path: Path) -> None:
-    """Each is found where it is; one that is in two of them is a question."""
-    folder_of(tmp_path, "part_1/1.jpg", "part_2/2.jpg", meta="image_id,dx\n1,x\n2,y\n")
-    assert pairs(found_in(tmp_path)) == {"part_1/1.jpg": "x", "part_2/2.jpg": "y"}
-    folder_of(tmp_path, "part_2/1.jpg")
-    assert "row 1: the path '1' may be part_1/1.jpg, part_2/1.jpg" in refusal(tmp_path)
-
-
-def test_a_missing_file_is_not_looked_for_elsewhere_where_paths_are_right(tmp_path: Path) -> None:
-    """It may be gone; a file of the same name in another folder is another image."""
-    folder_of(tmp_path, "a.png", "other/b.png", t="path,label\na.png,x\nb.png,y\n")
-    assert pairs(found_in(tmp_path / "t.csv")) == {"a.png": "x", "b.png": "y"}
-
-
-def test_images_that_no_row_lists_are_counted(tmp_path: Path) -> None:
-    """At any depth, with five names; other files are not spoken of."""
-    others = [f"more/{i}.png" for i in range(7)]
-    folder_of(tmp_path, "a.png", "b.png", *others, "notes.md", ".hidden/c.png", t="path,label\na.png,x\nb.png,y\n")
-    found = found_in(tmp_path)
-    assert [file.path for file in found.passed_over] == others
-    (note,) = [note for note in found.notes if "passed over" in note]
-    assert "7 images that the table doesn't list" in note
-    assert note.endswith("more/4.png and 2 more")
-
-
-def test_in_a_repository_only_folders_of_the_table_are_looked_through(tmp_path: Path) -> None:
-    """A table at the top of a project doesn't make all of its pictures images of the data set."""
-    folder_of(tmp_path, ".git/x", "photos/a.png", "photos/b.png", "photos/c.png", "docs/logo.png")
-    (tmp_path / "t.csv").write_text("path,label\nphotos/a.png,x\nphotos/b.png,y\n")
-    assert [file.path for file in found_in(tmp_path / "t.csv").passed_over] == ["photos/c.png"]
-
-
-def test_rows_that_say_the_same_are_one(tmp_path: Path) -> None:
-    """It is said how many; labels that are one class say the same, unless case is kept."""
-    folder_of(tmp_path, t="path,label\na.png,Cat\nb.png,dog\na.png,cat \n./a.png,Cat\n")
-    found = found_in(tmp_path / "t.csv")
-    assert pairs(found) == {"a.png": "Cat", "b.png": "dog"}
-    assert any("left out 2 rows of t.csv" in note for note in found.notes)
-    with pytest.raises(UserError, match=r"rows 1 and 3: the path 'a.png' is in the manifest twice"):
-        found_in(tmp_path / "t.csv", label_case="keep")
-
-
-def test_splits_and_weights_in_quotes(tmp_path: Path) -> None:
-    """What is around a value doesn't matter."""
-    folder_of(tmp_path, t="path,label,split,weight\na.png,x,'train', 2 \nb.png,y,\u00a0VALID ,\n")
-    assert [(file.split, file.weight) for file in found_in(tmp_path / "t.csv").files] == [("train", 2.0), ("val", 1.0)]
-
-
-def test_which_table_of_a_folder(tmp_path: Path) -> None:
-    """The only one with paths and labels; several, and class folders beside it, are a question."""
-    one = folder_of(
-        tmp_path / "one", "a.png", "b.png", metadata="file_name,label\na.png,x\nb.png,y\n", costs="a,b\n1,2\n"
-    )
-    assert len(found_in(one).files) == 2
-    (one / "more.csv").write_text("path,label\na.png,x\n")
-    assert "several tables (metadata.csv, more.csv): write the one to be read as data.path" in refusal(one)
-    classes = folder_of(tmp_path / "classes", "x/a.png", "y/b.png", meta="path,label\nx/a.png,x\ny/b.png,y\n")
-    assert "write 'source: folder' for them, or 'path: " in refusal(classes)
-    wrong = folder_of(tmp_path / "wrong", "a.png", t="where,label\na.png,x\n")
-    assert "t.csv has no column 'path'" in refusal(wrong)
-
-
-def test_class_folders_in_an_archive_stay_classes(tmp_path: Path) -> None:
-    """A table of remarks beside them changes nothing."""
-    import zipfile
-
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for name in ("x/a.png", "y/b.png"):
-            archive.writestr(name, b"")
-        archive.writestr("remarks.csv", "file,class\nx/a.png,x\n")
-    found = find(DataParams(source="archive", path=str(tmp_path / "a.zip")), tmp_path / "work")
-    assert pairs(found) == {"x/a.png": "x", "y/b.png": "y"}
-
-
-def test_spreadsheets_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    """By their name, or in the folder that is named."""
-    folder_of(tmp_path, "a.png", "labels.xlsx")
-    for path in (tmp_path, tmp_path / "labels.xlsx"):
-        assert "labels.xlsx is a spreadsheet, which is not read: save it as CSV" in refusal(path)
-
-
-def test_whole_numbers_of_parquet(tmp_path: Path) -> None:
-    """Pandas writes 1 as 1.0 where a row was missing; halves stay halves."""
-    folder_of(tmp_path, "1.png", "2.png")
-    target = tmp_path / "train.parquet"
-    pd.DataFrame({"image_id": [1.0, 2.0, None], "label": [3.0, 4.0, None]}).to_parquet(target)
-    found = found_in(target)
-    assert pairs(found) == {"1.png": "3", "2.png": "4"}
-    assert any("without a fraction" in note for note in found.notes)
-    assert any("1 blank row" in note for note in found.notes)
-    pd.DataFrame({"image_id": ["1", "2"], "label": [0.5, 1.0]}).to_parquet(target)
-    assert pairs(found_in(target)) == {"1.png": "0.5", "2.png": "1.0"}
-
-
-def test_images_inside_parquet_are_refused(tmp_path: Path) -> None:
-    """The sentence says what the column holds, and what to write instead."""
-    rows = [{"image": {"bytes": b"x", "path": f"{label}.png"}, "label": label} for label in "xy"]
-    pd.DataFrame(rows).to_parquet(tmp_path / "t.parquet")
-    assert "the column 'image' holds struct" in refusal(tmp_path / "t.parquet")
+def test_columns_in_any_case_and_order(tmp_path: Path) -> None:
+    """A spreadsheet's own spelling of the names is understood."""
+    (tmp_path / "m.csv").write_text("Height, Label,Path\n3,x,a.png\n4,y,b.png\n")
+    assert [(file.path, file.label) for file in files_of(tmp_path / "m.csv")] == [("a.png", "x"), ("b.png", "y")]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from tasks.data.sources import Found, find
+from tasks.data.sources import SourceListing, find
 from tasks.params import DataParams
 
 
@@ -32,7 +32,7 @@ def grow(root: Path, *files: str) -> Path:
     return root
 
 
-def found_in(root: Path) -> Found:
+def listing_of(root: Path) -> SourceListing:
     """List a folder."""
     return find(DataParams(source="folder", path=str(root)), root.parent / "work")
 
