@@ -142,10 +142,10 @@ def stands_on(file: Path) -> set[Path]:
         if path in known or not path.is_file():
             continue
         known.add(path)
-        for name in re.findall(r"from tests\.support\.(\w+) import", path.read_text()):
-            left.append(ROOT / "tests/support" / f"{name}.py")
-        for names in re.findall(r"from tests\.support import (.+)", path.read_text()):
-            left.extend(ROOT / "tests/support" / f"{name.strip()}.py" for name in names.split(","))
+        modules = re.findall(r"from tests\.support\.(\w+) import", path.read_text())
+        for imported in re.findall(r"from tests\.support import (.+)", path.read_text()):
+            modules += imported.split(", ")
+        left += [ROOT / "tests/support" / f"{module}.py" for module in modules]
     return known
 
 
