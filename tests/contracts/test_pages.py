@@ -1,6 +1,6 @@
 """What the pages say holds: commands run, params load, links lead somewhere, and the README is short.
 
-A shell block is run as it stands, in a copy of a small project, unless a comment before it says otherwise::
+A shell block is run as it stands, in a small project, unless a comment before it says otherwise::
 
     <!-- not run: WHY -->
     <!-- run by tests/PATH.py::TEST -->
@@ -18,9 +18,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from tasks.params import Params, load_params
-from tests.support.golden import light
 from tests.support.paths import ROOT
-from tests.support.project import Project
+from tests.support.project import Project, make_project
 from tests.support.results import must
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -93,9 +92,9 @@ def code_of(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A small project in which everything was run, for the blocks of all pages in turn."""
-    return light().copy(tmp_path_factory.mktemp("pages") / "clone")
+def project(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Project:
+    """A small project in which nothing was run yet, for the blocks of all pages in turn."""
+    return make_project(tmp_path_factory.mktemp("pages") / "clone", cells)
 
 
 def test_every_shell_block_is_run_or_says_why_not() -> None:
@@ -111,7 +110,7 @@ def test_every_shell_block_is_run_or_says_why_not() -> None:
 
 @pytest.mark.parametrize("block", RUN_HERE, ids=str)
 def test_commands_run(project: Project, block: Block) -> None:
-    """A block without a comment ends with status 0 where everything was run before."""
+    """A block without a comment ends with status 0 in a clone in which nothing was run yet."""
     must(project.run("bash", "-ec", block.text))
 
 
