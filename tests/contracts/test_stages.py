@@ -109,8 +109,12 @@ def test_readme_starts_with_the_two_commands() -> None:
     assert [block.split()[-1] for block in blocks[:2]] == ["repro", "pytest"]
 
 
-def test_readme_lists_the_shipped_strategies() -> None:
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("README.md", "Ways of fine-tuning"), ("docs/use/strategies.md", "Those that come with it")],
+)
+def test_pages_list_the_shipped_strategies(page: str, heading: str) -> None:
     """The table of strategies is the one that params.yaml has."""
-    section = (ROOT / "README.md").read_text().split("## Ways of fine-tuning")[1].split("\n## ")[0]
+    section = (ROOT / page).read_text().split(f"## {heading}")[1].split("\n## ")[0]
     table = re.findall(r"^\| `(\w+)` \|", section, re.M)
     assert table == list(load_params(ROOT / "params.yaml").strategies)

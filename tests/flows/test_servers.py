@@ -44,7 +44,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[Team]:
-    """Both servers on one cluster, started by the commands of the README."""
+    """Both servers on one cluster, started by the commands of docs/operate/servers.md."""
     project = make_project(tmp_path_factory.mktemp("team") / "clone", cells)
     params = project.params()
     params["strategies"] = {"head_only": {"train": "head", "solver": "lbfgs"}}

@@ -62,7 +62,7 @@ def exported(request: pytest.FixtureRequest, pixels: Pixels, tmp_path_factory: p
 
 
 def runtimes(folder: Path) -> dict[str, Callable[[Pixels], Any]]:
-    """Return what other programs make of the files, in the way of the README."""
+    """Return what other programs make of the files, as docs/use/champion.md says."""
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     program = torch.export.load(folder / "model.pt2").module()
     return {
