@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data.reading import Pixels
+from tasks.data.arrays import Pixels
 from tasks.evaluation.metrics import Floats
 
 INPUT, OUTPUT = "images", "probabilities"
