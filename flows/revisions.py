@@ -74,7 +74,7 @@ def prepared_clone(rev: str, params: Params) -> Path:
     versioning.digest_at(rev, then.tracked)
     place = REVISIONS / commit[:12]
     versioning.clone(place)
-    if changed := [name for name in versioning.changed_code() if name.endswith((".py", "dvc.yaml"))]:
+    if changed := [name for name in versioning.changed_files() if name.endswith((".py", "dvc.yaml"))]:
         typer.echo(f"thawline: the code is that of the last commit, without the changes of {', '.join(changed)}")
     _write_params(place, commit, params)
     _stand_in(place / then.tracked, place / layout.FETCHED / then.fetched)

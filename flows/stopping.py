@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Failed
 from tasks import exclusive, layout, stopping, versioning
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
+from tasks.versioning import lockfile
 
 Body = Callable[[], State[Any]]
 SECONDS_BETWEEN_TRIES = 1.0
@@ -52,11 +53,11 @@ def _alone_in_the_working_copy(what: str) -> Iterator[None]:
         with ExitStack() as held:
             held.enter_context(exclusive.working_copy(what, say))
             try:
-                held.enter_context(versioning.kept_shut())
+                held.enter_context(versioning.read_lock())
             except versioning.DvcAtWorkError as error:
                 at_work = error
             else:
-                if mended := versioning.mend():
+                if mended := lockfile.restore():
                     get_run_logger().warning(mended)
                 yield
                 return

@@ -23,8 +23,8 @@ def cache_folders(images: Path) -> tuple[Path, ...]:
 
     Both may be shared with others (``dvc cache dir``). None where there is no repository.
     """
-    found = [_cache_of(Path()), _cache_of(images.resolve().parent)]  # a folder of images has no say of its own
-    return tuple(dict.fromkeys(cache for cache in found if cache))
+    caches = [_cache_of(Path()), _cache_of(images.resolve().parent)]  # a folder of images has no say of its own
+    return tuple(dict.fromkeys(cache for cache in caches if cache))
 
 
 def _cache_of(folder: Path) -> Path | None:
