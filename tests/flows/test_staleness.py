@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from prefect import tags
 
-from flows.running import RAN
+from flows.outcome import RAN
 from tests.support.project import STRATEGIES, Project
 from tests.support.results import (
     is_up_to_date,
