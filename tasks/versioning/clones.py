@@ -40,8 +40,8 @@ def _share_storage(target: Path) -> None:
 
     with (
         dvc_errors_as(UserError, f"DVC can't work in {target}"),
-        Repo(str(target)) as clone_repo,
-        clone_repo.config.edit("local") as settings,
+        Repo(str(target)) as repo,
+        repo.config.edit("local") as settings,
     ):
         for section, content in storage().items():
             settings[section] = {**settings.get(section, {}), **content}
