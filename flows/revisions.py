@@ -116,5 +116,5 @@ def _environment(rev: str) -> dict[str, str]:
     from tasks import tracking
 
     tracking.experiment_id()
-    own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT__")}
-    return own | {"MLFLOW_TRACKING_URI": tracking.absolute_uri(), DATA_REV: rev}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT__")}
+    return inherited | {"MLFLOW_TRACKING_URI": tracking.absolute_uri(), DATA_REV: rev}
