@@ -39,13 +39,13 @@ def differences(before: Path, after: Path) -> dict[str, list[str]]:
     left, right = results(before), results(after)
     if not left or not right:
         raise typer.BadParameter(f"there are no results in {before if not left else after}")
-    found = {}
+    by_file = {}
     for name in sorted(left.keys() | right.keys()):
         if name not in left or name not in right:
-            found[name] = [f"only {'before' if name in left else 'after'}"]
+            by_file[name] = [f"only {'before' if name in left else 'after'}"]
         elif differing := list(_compared(left[name], right[name])):
-            found[name] = differing
-    return found
+            by_file[name] = differing
+    return by_file
 
 
 def _compared(before: Path, after: Path) -> Iterator[str]:
@@ -109,12 +109,12 @@ def main(
     if makes:
         make(before, after)
         return
-    found = differences(before, after)
-    for name, places in found.items():
+    differing = differences(before, after)
+    for name, places in differing.items():
         more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
         typer.echo(f"{name}: {'; '.join(places[:SHOWN])}{more}")
-    typer.echo(f"{len(results(before))} files of results, {len(found)} of which differ")
-    raise typer.Exit(bool(found))
+    typer.echo(f"{len(results(before))} files of results, {len(differing)} of which differ")
+    raise typer.Exit(bool(differing))
 
 
 if __name__ == "__main__":

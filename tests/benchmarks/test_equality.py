@@ -38,8 +38,9 @@ def test_every_difference_has_its_place(projects: tuple[Path, Path]) -> None:
     (after / RUN / "history.csv").write_text("epoch,val_loss,seconds\n0,0.5,1.0\n1,0.4,2.0\n")
     (after / RUN / "run.json").write_text(json.dumps({"best": {"epoch": 1, "loss": 0.25000000000000006}}))
     (after / RUN / "metrics.json").write_text("{}")
-    found = differences(before, after)
-    assert set(found) == {f"{RUN}/{name}" for name in ("model.safetensors", "history.csv", "run.json", "metrics.json")}
-    assert found[f"{RUN}/run.json"] == ["best.loss: 0.25 → 0.25000000000000006"]
-    assert found[f"{RUN}/history.csv"] == ['val_loss[1]: "" → "0.4"']
-    assert found[f"{RUN}/metrics.json"] == ["only after"]
+    differing = differences(before, after)
+    names = ("model.safetensors", "history.csv", "run.json", "metrics.json")
+    assert set(differing) == {f"{RUN}/{name}" for name in names}
+    assert differing[f"{RUN}/run.json"] == ["best.loss: 0.25 → 0.25000000000000006"]
+    assert differing[f"{RUN}/history.csv"] == ['val_loss[1]: "" → "0.4"']
+    assert differing[f"{RUN}/metrics.json"] == ["only after"]

@@ -16,8 +16,8 @@ def test_every_row_is_logged_once_at_its_epoch(run_id: str) -> None:
     with tracking.history(run_id) as log:
         for row in ROWS:
             log(row)
-    found = mlflow.MlflowClient().get_metric_history(run_id, "epoch/val_loss")
-    assert sorted((metric.step, metric.value) for metric in found) == [(row["epoch"], row["val_loss"]) for row in ROWS]
+    logged = mlflow.MlflowClient().get_metric_history(run_id, "epoch/val_loss")
+    assert sorted((metric.step, metric.value) for metric in logged) == [(row["epoch"], row["val_loss"]) for row in ROWS]
     assert not any(thread.name == "history" for thread in threading.enumerate())
 
 

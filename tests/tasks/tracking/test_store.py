@@ -28,9 +28,9 @@ def test_a_new_store_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
         while not path.exists() and making.poll() is None:
             time.sleep(0.001)
         making.kill()
-    found = tables(path)
+    made = tables(path)
     assert tracking.experiment_id()
-    assert tables(path) == found != set()
+    assert tables(path) == made != set()
 
 
 def tables(database: Path) -> set[str]:
@@ -128,8 +128,8 @@ def test_the_store_of_a_copy_is_that_of_the_working_copy(tmp_path: Path, monkeyp
     assert tracking.shown_uri() == "sqlite:///mlflow.db"
     monkeypatch.setenv("DVC_EXP_NAME", "aside")
     assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/mlflow.db'}"
-    found = mlflow.MlflowClient(tracking.absolute_uri()).get_experiment(tracking.experiment_id())
-    assert Path(found.artifact_location).is_relative_to(tmp_path / "project/mlruns")
+    experiment = mlflow.MlflowClient(tracking.absolute_uri()).get_experiment(tracking.experiment_id())
+    assert Path(experiment.artifact_location).is_relative_to(tmp_path / "project/mlruns")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # which MLflow itself has set
     monkeypatch.chdir(copy / "part")
     assert tracking.absolute_uri() == f"sqlite:///{tmp_path / 'project/part/mlflow.db'}"
