@@ -22,8 +22,11 @@ RESULTS = (
     "data/runs/**/predictions.parquet", "data/runs/**/history.csv", "data/runs/**/metrics.json",
     "data/runs/**/run.json", "data/reports/predictions.parquet", "data/reports/comparison.json",
 )  # fmt: skip
-# What differs between two runs of the same code, by a part of its key.
-BY_NATURE = ("seconds", "memory", "images_a_second", "run_id", "experiment_id", "code_sha256", "commit", "_at")
+# What differs between two runs, by its key or a part of it: time, what follows from time, memory, ids, the code itself.
+BY_NATURE = {
+    "images_a_second", "milliseconds", "saved", "efficient", "test_read_at", "recorded_run_id", "made_with",
+}  # fmt: skip
+PARTS_BY_NATURE = ("seconds", "memory", "mlflow")
 PROGRAM = Path(__file__).with_name("widened_project.py")
 SHOWN = 5  # differences of a file
 
@@ -78,7 +81,7 @@ def _of_values(before: Any, after: Any, place: str = "") -> Iterator[str]:
 
 def differs_by_nature(key: str) -> bool:
     """Return whether what has a key differs between two runs of the same code."""
-    return any(part in key for part in BY_NATURE)
+    return key in BY_NATURE or any(part in key for part in PARTS_BY_NATURE)
 
 
 def _digest(file: Path) -> str:
