@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.cluster.cluster import Cluster
-from flows.cluster.inspection import Say, inspected
+from flows.cluster.inspection import Say, inspect_nodes
 from flows.cluster.remote import short
 from tasks.errors import UserError
 from tasks.params import Params
@@ -40,7 +40,7 @@ def connected(params: Params, say: Say) -> Iterator[Cluster | None]:
     import ray
 
     try:
-        yield inspected(params, say)
+        yield inspect_nodes(params, say)
     finally:
         ray.shutdown()
 

@@ -16,7 +16,7 @@ SECONDS_TO_ANSWER = 180.0
 Say = Callable[[str], None]
 
 
-def inspected(params: Params, say: Say) -> Cluster:
+def inspect_nodes(params: Params, say: Say) -> Cluster:
     """Return the cluster when every node that may be used has answered what this process would.
 
     Args:
@@ -32,20 +32,20 @@ def inspected(params: Params, say: Say) -> Cluster:
 
     tracking.experiment_id()  # makes a new store, which only one process may
     alive = {f"{info['NodeManagerHostname']} ({info['NodeID'][:8]})": info for info in ray.nodes() if info["Alive"]}
-    cluster = _described(params, alive)
+    cluster = _cluster_for(params, alive)
     usable = large_enough(cluster, alive)
     say(f"the strategies are spread over Ray's {listed(list(usable))}")
     with_gpu = {name for name, info in usable.items() if cluster.on_gpu and _fits({"GPU": 1}, info)}
-    answers = _ask(cluster, usable, with_gpu)
-    refuse_what_lacks(answers)
     here = node.facts()
+    answers = _ask_nodes(cluster, usable, with_gpu)
+    refuse_what_lacks(answers)
     for alike in (with_gpu, usable.keys() - with_gpu):
         for line in remarks({name: answers[name]["facts"] for name in usable if name in alike}, here):
             say(line)
     return cluster
 
 
-def _described(params: Params, alive: Mapping[str, Any]) -> Cluster:
+def _cluster_for(params: Params, alive: Mapping[str, Any]) -> Cluster:
     """Return the cluster by what this process wants of it: strategies take GPUs where some node has one."""
     import torch
 
@@ -55,7 +55,7 @@ def _described(params: Params, alive: Mapping[str, Any]) -> Cluster:
     return Cluster(str(Path.cwd()), torch.get_num_threads(), processes, on_gpu, node.settings())
 
 
-def _ask(cluster: Cluster, usable: Mapping[str, Any], with_gpu: set[str]) -> dict[str, Any]:
+def _ask_nodes(cluster: Cluster, usable: Mapping[str, Any], with_gpu: set[str]) -> dict[str, Any]:
     """Return what each node answers to ``node.inspect``, by name.
 
     Raises:
