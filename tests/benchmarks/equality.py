@@ -24,7 +24,7 @@ RESULTS = (
 )  # fmt: skip
 # What differs between two runs, by its key or a part of it: time, what follows from time, memory, ids, the code itself.
 BY_NATURE = {
-    "images_a_second", "milliseconds", "saved", "efficient", "test_read_at", "recorded_run_id", "made_with",
+    "images_a_second", "milliseconds", "saved", "efficient", "test_read_at", "recorded_run_id", "made_with", "identity",
 }  # fmt: skip
 PARTS_BY_NATURE = ("seconds", "memory", "mlflow")
 PROGRAM = Path(__file__).with_name("widened_project.py")
