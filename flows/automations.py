@@ -11,7 +11,7 @@ from prefect.events.schemas.automations import AutomationCore
 from pydantic import SecretStr, ValidationError
 from ruamel.yaml import YAML
 
-from flows.running import one_sentence
+from flows.commands import one_sentence
 from flows.server import explained, require_server
 from tasks.errors import UserError
 

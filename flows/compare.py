@@ -6,14 +6,16 @@ import typer
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.chain import compare_revision, submit_strategies
+from flows.chain import submit_comparison
+from flows.commands import one_sentence, run
+from flows.exclusive import exclusively
+from flows.outcome import outcome, sequential_runner
 from flows.revisions import compare_at
-from flows.running import one_at_a_time, one_sentence, outcome, run
 from flows.server import check_server
-from flows.stopping import alone
+from flows.step_tasks.comparison import compare_revision
 
 
-@flow(name="compare", task_runner=one_at_a_time())
+@flow(name="compare", task_runner=sequential_runner())
 def compare(force: bool = False, data_rev: str = "") -> State[Any]:
     """Find out which way of fine-tuning suits the data.
 
@@ -22,8 +24,8 @@ def compare(force: bool = False, data_rev: str = "") -> State[Any]:
         data_rev: a git revision, whose version of the images is read, in a clone beside the working copy; empty: none.
     """
     if data_rev:
-        return alone("compare", lambda: outcome([compare_revision.submit(data_rev, force)]))
-    return alone("compare", lambda: outcome(submit_strategies(force)))
+        return exclusively("compare", lambda: outcome([compare_revision.submit(data_rev, force)]))
+    return exclusively("compare", lambda: outcome(submit_comparison(force)))
 
 
 def main(

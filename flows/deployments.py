@@ -7,9 +7,9 @@ from prefect import Flow, serve
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron
 
+from flows.commands import one_sentence
 from flows.compare import compare
 from flows.retrain import retrain
-from flows.running import one_sentence
 from flows.server import require_server
 
 

@@ -5,28 +5,28 @@ from typing import Annotated, Any
 
 import typer
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
-from flows.chain import step_task
-from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
+from flows import artifacts
+from flows.commands import one_sentence, say, state_of
+from flows.outcome import outcome, sequential_runner
+from flows.step_tasks.step_task import completed, step_task
 from flows.stopping import stoppable
 
 
 @step_task("export champion")
 def export_champion(output: str, model: str, images: str) -> State[Any]:
     """Write the files, compare them with the network, and show what was measured."""
-    from tasks.serving.export_table import caption, rows, show
+    from tasks.serving.export_table import show
     from tasks.steps import export
 
-    found = export.export_champion(Path(output), model, Path(images) if images else None)
-    show(found)
-    create_table_artifact(rows(found), key="export", description=caption(found))
-    return Completed(message=RAN)
+    exported = export.export_champion(Path(output), model, Path(images) if images else None)
+    show(exported)
+    artifacts.show_export(exported)
+    return completed(True)
 
 
-@flow(name="export", task_runner=one_at_a_time())
+@flow(name="export", task_runner=sequential_runner())
 def export(output: str, model: str = "", images: str = "") -> State[Any]:
     """Export the champion as ONNX and as a program of torch.export.
 

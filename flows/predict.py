@@ -5,14 +5,13 @@ from typing import Annotated, Any
 
 import typer
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
-from flows.chain import step_task
-from flows.running import RAN, one_at_a_time, one_sentence, outcome, say, state_of
+from flows import artifacts
+from flows.commands import one_sentence, say, state_of
+from flows.outcome import outcome, sequential_runner
+from flows.step_tasks.step_task import completed, step_task
 from flows.stopping import stoppable
-from tasks.errors import listed
 from tasks.steps.predict import images_of, must_be_written
 
 
@@ -22,13 +21,11 @@ def score_images(images: list[str], output: str, model: str) -> State[Any]:
     from tasks.steps import predict
 
     counts = predict.score_images(images, Path(output), model)
-    rows = [{"label": label, "images": count} for label, count in counts.items()]
-    described = f"What {model or 'the champion'} says of {listed(images)}."
-    create_table_artifact(rows, key="scores", description=described)
-    return Completed(message=RAN)
+    artifacts.show_scores(counts, images, model)
+    return completed(True)
 
 
-@flow(name="predict", task_runner=one_at_a_time())
+@flow(name="predict", task_runner=sequential_runner())
 def predict(images: list[str], output: str, model: str = "") -> State[Any]:
     """Score images.
 

@@ -4,24 +4,27 @@ from typing import Annotated, Any
 
 import typer
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 
-from flows.chain import outside_failed, run_if_stale, step_task, submit_strategies
-from flows.running import one_at_a_time, one_sentence, outcome, run
+from flows import artifacts
+from flows.chain import submit_comparison
+from flows.commands import one_sentence, run
+from flows.exclusive import exclusively
+from flows.outcome import outcome, sequential_runner
 from flows.server import check_server
-from flows.stopping import alone
+from flows.step_tasks.staleness import run_if_stale
+from flows.step_tasks.step_task import step_task
 from tasks.params import load_params
 
 NO_NEW_DATA = "no new data"
 LONGEST = 20 * 60 * 60  # seconds, so that a night's run has ended when the next begins
 
 
-@step_task("take the newest data", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("take the newest data", retry_if_unavailable=True)
 def take_newest(only_champion: bool) -> Any:
     """Bring the newest images, and return the strategy to run alone, or nothing, and the stages that are stale."""
     from tasks.runs.staleness import update, whats_new
@@ -43,13 +46,13 @@ def decide() -> Any:
     decided = step.decide()
     for warning in decided.warnings:
         get_run_logger().warning(warning)
-    create_markdown_artifact(page(decided), key="retrain", description=decided.sentence)
+    artifacts.show_decision(decided)
     if decided.decision != "unchanged":
         announce(decided.decision, decided.champion, **decided.model_dump(mode="json", exclude={"ruling"}))
     return decided
 
 
-@step_task("keep what was made", retries=2, retry_delay_seconds=5, retry_condition_fn=outside_failed)
+@step_task("keep what was made", retry_if_unavailable=True)
 def keep(decided: Any) -> State[Any]:
     """Push and commit, where the params ask for it."""
     from tasks.steps import retrain as step
@@ -58,7 +61,7 @@ def keep(decided: Any) -> State[Any]:
     return Completed(message="; ".join(done)) if done else Completed(name="Skipped", message="not asked for")
 
 
-@flow(name="retrain", task_runner=one_at_a_time(), timeout_seconds=LONGEST)
+@flow(name="retrain", task_runner=sequential_runner(), timeout_seconds=LONGEST)
 def retrain(only_champion: bool = False, force: bool = False) -> State[Any]:
     """Retrain where there is something new, and promote the winner if it passes the gate.
 
@@ -66,7 +69,7 @@ def retrain(only_champion: bool = False, force: bool = False) -> State[Any]:
         only_champion: run only the strategy that the champion was made by, instead of comparing all.
         force: run every stage, also where nothing is new.
     """
-    return alone("retrain", lambda: _retrain(only_champion, force=force))
+    return exclusively("retrain", lambda: _retrain(only_champion, force=force))
 
 
 def _retrain(only_champion: bool, *, force: bool) -> State[Any]:
@@ -78,33 +81,20 @@ def _retrain(only_champion: bool, *, force: bool) -> State[Any]:
     if not stale and not force:
         return Completed(name="Skipped", message=f"{NO_NEW_DATA} since the last comparison")
     get_run_logger().info("to be done: %s", ", ".join(stale) or "everything, by force")
-    trained = submit_strategies(force, only, promote=False)
+    trained = submit_comparison(force, only, promote=False)
     decided = decide.submit(wait_for=trained)
     kept = keep.submit(decided)
     done = outcome([*trained, decided, kept])
     if not done.is_completed():
         return done
-    found = decided.result()
-    return Completed(name=found.decision.capitalize(), message=found.sentence)
+    decision = decided.result()
+    return Completed(name=decision.decision.capitalize(), message=decision.sentence)
 
 
 def _strategy_of_champion() -> str:
     from tasks.steps.retrain import strategy_of_champion
 
     return strategy_of_champion()
-
-
-def page(decided: Any) -> str:
-    """Return a decision as Markdown."""
-    lines = [f"# {decided.decision.capitalize()}", "", f"{decided.sentence}."]
-    if decided.ruling and decided.ruling.checks:
-        lines += ["", "| | champion | challenger | |", "|---|---|---|---|"]
-        for check in decided.ruling.checks:
-            values = ["undefined" if v is None else f"{v:.4g}" for v in (check.champion, check.challenger)]
-            name = check.name.replace("|", "\\|")
-            lines.append(f"| {name} | {' | '.join(values)} | {'passed' if check.passed else '**failed**'} |")
-    lines += ["", *(f"- {warning}" for warning in decided.warnings)]
-    return "\n".join(lines)
 
 
 def announce(what: str, version: str, **payload: Any) -> None:

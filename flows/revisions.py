@@ -74,7 +74,7 @@ def prepared_clone(rev: str, params: Params) -> Path:
     versioning.digest_at(rev, then.tracked)
     place = REVISIONS / commit[:12]
     versioning.clone(place)
-    if changed := [name for name in versioning.changed_code() if name.endswith((".py", "dvc.yaml"))]:
+    if changed := [name for name in versioning.changed_files() if name.endswith((".py", "dvc.yaml"))]:
         typer.echo(f"thawline: the code is that of the last commit, without the changes of {', '.join(changed)}")
     _write_params(place, commit, params)
     _stand_in(place / then.tracked, place / layout.FETCHED / then.fetched)
@@ -116,5 +116,5 @@ def _environment(rev: str) -> dict[str, str]:
     from tasks import tracking
 
     tracking.experiment_id()
-    own = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT__")}
-    return own | {"MLFLOW_TRACKING_URI": tracking.absolute_uri(), DATA_REV: rev}
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT__")}
+    return inherited | {"MLFLOW_TRACKING_URI": tracking.absolute_uri(), DATA_REV: rev}

@@ -29,7 +29,7 @@ def _alone(stage: str) -> Iterator[None]:
     launch.check_alone(stage)
     if exclusive.DVC_STAGE in os.environ:
         must_have_sections()
-        lockfile.keep()  # before DVC writes it
+        lockfile.back_up()  # before DVC writes it
     with exclusive.stage(stage, lambda line: typer.echo(f"thawline: {line}", err=True)) as needed:
         if not needed:
             typer.echo(f"thawline: {stage} was run meanwhile, nothing is left to do")
@@ -124,7 +124,7 @@ def compare() -> None:
 @app.command()
 def mend() -> None:
     """Put back the last dvc.lock, if DVC was killed while it wrote a new one."""
-    typer.echo(f"thawline: {lockfile.mend() or 'dvc.lock is whole'}")
+    typer.echo(f"thawline: {lockfile.restore() or 'dvc.lock is whole'}")
 
 
 @app.command()

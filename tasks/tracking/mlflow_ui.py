@@ -83,9 +83,9 @@ def _state(parent: str, metric: str) -> dict[str, Any]:
         "isAccordionReordered": True,
         "compareRunSections": [_part(name) | {"name": name, "display": True, "isReordered": True} for name in charts],
         "compareRunCharts": [
-            _part(f"{name} {place}") | {"metricSectionId": name, "runsCountToCompare": 100} | chart
-            for name, own in charts.items()
-            for place, chart in enumerate(own)
+            _part(f"{section} {place}") | {"metricSectionId": section, "runsCountToCompare": 100} | chart
+            for section, of_section in charts.items()
+            for place, chart in enumerate(of_section)
         ],
     }
 

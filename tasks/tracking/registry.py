@@ -46,8 +46,8 @@ def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = C
         alias: ``champion``, or ``challenger`` for one that is yet to be held against the champion.
     """
     digest = digest_of_tree(folder, "*.*", keep=lambda path: path.suffix != ".md")  # a card names its comparison
-    name, before = model_name(), _version(CHAMPION)
-    for same in (before, _version(alias)):
+    name, before = model_name(), _version_with(CHAMPION)
+    for same in (before, _version_with(alias)):
         if same is not None and same.tags.get(DIGEST_TAG) == digest:
             client().set_registered_model_alias(name, alias, same.version)
             return str(same.version)
@@ -69,7 +69,7 @@ def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = C
         client().set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED), ended)
     made = mlflow.register_model(logged.model_uri, name, tags={DIGEST_TAG: digest})
     if alias == CHAMPION:
-        _crown(str(made.version), before)
+        _set_champion(str(made.version), before)
     else:
         client().set_registered_model_alias(name, alias, made.version)
     return str(made.version)
@@ -83,17 +83,17 @@ def _installed() -> list[str]:
 @stored
 def version_of(alias: str) -> str:
     """Return the version that has an alias; empty if none has."""
-    found = _version(alias)
-    return "" if found is None else str(found.version)
+    registered = _version_with(alias)
+    return "" if registered is None else str(registered.version)
 
 
 @stored
 def promote(version: str) -> None:
     """Make a version the champion, and the champion the previous one; it is no challenger any more."""
-    before = _version(CHAMPION)
+    before = _version_with(CHAMPION)
     if before is not None and str(before.version) == version:
         return
-    _crown(version, before)
+    _set_champion(version, before)
     if version_of(CHALLENGER) == version:
         client().delete_registered_model_alias(model_name(), CHALLENGER)
 
@@ -134,14 +134,14 @@ def folder_of(uri: str) -> Path:
     """
     client()
     try:
-        found = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+        downloaded = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
     except MlflowException as error:
         if error.error_code not in NOT_THERE:
             raise
         raise UserError(
             f"{uri} is not in the registry of {shown_uri()}: run 'dvc repro', or name another model with --model"
         ) from error
-    return found / "artifacts" / "champion"
+    return downloaded / "artifacts" / "champion"
 
 
 def champion_uri() -> str:
@@ -154,13 +154,13 @@ def version_uri(version: str) -> str:
     return f"models:/{model_name()}/{version}"
 
 
-def _crown(version: str, before: ModelVersion | None) -> None:
+def _set_champion(version: str, before: ModelVersion | None) -> None:
     if before is not None:
         client().set_registered_model_alias(model_name(), PREVIOUS, before.version)
     client().set_registered_model_alias(model_name(), CHAMPION, version)
 
 
-def _version(alias: str) -> ModelVersion | None:
+def _version_with(alias: str) -> ModelVersion | None:
     try:
         return client().get_model_version_by_alias(model_name(), alias)
     except MlflowException as error:

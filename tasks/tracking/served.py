@@ -34,9 +34,8 @@ class ServedChampion(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Read the champion's folder."""
         self._champion = Champion.read(Path(context.artifacts[FOLDER]))
-        self._one_at_a_time = (
-            Lock()
-        )  # a server asks from several threads, and answering changes the network for a while
+        # A server asks from several threads, and answering changes the network for a while.
+        self._one_at_a_time = Lock()
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -51,7 +50,7 @@ class ServedChampion(PythonModel):
                 _write(image, Path(folder, place)) for place, image in zip(places, model_input[COLUMN], strict=True)
             ]
             table = score(self._champion, Path(folder), places).drop(columns="path")
-        table["problem"] = [own or found for own, found in zip(problems, table["problem"], strict=True)]
+        table["problem"] = [unwritable or unread for unwritable, unread in zip(problems, table["problem"], strict=True)]
         answers = table.astype(object)
         return answers.where(answers.notna(), None)  # JSON has no NaN
 

@@ -33,7 +33,6 @@ POSTGRESQL_DRIVER = "psycopg2"
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 NOT_MLFLOW = re.compile(r"failed with error code (?!5)\d+|not in a valid JSON format|Response body: '?\s*<", re.I)
-
 DELETED = re.compile(r"must be in (the )?'active' (state|lifecycle)|Current state is deleted", re.I)
 FOR_TRAINING = "workflowType=machine_learning"  # of an address: shows runs and models, not those of language models
 
@@ -109,16 +108,16 @@ def experiment_id() -> str:
     Raises:
         UserError: it was deleted.
     """
-    found = client().get_experiment_by_name(experiment_name())
-    if found is not None:
-        return _usable(found)
+    experiment = client().get_experiment_by_name(experiment_name())
+    if experiment is not None:
+        return _usable(experiment)
     try:
         return str(client().create_experiment(experiment_name(), _artifacts(), tags=EXPERIMENT_TAGS))
     except MlflowException as error:
-        made = client().get_experiment_by_name(experiment_name())
-        if made is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
+        experiment = client().get_experiment_by_name(experiment_name())
+        if experiment is None or error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-        return _usable(made)  # by somebody else, just now
+        return _usable(experiment)  # made by somebody else, just now
 
 
 def _artifacts() -> str | None:
@@ -211,13 +210,13 @@ def client() -> mlflow.MlflowClient:
     """
     addresses.check(_uri())
     if is_file():
-        _make_whole(make_url(_uri()).database)
+        _create_at_once(make_url(_uri()).database)
     if mlflow.get_tracking_uri() != _uri():
         mlflow.set_tracking_uri(_uri())
     return mlflow.MlflowClient()
 
 
-def _make_whole(database: str | None) -> None:
+def _create_at_once(database: str | None) -> None:
     """Make a database file that isn't there yet, so that it is never there half made.
 
     MLflow makes its tables in dozens of steps, and can't go on behind one in which a process died.

@@ -40,13 +40,13 @@ def whereabouts(run_id: str) -> Whereabouts:
 def _fate(run_id: str, experiment: str) -> str:
     """Return why a run can't be used where runs go to; empty if it can."""
     try:
-        found = client().get_run(run_id).info
+        run = client().get_run(run_id).info
     except MlflowException as error:
         if error.error_code not in MISSING:
             raise
         return f"is not in the tracking store {shown_uri()}"
-    if found.lifecycle_stage == LifecycleStage.DELETED:
+    if run.lifecycle_stage == LifecycleStage.DELETED:
         return f"was deleted ('mlflow runs restore --run-id {run_id}' brings it back)"
-    if found.experiment_id == experiment:
+    if run.experiment_id == experiment:
         return ""
-    return f"is in another experiment, '{client().get_experiment(found.experiment_id).name}'"
+    return f"is in another experiment, '{client().get_experiment(run.experiment_id).name}'"

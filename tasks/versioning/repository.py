@@ -1,27 +1,69 @@
-"""Whether this folder is what DVC and git work in, and what makes it one."""
+"""DVC's repository in a folder: opened, with each of its failures as one sentence."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
 from tasks.params import expanded
+from tasks.versioning.git import has_git
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 REPRO = "'dvc repro'"
 
 
-def has_git(folder: Path) -> bool:
-    """Return whether a folder is in a git repository, without which DVC does nothing."""
-    return any((place / ".git").exists() for place in (folder.absolute(), *folder.absolute().parents))
+def open_repository(root: Path = Path(), **options: Any) -> "Repo":
+    """Return the repository of a folder.
+
+    Args:
+        root: the folder.
+        options: of ``dvc.repo.Repo``.
+
+    Raises:
+        UserError: it is none; the sentence says what makes one of what is here.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    try:
+        return Repo(str(root), **options)
+    except DvcException as error:
+        raise UserError(
+            f"this is no DVC repository ({one_line(error)}): run '{_what_makes_one()}' in {Path.cwd()}"
+        ) from error
 
 
-def no_repository(error: Exception) -> UserError:
-    """Return what to say where DVC finds no repository: what makes one of what is here."""
+def _what_makes_one() -> str:
     here, commands = Path.cwd(), []
     if not has_git(here):
         commands.append("git init")
     if not (here / ".dvc").is_dir():
         commands.append("dvc init" if commands or (here / ".git").exists() else "dvc init --subdir")
-    reason = " ".join(str(error).split())
-    return UserError(f"this is no DVC repository ({reason}): run '{' && '.join(commands) or 'dvc doctor'}' in {here}")
+    return " && ".join(commands) or "dvc doctor"
+
+
+@contextmanager
+def dvc_errors_as(kind: type[UserError], what: str) -> Iterator[None]:
+    """Turn what DVC raises in the block into one sentence.
+
+    Args:
+        kind: of the error that is raised instead.
+        what: the beginning of the sentence.
+    """
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise kind(f"{what}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says, on one line."""
+    return " ".join(str(error).split())
 
 
 def workable(sentence: str) -> str:
@@ -37,6 +79,6 @@ def must_be_known_to_dvc(path: str) -> None:
     Raises:
         UserError: it begins with ``~``, which to DVC is the name of a folder.
     """
-    whole = expanded(path)
-    if str(whole) != str(Path(path)):
-        raise UserError(f"data.path: DVC does not expand '~', so that it can't record {path}: write 'path: {whole}'")
+    to_steps = expanded(path)
+    if str(to_steps) != str(Path(path)):
+        raise UserError(f"data.path: DVC does not expand '~', so that it can't record {path}: write 'path: {to_steps}'")

@@ -8,13 +8,13 @@ def storage() -> dict[str, Any]:
     """Return the settings of DVC's cache and remotes, for a revision or a clone to share: its own may be older."""
     from dvc.repo import Repo
 
-    with Repo() as here:
+    with Repo() as repo:
         shared: dict[str, Any] = {
-            "cache": {**here.config["cache"], "dir": here.cache.local_cache_dir},
-            "remote": dict(here.config["remote"]),
+            "cache": {**repo.config["cache"], "dir": repo.cache.local_cache_dir},
+            "remote": dict(repo.config["remote"]),
         }
-        if "remote" in here.config["core"]:
-            shared["core"] = {"remote": here.config["core"]["remote"]}
+        if "remote" in repo.config["core"]:
+            shared["core"] = {"remote": repo.config["core"]["remote"]}
     return shared
 
 
@@ -23,8 +23,8 @@ def cache_folders(images: Path) -> tuple[Path, ...]:
 
     Both may be shared with others (``dvc cache dir``). None where there is no repository.
     """
-    found = [_cache_of(Path()), _cache_of(images.resolve().parent)]  # a folder of images has no say of its own
-    return tuple(dict.fromkeys(cache for cache in found if cache))
+    caches = [_cache_of(Path()), _cache_of(images.resolve().parent)]  # a folder of images has no say of its own
+    return tuple(dict.fromkeys(cache for cache in caches if cache))
 
 
 def _cache_of(folder: Path) -> Path | None:

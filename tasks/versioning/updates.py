@@ -1,11 +1,7 @@
-"""What a retraining takes from elsewhere, and what it hands over: the newest images, DVC's remote, a commit."""
-
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+"""What a retraining takes from elsewhere, and what it hands over: the newest images, and DVC's remote."""
 
 from tasks.errors import UnavailableError, UserError
+from tasks.versioning.repository import dvc_errors_as
 
 
 def update(path: str) -> str:
@@ -20,7 +16,7 @@ def update(path: str) -> str:
     from dvc.exceptions import OutputNotFoundError
     from dvc.repo import Repo
 
-    with _one_sentence(f"the newest version of {path} could not be brought"), Repo() as repo:
+    with dvc_errors_as(UnavailableError, f"the newest version of {path} could not be brought"), Repo() as repo:
         try:
             (out,) = repo.find_outs_by_path(path, strict=False)[:1]
         except OutputNotFoundError as error:
@@ -44,36 +40,5 @@ def push() -> int:
     """
     from dvc.repo import Repo
 
-    with _one_sentence("DVC could not push"), Repo() as repo:
+    with dvc_errors_as(UnavailableError, "DVC could not push"), Repo() as repo:
         return int(repo.push())
-
-
-def commit(files: Sequence[Path], message: str) -> str:
-    """Commit these files as they are, and nothing else that may be staged; return the commit, empty if none differs.
-
-    Raises:
-        UserError: git refuses.
-    """
-    names = [str(file) for file in files if file.is_file() and not file.is_absolute()]
-    _git("add", "--", *names)
-    if not _git("status", "--porcelain", "--", *names):
-        return ""
-    _git("commit", "--quiet", "-m", message, "--", *names)
-    return _git("rev-parse", "HEAD").strip()
-
-
-@contextmanager
-def _one_sentence(what: str) -> Iterator[None]:
-    from dvc.exceptions import DvcException
-
-    try:
-        yield
-    except DvcException as error:
-        raise UnavailableError(f"{what}: {' '.join(str(error).split())}") from error
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise UserError(f"'git {arguments[0]}' failed: {' '.join((done.stderr or done.stdout).split())}")
-    return done.stdout

@@ -49,8 +49,8 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         split, val = _cells(folder, images, size)
-        for kind, own in KINDS.items():
-            kinds = {kind: Kind(network, EVERYTHING | own, split, val)}
+        for kind, settings in KINDS.items():
+            kinds = {kind: Kind(network, EVERYTHING | settings, split, val)}
             runs = {"one": (1, 0.0), "two": (2, 0.0), "jitter": (1, ROUNDING)}
             for run, (count, jitter) in runs.items():
                 (folder / run).mkdir(exist_ok=True)
@@ -88,10 +88,10 @@ def _cells(folder: Path, images: int, size: int) -> tuple[Split, Split]:
     table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
     chosen = pd.concat([table[table["probability"] == p].head((images + HELD_OUT) // 2) for p in (0.0, 1.0)])
     params = DataParams(source="folder", path=str(root), size=size)
-    found = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
+    ingested = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
     targets = torch.tensor(chosen["probability"].tolist()).long()
     order = np.random.default_rng(0).permutation(len(chosen))
-    store = np.load(found.store, mmap_mode="r")
+    store = np.load(ingested.store, mmap_mode="r")
     return Split(store, order[:images], targets[order[:images]]), Split(store, order[images:], targets[order[images:]])
 
 

@@ -87,12 +87,12 @@ def fixed_camera(
         defect: length of a scratch in pixels; it is 5 wide.
         rng: draws scene, shots and noise; the gain lies between 0.85 and 1.1, the noise has a deviation of 6.
     """
-    whole, shots = scene(rng, CAMERA + 2 * jitter), []
+    background, shots = scene(rng, CAMERA + 2 * jitter), []
     labels = np.repeat([0, 1], count)
     down, across = np.mgrid[:CAMERA, :CAMERA].astype(np.float32)
     for label in labels:
         left, top = rng.integers(0, 2 * jitter + 1, 2)
-        shot = whole[top : top + CAMERA, left : left + CAMERA].copy()
+        shot = background[top : top + CAMERA, left : left + CAMERA].copy()
         if label:
             angle, (x, y) = rng.uniform(0, math.pi), rng.uniform(40, CAMERA - 40, 2)
             along = (across - x) * math.cos(angle) + (down - y) * math.sin(angle)
@@ -107,14 +107,16 @@ def swept(jitter: int, defect: int, count: int = 40) -> dict[str, float]:
     """Return what is joined of a fixed camera's shots."""
     images, labels = fixed_camera(count, jitter, defect, np.random.default_rng(1000 * jitter + defect))
     resized = [np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR))[..., None] for image in images]
-    found = find_near_duplicates(np.stack([thumbnail(one) for one in resized]), SplitParams().near_duplicates, labels)
-    groups = components(len(images), found.pairs)
+    likeness = find_near_duplicates(
+        np.stack([thumbnail(image) for image in resized]), SplitParams().near_duplicates, labels
+    )
+    groups = components(len(images), likeness.pairs)
     sizes = np.bincount(groups)
     return {
         "jitter": jitter,
         "defect": defect,
         "images": len(images),
-        "in_scenes": int((found.scenes != NO_SCENE).sum()),
+        "in_scenes": int((likeness.scenes != NO_SCENE).sum()),
         "joined": int(sizes[sizes > 1].sum()),
         "largest": int(sizes.max()),
         "mixed": sum(len(set(labels[groups == group].tolist())) > 1 for group in range(len(sizes))),
@@ -126,16 +128,16 @@ def measure(count: int) -> dict[str, float]:
     thumbnails, wanted = planted(count, np.random.default_rng(count))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
-    found = find_near_duplicates(thumbnails, SplitParams().near_duplicates)
-    groups = components(count, found.pairs)
+    likeness = find_near_duplicates(thumbnails, SplitParams().near_duplicates)
+    groups = components(count, likeness.pairs)
     seconds = time.monotonic() - started
-    keys = found.pairs[:, 0] * count + found.pairs[:, 1]
+    keys = likeness.pairs[:, 0] * count + likeness.pairs[:, 1]
     return {
         "images": count,
         "seconds": round(seconds, 2),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "peak_before_mib": round(before / 1024),
-        "pairs": len(found.pairs),
+        "pairs": len(likeness.pairs),
         "groups": int((np.bincount(groups) > 1).sum()),
         "planted_found": round(float(np.isin(wanted[:, 0] * count + wanted[:, 1], keys).mean()), 5),
     }

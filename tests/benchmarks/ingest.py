@@ -76,7 +76,7 @@ def main(
             raise SystemExit(f"{images} images need {needed / 1e9:.1f} GB in {place.parent}, {free / 1e9:.1f} are free")
         paths = _photographs(place / "images", images)
         bare, ingested = _take_turns(place, paths, chunks)
-        alone = _alone(place)
+        measured = _alone(place)
     figures = {
         "images": images,
         "threads": THREADS,
@@ -85,9 +85,9 @@ def main(
         "ingest_seconds": round(ingested, 2),
         "ingest_images_per_second": round(images / ingested),
         "bare_over_ingest": round(bare / ingested, 3),
-        "whole_ingest_seconds": round(alone["seconds"], 2),
-        "memory_before_mib": round(alone["before"]),
-        "peak_memory_mib": round(alone["peak"]),
+        "whole_ingest_seconds": round(measured["seconds"], 2),
+        "memory_before_mib": round(measured["before"]),
+        "peak_memory_mib": round(measured["peak"]),
     }
     table = Table(title=f"{images:,} JPEG files of {SIDE}x{SIDE} to {SIZE}x{SIZE}, {THREADS} threads")
     for name in ("", "seconds", "images/s", "peak memory"):
@@ -97,9 +97,9 @@ def main(
     table.add_row("bare / ingest", f"{bare / ingested:.3f}", "", "")
     table.add_row(
         "ingest of all at once",
-        f"{alone['seconds']:.2f}",
-        f"{images / alone['seconds']:,.0f}",
-        f"{alone['peak']:,.0f} MiB ({alone['before']:,.0f} before)",
+        f"{measured['seconds']:.2f}",
+        f"{images / measured['seconds']:,.0f}",
+        f"{measured['peak']:,.0f} MiB ({measured['before']:,.0f} before)",
     )
     Console().print(table)
     typer.echo(json.dumps(figures))
@@ -165,8 +165,8 @@ def _decoded(path: Path) -> np.ndarray:
 
 
 def _ingest(work: Path, paths: Sequence[Path]) -> None:
-    found = ingest(paths[0].parent, [path.name for path in paths], params(), work / "none.npy", work)
-    if found.reused or any(image.problem for image in found.images):
+    ingested = ingest(paths[0].parent, [path.name for path in paths], params(), work / "none.npy", work)
+    if ingested.reused or any(image.problem for image in ingested.images):
         raise SystemExit("the ingest did not decode everything")
 
 

@@ -106,9 +106,9 @@ class Started:
         self.process.wait()
         _, alive = psutil.wait_procs(family, timeout=20)
         names = []
-        for one in alive:
-            names.append(" ".join(one.cmdline())[:120])
-            one.kill()
+        for process in alive:
+            names.append(" ".join(process.cmdline())[:120])
+            process.kill()
         return names
 
     @property
@@ -120,9 +120,9 @@ class Started:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.lines.append(line.rstrip())
-            found = STARTS.search(line.rstrip())
-            if found:
-                self.stages[found[1] or found[2]] = time.monotonic() - self.began
+            start = STARTS.search(line.rstrip())
+            if start:
+                self.stages[start[1] or start[2]] = time.monotonic() - self.began
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Left:
     @classmethod
     def by(cls, project: Project) -> "Left":
         """Read it."""
-        found = sorted(path for pattern in EXACT for path in project.root.glob(pattern))
-        exact = {str(path.relative_to(project.root)): sha256(path.read_bytes()).hexdigest() for path in found}
+        files = sorted(path for pattern in EXACT for path in project.root.glob(pattern))
+        exact = {str(path.relative_to(project.root)): sha256(path.read_bytes()).hexdigest() for path in files}
         lock = YAML(typ="safe").load(project.root / "dvc.lock")
         for stage in lock["stages"].values():
             for entry in (*stage.get("deps", ()), *stage.get("outs", ())):
@@ -147,13 +147,13 @@ class Left:
 
     def differences(self, other: "Left") -> list[str]:
         """Return in what another differs."""
-        found = [f"{name} differs" for name in sorted(self.exact) if self.exact[name] != other.exact.get(name)]
+        wrongs = [f"{name} differs" for name in sorted(self.exact) if self.exact[name] != other.exact.get(name)]
         if self.lock != other.lock:
             mine, others = self.lock["stages"], other.lock["stages"]
             differing = sorted(name for name in {*mine, *others} if mine.get(name) != others.get(name))
-            found.append(f"dvc.lock differs in {', '.join(differing)}")
-        found += [f"{name} is missing" for name in sorted(self.files - other.files)]
-        return found + [f"{name} was left" for name in sorted(other.files - self.files)]
+            wrongs.append(f"dvc.lock differs in {', '.join(differing)}")
+        wrongs += [f"{name} is missing" for name in sorted(self.files - other.files)]
+        return wrongs + [f"{name} was left" for name in sorted(other.files - self.files)]
 
 
 @dataclass
@@ -272,13 +272,13 @@ class Copy:
         if started.process.returncode:
             return [f"exit status {started.process.returncode}: {' | '.join(started.lines[-6:])}"]
         status = self._project.run("dvc", "status")
-        found = (
+        wrongs = (
             []
             if "up to date" in status.stdout
             else [f"dvc status: {' '.join((status.stdout + status.stderr).split())}"]
         )
-        found += self._expected[self._seed].differences(Left.by(self._project))
-        return found + _lost_in_mlflow(self._project, self._known)
+        wrongs += self._expected[self._seed].differences(Left.by(self._project))
+        return wrongs + _lost_in_mlflow(self._project, self._known)
 
     def _lose(self, what: str, started: Started | None) -> None:
         """Count a loss; keep the folder for a look at it, and go on from nothing."""
@@ -318,7 +318,7 @@ def main(
                      random.Random(f"{seed}-{n}"), console)  # noqa: S311
                 for n in range(copies)
             ]  # fmt: skip
-            for copy in [pool.submit(one.run) for one in made]:
+            for copy in [pool.submit(copy.run) for copy in made]:
                 copy.result()
     _show(tally, seconds, console)
     console.print(f"seed {seed}, {(time.monotonic() - began) / 60:.0f} minutes")
@@ -342,10 +342,10 @@ def _undisturbed(work: Path, images: Path, console: Console) -> tuple[dict[int, 
             left[seed].append(Left.by(project))
         words = ", ".join(f"{stage} at {at:.0f}" for stage, at in seconds[door].items())
         console.print(f"{door}, undisturbed, seconds: {words}")
-    for seed, (one, other) in left.items():
-        for difference in one.differences(other):
+    for seed, (first, other) in left.items():
+        for difference in first.differences(other):
             console.print(f"[red]the doors differ undisturbed, seed {seed}: {difference}")
-    return {seed: one for seed, (one, _) in left.items()}, seconds
+    return {seed: first for seed, (first, _) in left.items()}, seconds
 
 
 def _project(root: Path, images: Path) -> Project:
@@ -363,12 +363,12 @@ def _set_seed(project: Project, seed: int) -> None:
 
 def _files(root: Path) -> set[str]:
     """Return the files of a project that a person or the next run would find."""
-    found = set()
+    files = set()
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in UNSEEN]
-        found |= {str(Path(folder, name).relative_to(root)) for name in names}
+        files |= {str(Path(folder, name).relative_to(root)) for name in names}
     # digests that differ between the seeds, the logs and locks of DVC, and those of SQLite
-    return {re.sub(r"[0-9a-f]{12,}", "…", name) for name in found if not re.match(r"\.dvc/tmp/|mlflow\.db-", name)}
+    return {re.sub(r"[0-9a-f]{12,}", "…", name) for name in files if not re.match(r"\.dvc/tmp/|mlflow\.db-", name)}
 
 
 def _lost_in_mlflow(project: Project, known: set[str]) -> list[str]:
@@ -376,19 +376,19 @@ def _lost_in_mlflow(project: Project, known: set[str]) -> list[str]:
     with closing(sqlite3.connect(project.root / "mlflow.db")) as database:
         runs = dict(database.execute("SELECT run_uuid, status FROM runs"))
         names = dict(database.execute("SELECT run_uuid, name FROM runs"))
-        found = [f"MLflow's run {names[run]} is RUNNING" for run, status in runs.items() if status == "RUNNING"]
+        lost = [f"MLflow's run {names[run]} is RUNNING" for run, status in runs.items() if status == "RUNNING"]
         for file in sorted(project.root.glob("data/runs/*/run.json")):
             run = re.findall(r'"mlflow_run_id": "(\w+)"', file.read_text())[0]
             if runs.get(run) != "FINISHED":
-                found.append(f"MLflow's run of {file.parent.name} is {runs.get(run, 'lost')}")
+                lost.append(f"MLflow's run of {file.parent.name} is {runs.get(run, 'lost')}")
             epochs = len(file.with_name("history.csv").read_text().splitlines()) - 1
             query = "SELECT count(*), count(DISTINCT step) FROM metrics WHERE run_uuid = ? AND key = 'epoch/val_loss'"
             counts = database.execute(query, (run,)).fetchone()
             if counts != (epochs, epochs):
-                found.append(f"MLflow's run of {file.parent.name} has {counts} points of {epochs}")
-    found += [f"MLflow lost the run {run}" for run in known - runs.keys()]
+                lost.append(f"MLflow's run of {file.parent.name} has {counts} points of {epochs}")
+    lost += [f"MLflow lost the run {run}" for run in known - runs.keys()]
     known |= runs.keys()
-    return found
+    return lost
 
 
 def _show(tally: Tally, seconds: dict[str, dict[str, float]], console: Console) -> None:

@@ -81,10 +81,10 @@ def _cells(folder: Path) -> tuple[Split, Split]:
     table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
     chosen = pd.concat([table[table["probability"] == p].head((IMAGES + HELD_OUT) // 2) for p in (0.0, 1.0)])
     params = DataParams(source="folder", path=str(root), size=SIZE)
-    found = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
+    ingested = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
     targets = torch.tensor(chosen["probability"].tolist()).long()
     order = np.random.default_rng(0).permutation(len(chosen))
-    store = np.load(found.store, mmap_mode="r")
+    store = np.load(ingested.store, mmap_mode="r")
     train, val = order[:IMAGES], order[IMAGES:]
     return Split(store, train, targets[train]), Split(store, val, targets[val])
 

@@ -38,26 +38,26 @@ def ray(
     """Two nodes of one CPU each against one process of one thread."""
     with tempfile.TemporaryDirectory() as name, two_nodes() as address:
         folder = Path(name)
-        one = prepared(folder, images, epochs)
+        single = prepared(folder, images, epochs)
         spread = Project(folder / "spread")
-        shutil.copytree(one.root, spread.root)
+        shutil.copytree(single.root, spread.root)
         spread.write_params(spread.params() | {"run": {"ray": address}})
-        alone, shared = timed(one), timed(spread)
-        print(f"one process: {alone[0]:.0f} s, of which fine-tuning {alone[1]:.0f} s")
+        in_one, shared = timed(single), timed(spread)
+        print(f"one process: {in_one[0]:.0f} s, of which fine-tuning {in_one[1]:.0f} s")
         print(f"two nodes: {shared[0]:.0f} s, of which fine-tuning {shared[1]:.0f} s")
-        print(f"speed-up of fine-tuning: {alone[1] / shared[1]:.2f} on {os.cpu_count()} CPUs, whose load is {load()}")
-        print(f"largest difference of {', '.join(METRICS)} on both splits: {difference(one, spread):g}")
-        print(f"largest difference of a test prediction: {prediction_difference(one, spread):g}")
+        print(f"speed-up of fine-tuning: {in_one[1] / shared[1]:.2f} on {os.cpu_count()} CPUs, whose load is {load()}")
+        print(f"largest difference of {', '.join(METRICS)} on both splits: {difference(single, spread):g}")
+        print(f"largest difference of a test prediction: {prediction_difference(single, spread):g}")
 
 
 def prepared(folder: Path, images: int, epochs: int) -> Project:
     """Return a project with all that comes before the fine-tunings done."""
     project = make_project(folder / "one", write_cells(folder / "photos", images))
-    own: dict[str, Any] = {"lr": 0.001, "epochs": epochs, "patience": epochs}
+    settings: dict[str, Any] = {"lr": 0.001, "epochs": epochs, "patience": epochs}
     trained = {"scratch": "all", "full": "all", "last": ["stages[-1]", "head"], "half": ["stages[2:]", "head"]}
     starts = {"scratch": {"start": "random"}}
     params = project.params()
-    params["strategies"] = {name: {"train": what, **own, **starts.get(name, {})} for name, what in trained.items()}
+    params["strategies"] = {name: {"train": what, **settings, **starts.get(name, {})} for name, what in trained.items()}
     params["compare"]["robustness_images"] = 0
     project.write_params(params)
     done = project.run("dvc", "repro", "prepare", "backbone", "probe", "race")
@@ -83,20 +83,20 @@ def load() -> str:
     return f"{os.getloadavg()[1]:.1f}"
 
 
-def difference(one: Project, other: Project) -> float:
+def difference(before: Project, after: Project) -> float:
     """Return the largest difference between the metrics of two comparisons."""
-    found = [read_comparison(project).strategies for project in (one, other)]
+    strategies = [read_comparison(project).strategies for project in (before, after)]
     return max(
-        abs(getattr(getattr(found[0][name], split), metric) - getattr(getattr(found[1][name], split), metric))
-        for name in found[0]
+        abs(getattr(getattr(strategies[0][name], split), metric) - getattr(getattr(strategies[1][name], split), metric))
+        for name in strategies[0]
         for split in ("val", "test")
         for metric in METRICS
     )
 
 
-def prediction_difference(one: Project, other: Project) -> float:
+def prediction_difference(before: Project, after: Project) -> float:
     """Return the largest difference between two probabilities for the same test image."""
-    tables = [pd.read_parquet(project.root / "data/reports/predictions.parquet") for project in (one, other)]
+    tables = [pd.read_parquet(project.root / "data/reports/predictions.parquet") for project in (before, after)]
     first, second = (table.filter(regex=r"^p\[").to_numpy() for table in tables)
     return float(np.abs(first - second).max())
 

@@ -70,7 +70,7 @@ class Nights:
     server: Team
     schedule: Schedule
     webhook: Webhook
-    found: Findings
+    findings: Findings
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the runs of the retraining."""
@@ -100,7 +100,7 @@ class Nights:
         print(f"  {run['state_name']}: {run['state']['message']}")
         seconds = (done - begun).total_seconds()
         print(f"  due {due:%H:%M:%S}, begun {begun:%H:%M:%S}, ended {done:%H:%M:%S}: {seconds:.1f} s")
-        self.found.expect(run["auto_scheduled"], "the schedule began it, by itself")
+        self.findings.expect(run["auto_scheduled"], "the schedule began it, by itself")
         return run | {"seconds": seconds}
 
     def told(self, since: int, what: str) -> bool:
@@ -165,7 +165,7 @@ def set_schedule(project: Project, every: int) -> Schedule:
 
 
 @contextmanager
-def deployed(project: Project, every: int, found: Findings) -> Iterator[Nights]:
+def deployed(project: Project, every: int, findings: Findings) -> Iterator[Nights]:
     """Keep server, worker and webhook running, with the deployments and automations of the repository."""
     with ExitStack() as stack:
         webhook = stack.enter_context(listening())
@@ -175,59 +175,59 @@ def deployed(project: Project, every: int, found: Findings) -> Iterator[Nights]:
         prefect.wait()
         server = Team(f"{prefect.address}/api", project, "thawline")
         server.run("prefect", "work-pool", "create", "thawline", "--type", "process")
-        told = project.run(
+        created = project.run(
             sys.executable, "-m", "flows.automations", "--webhook-from", "THAWLINE_WEBHOOK",
             PREFECT_API_URL=server.api, THAWLINE_WEBHOOK=webhook.address,
         )  # fmt: skip
-        print(told.stdout.rstrip(), flush=True)
+        print(created.stdout.rstrip(), flush=True)
         schedule = set_schedule(project, every)
         server.run("prefect", "--no-prompt", "deploy", "--all")
         worker = ("prefect", "worker", "start", "--pool", "thawline")
         stack.enter_context(process(project, *worker, PREFECT_API_URL=server.api))
-        yield Nights(server, schedule, webhook, found)
+        yield Nights(server, schedule, webhook, findings)
 
 
 def observe(nights: Nights, folder: Path) -> None:
     """Go through the three nights."""
-    project, found = nights.server.project, nights.found
+    project, findings = nights.server.project, nights.findings
     images, record = folder / "images", project.root / "data/reports/retrain.json"
     before, heard = record.read_bytes(), len(nights.webhook.texts)
 
     run = nights.night("night 1: nothing is new", lambda: None)
-    found.expect(run["state_name"] == "Skipped", "it is skipped")
-    found.expect(run["seconds"] < SKIPPED_WITHIN, f"in less than {SKIPPED_WITHIN} s")
-    found.expect(record.read_bytes() == before, "the last decision stays as it was")
-    found.expect(aliases(project)["champion"] == "1", "version 1 is champion")
-    found.expect(len(nights.webhook.texts) == heard, "nobody was told anything")
+    findings.expect(run["state_name"] == "Skipped", "it is skipped")
+    findings.expect(run["seconds"] < SKIPPED_WITHIN, f"in less than {SKIPPED_WITHIN} s")
+    findings.expect(record.read_bytes() == before, "the last decision stays as it was")
+    findings.expect(aliases(project)["champion"] == "1", "version 1 is champion")
+    findings.expect(len(nights.webhook.texts) == heard, "nobody was told anything")
 
     def bring(batch: str) -> Callable[[], None]:
         return lambda: shutil.copytree(folder / batch, images, dirs_exist_ok=True) and None
 
     run = nights.night("night 2: images of a class that the champion doesn't know", bring("of_a_new_class"))
-    found.expect(run["state_name"] == "Promoted", "the challenger is promoted")
+    findings.expect(run["state_name"] == "Promoted", "the challenger is promoted")
     now = aliases(project)
-    found.expect((now["champion"], now["previous"]) == ("2", "1"), "version 2 is champion, version 1 is previous")
+    findings.expect((now["champion"], now["previous"]) == ("2", "1"), "version 2 is champion, version 1 is previous")
     decided = json.loads(record.read_text())
     decision, description = recorded(project, "2")
-    found.expect(decision == "promoted" and decided["reason"] in description, "MLflow has the reason with version 2")
-    found.expect(nights.told(heard, "promoted"), "the automation told the webhook of it, once")
+    findings.expect(decision == "promoted" and decided["reason"] in description, "MLflow has the reason with version 2")
+    findings.expect(nights.told(heard, "promoted"), "the automation told the webhook of it, once")
     heard = len(nights.webhook.texts)
 
     run = nights.night("night 3: images with swapped labels", bring("swapped"))
-    found.expect(run["state_name"] == "Refused", "the challenger is refused")
+    findings.expect(run["state_name"] == "Refused", "the challenger is refused")
     now = aliases(project)
-    found.expect((now["champion"], now["previous"]) == ("2", "1"), "version 2 is still champion")
+    findings.expect((now["champion"], now["previous"]) == ("2", "1"), "version 2 is still champion")
     decided = json.loads(record.read_text())
     decision, description = recorded(project, "3")
-    found.expect(decision == "refused" and decided["reason"] in description, "MLflow has the reason with version 3")
-    found.expect(nights.told(heard, "refused"), "the automation told the webhook of it, once")
+    findings.expect(decision == "refused" and decided["reason"] in description, "MLflow has the reason with version 3")
+    findings.expect(nights.told(heard, "refused"), "the automation told the webhook of it, once")
 
 
 def main(
     every: Annotated[int, typer.Option(help="Seconds from one night to the next.")] = 120,
 ) -> None:
     """Watch three nights and say what happened."""
-    found, started = Findings(), time.monotonic()
+    findings, started = Findings(), time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_batches(folder)
@@ -235,11 +235,11 @@ def main(
         shutil.copytree(folder / "first", folder / "images", dirs_exist_ok=True)
         evening = project.run(sys.executable, "-m", "flows.retrain")
         print("the evening before, by hand:", evening.stdout.strip().splitlines()[-1], flush=True)
-        found.expect(evening.returncode == 0 and aliases(project)["champion"] == "1", "version 1 is champion")
-        with deployed(project, every, found) as nights:
+        findings.expect(evening.returncode == 0 and aliases(project)["champion"] == "1", "version 1 is champion")
+        with deployed(project, every, findings) as nights:
             observe(nights, folder)
-    print(f"\n{len(found.wrong)} things are not as they should be, after {time.monotonic() - started:.0f} s")
-    raise typer.Exit(1 if found.wrong else 0)
+    print(f"\n{len(findings.wrong)} things are not as they should be, after {time.monotonic() - started:.0f} s")
+    raise typer.Exit(1 if findings.wrong else 0)
 
 
 if __name__ == "__main__":

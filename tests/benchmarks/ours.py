@@ -53,7 +53,7 @@ def strategies(names: list[str]) -> None:
     """Train strategies one after the other and test each, with nothing kept from before."""
     shutil.rmtree(layout.WORK / "activations", ignore_errors=True)
     params, started = load_params(), time.monotonic()
-    data, found = PreparedData.read(), {}
+    data, figures = PreparedData.read(), {}
     with watch_memory(torch.device("cpu")) as peak:
         for name in names:
             settings, before = params.strategy(name), time.monotonic()
@@ -65,10 +65,10 @@ def strategies(names: list[str]) -> None:
             trained = trained_network(settings, params, data, measurement, frozen, checkpoint, QUIET, lambda _: None)
             test = data.split("test")
             answers = probabilities_of(trained.adapted, test, settings).argmax(1)
-            found[f"{name} seconds"] = time.monotonic() - before
-            found[f"{name} balanced_accuracy"] = balanced_accuracy_score(test.targets.numpy(), answers)
-    best = max(value for key, value in found.items() if key.endswith("balanced_accuracy"))
-    _say(seconds=time.monotonic() - started, balanced_accuracy=best, peak_mib=peak.mib, **found)
+            figures[f"{name} seconds"] = time.monotonic() - before
+            figures[f"{name} balanced_accuracy"] = balanced_accuracy_score(test.targets.numpy(), answers)
+    best = max(value for key, value in figures.items() if key.endswith("balanced_accuracy"))
+    _say(seconds=time.monotonic() - started, balanced_accuracy=best, peak_mib=peak.mib, **figures)
 
 
 @app.command()
@@ -112,11 +112,16 @@ def steps(rounds: int = 5, count: int = 20) -> None:
         some = replace(split, rows=split.rows[: count * size], targets=split.targets[: count * size])
         val = data.split("val")
         val = replace(val, rows=val.rows[:INFERENCE_BATCH], targets=val.targets[:INFERENCE_BATCH])
-        one = settings.model_copy(update={"epochs": 1})
-        made = network(one, data)
+        for_one = settings.model_copy(update={"epochs": 1})
+        made = network(for_one, data)
         checkpoint = layout.WORK / "benchmark.safetensors"
         checkpoint.unlink(missing_ok=True)
-        fit(made.adapted, TrainingJob(one, made.plan, some, val, augment, hardware, checkpoint), QUIET, lambda _: None)
+        fit(
+            made.adapted,
+            TrainingJob(for_one, made.plan, some, val, augment, hardware, checkpoint),
+            QUIET,
+            lambda _: None,
+        )
 
     times = _interleaved({"bare": bare, "ours": ours, "epoch": epoch}, rounds)
     _say(**{f"{name}_images_a_second": count * size / seconds for name, seconds in times.items()})
@@ -161,7 +166,7 @@ def epochs() -> None:
     params = load_params()
     _, data, hardware = _start("full")
     augment = Augmentation(params.augment, upright=False)
-    found = {}
+    figures = {}
     for name in ("kept", "anew"):
         shutil.rmtree(layout.WORK / "activations", ignore_errors=True)
         settings = params.train.model_dump() | {"train": ["stages[4:]", "head"], "epochs": 4, "lr": 3e-4}
@@ -174,9 +179,9 @@ def epochs() -> None:
             data.cache(settings) if name == "kept" else None,
         )  # fmt: skip
         fit(made.adapted, job, QUIET, lambda _, ends=ends: ends.append(time.monotonic()))
-        found[f"{name}_seconds"] = statistics.median(np.diff(ends)[1:])
-        found[f"{name}_first_seconds"] = float(np.diff(ends)[0])
-    _say(**found)
+        figures[f"{name}_seconds"] = statistics.median(np.diff(ends)[1:])
+        figures[f"{name}_first_seconds"] = float(np.diff(ends)[0])
+    _say(**figures)
 
 
 @app.command()
@@ -220,19 +225,21 @@ def precisions(strategy: str, seeds: int = 3) -> None:
     data, test = PreparedData.read(), []
     checkpoint = layout.WORK / "benchmark.safetensors"
     for precision, seed in itertools.product(("bfloat16", "float32"), range(seeds)):
-        own = params.strategy(strategy).model_copy(update={"precision": precision, "seed": seed})
-        made = network(own, data)
-        frozen = freezing.digests(made.adapted.model, made.plan.never_moved(update_statistics=own.updates_statistics))
+        settings = params.strategy(strategy).model_copy(update={"precision": precision, "seed": seed})
+        made = network(settings, data)
+        frozen = freezing.digests(
+            made.adapted.model, made.plan.never_moved(update_statistics=settings.updates_statistics)
+        )
         checkpoint.unlink(missing_ok=True)
-        trained = trained_network(own, params, data, Measurement(), frozen, checkpoint, QUIET, lambda _: None)
+        trained = trained_network(settings, params, data, Measurement(), frozen, checkpoint, QUIET, lambda _: None)
         split = data.split("test")
-        test.append(metrics.scores(split.targets.numpy(), probabilities_of(trained.adapted, split, own)))
-    found = {}
+        test.append(metrics.scores(split.targets.numpy(), probabilities_of(trained.adapted, split, settings)))
+    differences = {}
     for name in test[0]:
         values = np.array([float(scores[name] or np.nan) for scores in test]).reshape(2, seeds)
         lower, full = values.mean(axis=1)
-        found |= {f"{name} difference": lower - full, f"{name} spread": values.std(axis=1, ddof=1).max()}
-    _say(**found)
+        differences |= {f"{name} difference": lower - full, f"{name} spread": values.std(axis=1, ddof=1).max()}
+    _say(**differences)
 
 
 @app.command()

@@ -47,8 +47,8 @@ def drawn(images: pd.DataFrame, params: SplitParams, earlier: dict[str, str]) ->
     """Split by each image's draw alone."""
     draws = [position(d, label, params.seed) for d, label in zip(images["sha256"], images["label"], strict=True)]
     cuts = [params.test, params.test + params.validation]
-    found = [("test", "val", "train")[place] for place in np.searchsorted(cuts, draws, side="right")]
-    return [earlier.get(digest, split) for digest, split in zip(images["sha256"], found, strict=True)]
+    splits = [("test", "val", "train")[place] for place in np.searchsorted(cuts, draws, side="right")]
+    return [earlier.get(digest, split) for digest, split in zip(images["sha256"], splits, strict=True)]
 
 
 def ranked(images: pd.DataFrame, params: SplitParams, earlier: dict[str, str]) -> list[str]:
@@ -59,8 +59,8 @@ def ranked(images: pd.DataFrame, params: SplitParams, earlier: dict[str, str]) -
     sizes = images.groupby("label")["label"].transform("size")
     test = (params.test * sizes).round().clip(lower=1)
     val = (params.validation * sizes).round().clip(lower=1)
-    found = np.where(ranks < test, "test", np.where(ranks < test + val, "val", "train"))
-    return [earlier.get(digest, str(split)) for digest, split in zip(images["sha256"], found, strict=True)]
+    splits = np.where(ranks < test, "test", np.where(ranks < test + val, "val", "train"))
+    return [earlier.get(digest, str(split)) for digest, split in zip(images["sha256"], splits, strict=True)]
 
 
 SPLITTINGS: dict[str, Splitting] = {"by content alone": drawn, "completed": completed, "by ranks": ranked}
@@ -111,18 +111,18 @@ def main(
 ) -> None:
     """Print a table of the means over all sizes, and a line of JSON with the figures of each."""
     sizes = [(c, i) for c in classes or CLASSES for i in images or IMAGES]
-    found = [
+    figures_of_all = [
         {"splitting": name, "classes": c, "images": i, **figures(name, c, i, seeds, ADDED if add else ())}
         for name in splittings or SPLITTINGS
         for c, i in track(sizes, name, console=Console(stderr=True))
     ]
-    means = pd.DataFrame(found).drop(columns=["classes", "images"]).groupby("splitting", sort=False).mean()
+    means = pd.DataFrame(figures_of_all).drop(columns=["classes", "images"]).groupby("splitting", sort=False).mean()
     table = Table("splitting", *means.columns)
     for name, row in means.iterrows():
         table.add_row(str(name), *(f"{value:.2%}" for value in row))
     Console().print(table)
     typer.echo(f"{len(sizes) * seeds} folders each")
-    typer.echo(json.dumps(found))
+    typer.echo(json.dumps(figures_of_all))
 
 
 if __name__ == "__main__":

@@ -47,22 +47,22 @@ def main(
     }
     if importlib.util.find_spec("fastai") is None:
         del runs["fastai"]
-    found: dict[str, list[Figures]] = {name: [] for name in runs}
+    by_round: dict[str, list[Figures]] = {name: [] for name in runs}
     for turn in range(rounds):
         for name, (module, *arguments) in runs.items():
             typer.echo(f"round {turn + 1} of {rounds}: {name}")
-            found[name].append(_run(folder, module, *arguments))
-    medians = {name: _medians(figures) for name, figures in found.items()}
+            by_round[name].append(_run(folder, module, *arguments))
+    medians = {name: _medians(figures) for name, figures in by_round.items()}
     rows = table(medians)
-    write_json(folder / "speed.json", {"medians": medians, "runs": found, "table": rows})
+    write_json(folder / "speed.json", {"medians": medians, "runs": by_round, "table": rows})
     _show(rows)
 
 
-def table(found: dict[str, Figures]) -> list[tuple[str, float, float]]:
+def table(medians: dict[str, Figures]) -> list[tuple[str, float, float]]:
     """Return what is compared, the ratio, and what it should be at least."""
-    steps, rows = found["steps"], []
-    if fastai := found.get("fastai"):
-        head, eight = found["head_only"], found["eight"]
+    steps, rows = medians["steps"], []
+    if fastai := medians.get("fastai"):
+        head, eight = medians["head_only"], medians["eight"]
         rows += [
             (
                 "head_only, stored images to test metrics: fastai's seconds over ours",
@@ -82,7 +82,11 @@ def table(found: dict[str, Figures]) -> list[tuple[str, float, float]]:
             ),
         ]
     rows += [
-        ("full: over the tutorial's loop", steps["epoch_images_a_second"] / found["tutorial"]["images_a_second"], 2.5),
+        (
+            "full: over the tutorial's loop",
+            steps["epoch_images_a_second"] / medians["tutorial"]["images_a_second"],
+            2.5,
+        ),
         (
             "full: over the bare step on resident tensors",
             steps["epoch_images_a_second"] / steps["bare_images_a_second"],
@@ -90,15 +94,15 @@ def table(found: dict[str, Figures]) -> list[tuple[str, float, float]]:
         ),
         (
             "filling the store: over the bare forward pass",
-            found["filler"]["ours_images_a_second"] / found["filler"]["bare_images_a_second"],
+            medians["filler"]["ours_images_a_second"] / medians["filler"]["bare_images_a_second"],
             0.9,
         ),
         (
             "an epoch with three quarters of the stages frozen: seconds without the store over with it",
-            found["epochs"]["anew_seconds"] / found["epochs"]["kept_seconds"],
+            medians["epochs"]["anew_seconds"] / medians["epochs"]["kept_seconds"],
             5,
         ),
-        ("peak memory of a comparison: 2.3 GiB over it", 2.3 * 1024 / found["eight"]["peak_mib"], 1),
+        ("peak memory of a comparison: 2.3 GiB over it", 2.3 * 1024 / medians["eight"]["peak_mib"], 1),
     ]
     return rows
 
@@ -148,8 +152,8 @@ def _run(folder: Path, module: str, *arguments: str) -> Figures:
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    found: Figures = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def _environment(folder: Path) -> dict[str, str]:

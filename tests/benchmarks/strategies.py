@@ -38,7 +38,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="Strategies to train; all, if none is named.")] = None,
 ) -> None:
     """Train every strategy with every seed; print the table and write it as JSON beside."""
-    found = load_params(params)
+    gallery = load_params(params)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(params.read_text(encoding="utf-8"), encoding="utf-8")
     with contextlib.chdir(folder):
@@ -49,8 +49,8 @@ def main(
         data = PreparedData.read()
         device.keep_freed_memory()
         results = {
-            name: [_trained(name, settings.model_copy(update={"seed": seed}), found, data) for seed in range(seeds)]
-            for name, settings in found.strategies.items()
+            name: [_trained(name, settings.model_copy(update={"seed": seed}), gallery, data) for seed in range(seeds)]
+            for name, settings in gallery.strategies.items()
             if not only or name in only
         }
         write_json(Path("strategies.json"), results)
@@ -60,8 +60,8 @@ def main(
 def _trained(name: str, settings: StrategyParams, params: Params, data: PreparedData) -> dict[str, Any]:
     place = Path("results", f"{name}-{settings.seed}-{digest_of(settings.model_dump())[:12]}.json")
     if place.is_file():
-        found: dict[str, Any] = read_json(place)
-        return found
+        earlier: dict[str, Any] = read_json(place)
+        return earlier
     reporter = Reporter(f"{name}, seed {settings.seed}")
     measurement = measurement_for(settings, params, data, reporter)
     adapted, plan = network(settings, data, measurement.measured)
@@ -102,11 +102,11 @@ def _against(name: str, results: dict[str, list[dict[str, Any]]]) -> str:
     """Return whether a strategy beats training from scratch with every seed, on average, or not."""
     if name == "scratch" or "scratch" not in results:
         return ""
-    own = [run["val"]["auroc"] for run in results[name]]
+    aurocs = [run["val"]["auroc"] for run in results[name]]
     scratch = [run["val"]["auroc"] for run in results["scratch"]]
-    if min(own) > max(scratch):
+    if min(aurocs) > max(scratch):
         return "better with every seed"
-    return "better on average" if statistics.mean(own) > statistics.mean(scratch) else "NOT better"
+    return "better on average" if statistics.mean(aurocs) > statistics.mean(scratch) else "NOT better"
 
 
 def _mean(runs: list[dict[str, Any]], split: str, name: str) -> float:

@@ -74,15 +74,15 @@ def lost(ours: Any, theirs: Any, place: str = "") -> list[str]:
 @pytest.mark.parametrize("file", FILES)
 def test_prefect_reads_the_file_and_every_key_of_it(file: str) -> None:
     """Prefect's own model takes the file, and ignores nothing of it."""
-    found = content(file)
-    PrefectYamlModel.model_validate(found)
-    assert {key.replace("-", "_") for key in found} <= set(PrefectYamlModel.model_fields)
-    for deployment in found["deployments"]:
+    prefect_file = content(file)
+    PrefectYamlModel.model_validate(prefect_file)
+    assert {key.replace("-", "_") for key in prefect_file} <= set(PrefectYamlModel.model_fields)
+    for deployment in prefect_file["deployments"]:
         assert set(deployment) <= set(DeploymentConfig.model_fields)
         assert set(deployment["work_pool"]) <= set(WorkPoolConfig.model_fields)
         for trigger in deployment.get("triggers", []):
             TypeAdapter(DeploymentTriggerTypes).validate_python(trigger)
-    assert found["prefect-version"] == prefect.__version__
+    assert prefect_file["prefect-version"] == prefect.__version__
 
 
 @pytest.mark.parametrize("name", deployments())
@@ -162,8 +162,8 @@ def test_the_image_has_what_pyproject_asks_for() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program, *extras], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    asked = [*project["dependencies"], *(one for name in extras for one in project["optional-dependencies"][name])]
-    assert done.stdout.splitlines() == asked
+    optional = [requirement for name in extras for requirement in project["optional-dependencies"][name]]
+    assert done.stdout.splitlines() == [*project["dependencies"], *optional]
     assert re.search(r"^FROM python:3\.11-slim$", text, re.M)
     for copied in re.search(r"^COPY (.*) \./$", text, re.M)[1].split():
         assert (ROOT / copied).is_file()
@@ -174,11 +174,11 @@ def test_the_image_has_what_pyproject_asks_for() -> None:
 
 def test_prefect_understands_the_automations() -> None:
     """Both files are in Prefect's form, and no two automations have one name."""
-    alone = read(ROOT / "deploy/automations.yaml")
-    told = read(ROOT / "deploy/webhook.yaml", block_document_id=NO_BLOCK)
-    names = [automation.name for automation in (*alone, *told)]
+    without = read(ROOT / "deploy/automations.yaml")
+    with_it = read(ROOT / "deploy/webhook.yaml", block_document_id=NO_BLOCK)
+    names = [automation.name for automation in (*without, *with_it)]
     assert len(set(names)) == len(names)
-    assert not any(hasattr(action, "block_document_id") for automation in alone for action in automation.actions)
+    assert not any(hasattr(action, "block_document_id") for automation in without for action in automation.actions)
 
 
 @pytest.mark.parametrize("does", ["cancel-flow-run", "change-flow-run-state"])

@@ -17,11 +17,11 @@ logging.getLogger("sqlalchemy.engine").error("no such table")
 
 def test_every_logger_of_prefect_is_there() -> None:
     """A release of Prefect that logs in other places is noticed."""
-    own, prefects = (
+    ours, prefects = (
         YAML(typ="safe").load(path)["loggers"]
         for path in (ROOT / "flows/logging.yml", prefect.logging.configuration.DEFAULT_LOGGING_SETTINGS_PATH)
     )
-    assert {name: own[name].get("level") for name in prefects} == {
+    assert {name: ours[name].get("level") for name in prefects} == {
         name: logger.get("level") for name, logger in prefects.items()
     }
 

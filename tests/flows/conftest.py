@@ -19,7 +19,7 @@ def by_flow() -> Project:
 
 
 @pytest.fixture(scope="module")
-def own(by_dvc: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+def golden_copy(by_dvc: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy of the golden project that the tests of a module take from one consistent state to the next."""
     return by_dvc.copy(tmp_path_factory.mktemp("own") / "clone")
 

@@ -116,9 +116,9 @@ def test_they_are_created_once(server: Team, webhook: Webhook, created: str) -> 
     server.run("prefect", "automation", "pause", "Thawline: tell of a failure")
     again = automations(server, webhook)
     assert again.count("updated the automation") == len(wanted)
-    found = server.ask("automations/filter")
-    assert sorted(a["name"] for a in found if "export" not in a["name"]) == names
-    assert {a["name"] for a in found if not a["enabled"]} >= {"Thawline: tell of a failure"}
+    known = server.ask("automations/filter")
+    assert sorted(a["name"] for a in known if "export" not in a["name"]) == names
+    assert {a["name"] for a in known if not a["enabled"]} >= {"Thawline: tell of a failure"}
     server.run("prefect", "automation", "resume", "Thawline: tell of a failure")
     blocks = json.dumps(server.ask("block_documents/filter"))
     assert "hook-of-the-team" not in blocks + created + again

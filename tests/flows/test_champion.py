@@ -47,13 +47,14 @@ def scored(project: Project, folder: Path, *options: str) -> pd.DataFrame:
 def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, cells: Path, tmp_path: Path) -> None:
     """A fresh process that loads the registered champion answers as the report says, image by image."""
     assert aliases(crowned) == {"champion": "1"}
-    found = read_comparison(crowned)
-    weights = crowned.root / "data/runs" / found.leader.name / "model.safetensors"
-    assert found.leader.serving.model_bytes == weights.stat().st_size
-    assert min(found.leader.serving.milliseconds, found.leader.serving.images_a_second) > 0
+    comparison = read_comparison(crowned)
+    weights = crowned.root / "data/runs" / comparison.leader.name / "model.safetensors"
+    assert comparison.leader.serving.model_bytes == weights.stat().st_size
+    assert min(comparison.leader.serving.milliseconds, comparison.leader.serving.images_a_second) > 0
     with closing(sqlite3.connect(crowned.root / "mlflow.db")) as database:
         ends = dict(database.execute("SELECT run_uuid, end_time FROM runs").fetchall())
-    assert ends[found.leader.mlflow_run_id] < ends[found.mlflow_run_id], "the champion's run ended when it ended"
+    leader = comparison.leader
+    assert ends[leader.mlflow_run_id] < ends[comparison.mlflow_run_id], "the champion's run ended when it ended"
     reported = pd.read_parquet(crowned.root / "data/reports/predictions.parquet").set_index("path").sort_index()
     for path in reported.index:
         (tmp_path / path).parent.mkdir(exist_ok=True)
@@ -68,13 +69,14 @@ def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, c
     answered = table.drop(index="intact/notes.txt").loc[reported.index]
     assert (answered["problem"] == "").all()
     assert answered["label"].tolist() == reported["predicted"].tolist()
-    assert (answered["label"] == reported["label"]).mean() == found.leader.test.accuracy
+    assert (answered["label"] == reported["label"]).mean() == comparison.leader.test.accuracy
     assert answered["probability"].to_numpy() == pytest.approx(
-        answered[[f"p[{label}]" for label in found.data.classes]].max(axis=1).to_numpy()
+        answered[[f"p[{label}]" for label in comparison.data.classes]].max(axis=1).to_numpy()
     )
-    probabilities = answered[[f"p[{label}]" for label in found.data.classes]].to_numpy()
-    calibrated = found.leader.calibration.test_log_loss
-    assert log_loss(reported["label"], probabilities, labels=found.data.classes) == pytest.approx(calibrated, abs=1e-6)
+    probabilities = answered[[f"p[{label}]" for label in comparison.data.classes]].to_numpy()
+    calibrated = comparison.leader.calibration.test_log_loss
+    classes = comparison.data.classes
+    assert log_loss(reported["label"], probabilities, labels=classes) == pytest.approx(calibrated, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +99,8 @@ def test_images_and_patterns_are_answered_as_in_their_folder(
 ) -> None:
     """One image, and a pattern beside it, in another kind of table."""
     files = sorted((cells / "broken").iterdir())
-    alone = scored(crowned, files[0])
-    pd.testing.assert_frame_equal(alone, of_broken[of_broken["path"] == files[0].name].reset_index(drop=True))
+    single = scored(crowned, files[0])
+    pd.testing.assert_frame_equal(single, of_broken[of_broken["path"] == files[0].name].reset_index(drop=True))
     must(predict(crowned, str(files[0]), str(cells / "broken" / "*.png"), "--output", "scores.jsonl"))
     table = pd.read_json(crowned.root / "scores.jsonl", lines=True)
     assert table[["path", "label"]].to_dict("records") == of_broken[["path", "label"]].to_dict("records")

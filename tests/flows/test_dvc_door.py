@@ -35,18 +35,18 @@ def test_one_parent_and_a_child_a_strategy_are_finished() -> None:
 
 def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:
     """From the predictions alone: scores by scikit-learn, intervals on the same resamples, and what the text says."""
-    found, known = read_comparison(by_dvc), {"95%"}
+    comparison, known = read_comparison(by_dvc), {"95%"}
     tested = pd.read_parquet(by_dvc.root / "data/reports/predictions.parquet").set_index(["strategy", "repeat"])
     params = by_dvc.params()["compare"]
-    for name, result in found.strategies.items():
+    for name, result in comparison.strategies.items():
         validated = pd.read_parquet(by_dvc.root / f"data/runs/{name}/predictions.parquet")
         for scores, table in ((result.val, validated), (result.test, tested.loc[(name, "")])):
-            targets = table["label"].map(found.data.classes.index).to_numpy()
-            probabilities = probabilities_of(table, found.data.classes)
+            targets = table["label"].map(comparison.data.classes.index).to_numpy()
+            probabilities = probabilities_of(table, comparison.data.classes)
             answers = probabilities.argmax(axis=1)
             assert scores.accuracy == pytest.approx(sk.accuracy_score(targets, answers))
             assert scores.balanced_accuracy == pytest.approx(sk.balanced_accuracy_score(targets, answers))
-            assert scores.auroc == pytest.approx(auroc_of(table, found.data.classes))
+            assert scores.auroc == pytest.approx(auroc_of(table, comparison.data.classes))
             assert scores.log_loss == pytest.approx(sk.log_loss(targets, probabilities), abs=1e-6)
             resampled = statistics.auroc(statistics.draw(len(table), params["resamples"], 0), targets, probabilities)
             assert scores.intervals["auroc"] == pytest.approx(np.nanquantile(resampled, [0.025, 0.975]))
@@ -54,7 +54,7 @@ def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:
         assert result.over_seeds is not None
         seeds = ((result.over_seeds.val, validated, other), (result.over_seeds.test, *by_seed(tested, name)))
         for spreads, *tables in seeds:
-            spread, (first, second) = spreads["auroc"], [auroc_of(table, found.data.classes) for table in tables]
+            spread, (first, second) = spreads["auroc"], [auroc_of(table, comparison.data.classes) for table in tables]
             assert spread.values == pytest.approx([first, second])
             assert spread.mean == pytest.approx((first + second) / 2)
             assert spread.std == pytest.approx(abs(first - second) / 2**0.5)
@@ -65,14 +65,15 @@ def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:
             known |= {f"{value:.3f}" for value in (accuracy, spread.mean, *spread.interval)}
         half = pd.read_parquet(by_dvc.root / f"data/runs/{name}/repeats/share-{SHARE}/predictions.parquet")
         (on_half,) = result.by_share
-        assert on_half.val["auroc"] == pytest.approx(auroc_of(half, found.data.classes))
-        assert on_half.images == pytest.approx(found.data.images["train"] * SHARE, abs=len(found.data.classes))
-    assert any(len(set(result.over_seeds.val["auroc"].values)) > 1 for result in found.strategies.values())
-    values = [result.figure("val", "auroc")[0] for result in found.strategies.values()]
-    tests = [result.figure("test", "auroc")[0] for result in found.strategies.values()]
+        assert on_half.val["auroc"] == pytest.approx(auroc_of(half, comparison.data.classes))
+        data = comparison.data
+        assert on_half.images == pytest.approx(data.images["train"] * SHARE, abs=len(data.classes))
+    assert any(len(set(result.over_seeds.val["auroc"].values)) > 1 for result in comparison.strategies.values())
+    values = [result.figure("val", "auroc")[0] for result in comparison.strategies.values()]
+    tests = [result.figure("test", "auroc")[0] for result in comparison.strategies.values()]
     known |= {f"{abs(a - b):.3f}" for group in (values, tests) for a in group for b in group}
-    known |= {f"{result.versus_best.standard_error:.3f}" for result in found.strategies.values()}
-    assert set(re.findall(r"\d+\.\d{3}|\d+%", found.verdict)) <= known
+    known |= {f"{result.versus_best.standard_error:.3f}" for result in comparison.strategies.values()}
+    assert set(re.findall(r"\d+\.\d{3}|\d+%", comparison.verdict)) <= known
 
 
 def by_seed(tested: pd.DataFrame, name: str) -> list[pd.DataFrame]:
@@ -91,10 +92,10 @@ def auroc_of(table: pd.DataFrame, classes: list[str]) -> float:
     return float(sk.roc_auc_score(targets, probabilities_of(table, classes), multi_class="ovr"))
 
 
-def test_metrics_and_plots_are_shown_by_dvc(own: Project) -> None:
+def test_metrics_and_plots_are_shown_by_dvc(golden_copy: Project) -> None:
     """``dvc metrics show`` and ``dvc plots show`` know every strategy."""
-    shown = json.loads(must(own.run("dvc", "metrics", "show", "--json")))[""]["data"]
+    shown = json.loads(must(golden_copy.run("dvc", "metrics", "show", "--json")))[""]["data"]
     assert {f"data/runs/{name}/metrics.json" for name in STRATEGIES} == set(shown)
-    must(own.run("dvc", "plots", "show"))
-    page = (own.root / "dvc_plots/index.html").read_text()
+    must(golden_copy.run("dvc", "plots", "show"))
+    page = (golden_copy.root / "dvc_plots/index.html").read_text()
     assert all(f"data/runs/{name}/history.csv" in page for name in STRATEGIES)

@@ -57,8 +57,8 @@ def test_experiments_in_another_folder(committed: Project) -> None:
     must(committed.run("dvc", "queue", "start", **SOMEBODY))
     wait_for(lambda: shown(committed).get("later", {}).get("State") == "Success", seconds=400)
     check_runs(committed, "later")
-    found = shown(committed)
-    rates = [float(found[name]["strategies.head_only.lr"]) for name in ("aside", "later")]
+    experiments = shown(committed)
+    rates = [float(experiments[name]["strategies.head_only.lr"]) for name in ("aside", "later")]
     assert rates == [0.004, 0.006]
     must(committed.run("dvc", "exp", "branch", "later", "from-later"))
     assert "from-later" in must(committed.run("git", "branch"))

@@ -73,10 +73,10 @@ def test_the_flow_does_the_same(few: Project, by_steps: Comparison, tmp_path_fac
     with mock.patch("tasks.tracking.log_model"):
         done = clone.here("flows.compare")
     assert done.returncode == 0, done.stdout + done.stderr
-    found = read_comparison(clone)
+    comparison = read_comparison(clone)
     assert manifest_of(clone)["fold"].tolist() == manifest_of(few)["fold"].tolist()
-    assert {name: one.val for name, one in found.strategies.items()} == {
-        name: one.val for name, one in by_steps.strategies.items()
+    assert {name: result.val for name, result in comparison.strategies.items()} == {
+        name: result.val for name, result in by_steps.strategies.items()
     }
     assert "everything was up to date" in clone.here("flows.compare").stdout
 

@@ -173,16 +173,17 @@ def place(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(tmp_path)
 
 
-def assert_cheapest_wins(found: Comparison) -> None:
+def assert_cheapest_wins(comparison: Comparison) -> None:
     """A head suffices, and no more is trained than that; what scores as high costs more."""
-    assert found.champion == "head_only", found.verdict
-    assert found.strategies["last_stage"].tied
-    assert tags(found.strategies["head_only"]) == tags(found.strategies["full"]) == set()
+    assert comparison.champion == "head_only", comparison.verdict
+    assert comparison.strategies["last_stage"].tied
+    assert tags(comparison.strategies["head_only"]) == tags(comparison.strategies["full"]) == set()
 
 
-def assert_repaired(project: Project, found: Comparison) -> None:
+def assert_repaired(project: Project, comparison: Comparison) -> None:
     """Ten times the rate is tagged, and what is suggested is as good as the rate that is right."""
-    (finding,) = (one for one in found.strategies["hot"].findings if one.tag in {"rate_too_high", "diverged"})
+    findings = comparison.strategies["hot"].findings
+    (finding,) = (finding for finding in findings if finding.tag in {"rate_too_high", "diverged"})
     suggested = YAML(typ="safe").load(finding.configuration)["strategies"]
     params = project.params()
     params["strategies"] |= suggested
@@ -195,24 +196,24 @@ def assert_repaired(project: Project, found: Comparison) -> None:
     assert tags(after.strategies[name]) == set()
 
 
-def assert_early_layers_win(found: Comparison) -> None:
+def assert_early_layers_win(comparison: Comparison) -> None:
     """No later layer mends what the first one does not let through."""
-    assert found.champion == "early", found.verdict
-    assert all(not found.strategies[name].tied for name in ("head_only", "last_stage"))
+    assert comparison.champion == "early", comparison.verdict
+    assert all(not comparison.strategies[name].tied for name in ("head_only", "last_stage"))
 
 
-def assert_learned_by_heart(found: Comparison) -> None:
+def assert_learned_by_heart(comparison: Comparison) -> None:
     """All weights are too many for so few images."""
-    assert "overfitting" in tags(found.strategies["full"])
-    assert "overfitting" not in tags(found.strategies["head_only"])
+    assert "overfitting" in tags(comparison.strategies["full"])
+    assert "overfitting" not in tags(comparison.strategies["head_only"])
 
 
 def test_labels_that_are_linear_in_the_features(backbone: nn.Module, place: Path) -> None:
     """The head alone wins by the tie rule; ten times the right rate is tagged, and repaired by what is suggested."""
     project = familiar(place, backbone, 100)
-    found = compared(project)
-    assert_cheapest_wins(found)
-    assert_repaired(project, found)
+    comparison = compared(project)
+    assert_cheapest_wins(comparison)
+    assert_repaired(project, comparison)
 
 
 def test_images_that_differ_where_they_enter(backbone: nn.Module, place: Path) -> None:

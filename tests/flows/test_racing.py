@@ -13,12 +13,12 @@ def test_a_race_stops_what_is_left_when_the_budget_is_spent(small: Project) -> N
     small.write_params(params)
     steps = ("race", *(f"finetune@{name}" for name in params["strategies"]), "compare")
     printed = small.steps(*steps)
-    found = read_comparison(small)
-    assert found.racing.budget == 0.1
-    assert found.racing.stopped == {"scratch": 1}
+    comparison = read_comparison(small)
+    assert comparison.racing.budget == 0.1
+    assert comparison.racing.stopped == {"scratch": 1}
     assert "The race stopped scratch after epoch 1" in printed
     assert "scratch: goes on after epoch 1 of 5" in printed
-    stopped = found.strategies["scratch"].history
+    stopped = comparison.strategies["scratch"].history
     params["train"]["budget"] = None
     small.write_params(params)
     small.steps(*steps)

@@ -41,8 +41,8 @@ def save(target: Path, progress: Progress, *rest: Any) -> None:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A cluster of two nodes."""
-    with two_nodes() as found:
-        yield found
+    with two_nodes() as address_of_nodes:
+        yield address_of_nodes
 
 
 def small(root: Path, cells: Path) -> Project:
@@ -60,15 +60,15 @@ def small(root: Path, cells: Path) -> Project:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, cells: Path, address: str) -> tuple[Project, Project]:
     """A comparison by one process, and on two nodes, a worker killed in the middle of its training."""
-    one, spread = (small(tmp_path_factory.mktemp(name) / "clone", cells) for name in ("one", "spread"))
+    single, spread = (small(tmp_path_factory.mktemp(name) / "clone", cells) for name in ("one", "spread"))
     spread.write_params(spread.params() | {"run": {"ray": address, "checkpoint_seconds": 0}})
     (spread.root / "dies_once").touch()
-    one.steps(*PREPARE, "probe", "race", *(f"finetune@{name}" for name in STRATEGIES))
+    single.steps(*PREPARE, "probe", "race", *(f"finetune@{name}" for name in STRATEGIES))
     done = spread.run(sys.executable, "-m", "flows.compare", PREFECT_API_URL=shared_prefect())
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (spread.root / "dies_once").exists()
     assert "goes on after epoch 2 of" in done.stdout + done.stderr
-    return one, spread
+    return single, spread
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def runs_of(project: Project) -> list[tuple[str, str, str]]:
     query = """SELECT runs.name, runs.status, tags.value FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid
                WHERE tags.key = 'thawline.node' ORDER BY runs.start_time"""
     with sqlite3.connect(project.root / "mlflow.db") as database:
-        found: list[tuple[str, str, str]] = database.execute(query).fetchall()
-    return found
+        runs: list[tuple[str, str, str]] = database.execute(query).fetchall()
+    return runs
 
 
 def test_results_are_those_of_one_process(both: tuple[Project, Project]) -> None:
@@ -114,7 +114,7 @@ def test_dvc_has_it_all_in_the_order_of_the_params(spread: Project) -> None:
     recorded = list(YAML(typ="safe").load(spread.root / "dvc.lock")["stages"])
     strategies = [stage.removeprefix("finetune@") for stage in recorded if stage.startswith("finetune@")]
     assert strategies == list(spread.params()["strategies"])
-    spread.write_params({key: own for key, own in spread.params().items() if key != "run"})
+    spread.write_params({key: value for key, value in spread.params().items() if key != "run"})
     assert is_up_to_date(spread)
 
 

@@ -72,10 +72,10 @@ def retrained(project: Project, batch: Path) -> dict[str, Any]:
     """
     params = project.params()
     shutil.copytree(batch, params["data"]["path"], dirs_exist_ok=True)
-    alone = batch.name == "of_a_new_class"
-    if alone:
+    only_champion = batch.name == "of_a_new_class"
+    if only_champion:
         project.write_params(params | {"strategies": {"other": {"train": "head"}} | params["strategies"]})
-    state: Any = retrain(only_champion=alone, return_state=True)
+    state: Any = retrain(only_champion=only_champion, return_state=True)
     project.write_params(params)
     record, compared = (
         json.loads((project.root / f"data/reports/{name}.json").read_text()) for name in ("retrain", "comparison")

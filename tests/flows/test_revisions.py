@@ -33,9 +33,9 @@ def commit(project: Project, tag: str) -> None:
 
 def results_in(root: Path) -> dict[str, Any]:
     """Return the metrics of the only strategy on both splits, and the digest of the images."""
-    found = json.loads((root / "data/reports/comparison.json").read_text())
-    strategy = found["strategies"]["head_only"]
-    return {"val": strategy["val"], "test": strategy["test"], "digest": found["data"]["digest"]}
+    comparison = json.loads((root / "data/reports/comparison.json").read_text())
+    strategy = comparison["strategies"]["head_only"]
+    return {"val": strategy["val"], "test": strategy["test"], "digest": comparison["data"]["digest"]}
 
 
 def state(project: Project) -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def found(tracked: Project) -> dict[str, dict[str, Any]]:
+def recorded(tracked: Project) -> dict[str, dict[str, Any]]:
     """The results of each version, after which the project is at the second."""
     results = {}
     for tag in ("v1", "v2"):
@@ -142,27 +142,27 @@ def test_a_clone_follows_and_keeps_what_its_runs_wrote(tracked: Project, monkeyp
 
 
 @pytest.mark.system
-def test_an_older_version_comes_back_with_its_results(tracked: Project, found: dict[str, dict[str, Any]]) -> None:
+def test_an_older_version_comes_back_with_its_results(tracked: Project, recorded: dict[str, dict[str, Any]]) -> None:
     """Check out the .dvc file, then the images, and repeat: the same metrics and digest, other than the newer ones."""
-    assert found["v1"] != found["v2"]
+    assert recorded["v1"] != recorded["v2"]
     check_out(tracked, "v1")
     must(tracked.run("dvc", "repro"))
-    assert results_in(tracked.root) == found["v1"]
-    digests = {results["digest"] for results in found.values()}
+    assert results_in(tracked.root) == recorded["v1"]
+    digests = {results["digest"] for results in recorded.values()}
     assert set(tags(tracked, "thawline.data_digest")) == digests
     assert len(digests) == 2
     check_out(tracked, "v2")
 
 
 @pytest.mark.system
-def test_an_older_version_beside_the_working_copy(tracked: Project, found: dict[str, dict[str, Any]]) -> None:
+def test_an_older_version_beside_the_working_copy(tracked: Project, recorded: dict[str, dict[str, Any]]) -> None:
     """``--data-rev`` gives the older results, leaves the working copy as it is, and skips what it has done before."""
     project, at_v1 = tracked, (sys.executable, "-m", "flows.compare", "--data-rev", "v1")
     before, runs = state(project), len(tags(project, "thawline.data_digest"))
     said = must(project.run(*at_v1, PREFECT_API_URL=shared_prefect()))
     report = project.root / said.split("report of the revision v1: ")[1].split("\n")[0]
     assert report.is_file()
-    assert results_in(report.parents[2]) == found["v1"]
+    assert results_in(report.parents[2]) == recorded["v1"]
     assert state(project) == before
     assert tags(project, "thawline.data_rev") == ["v1", "v1"]
     assert len(tags(project, "thawline.data_digest")) == runs + 2

@@ -15,18 +15,18 @@ def test_both_doors_give_the_same_bits(by_dvc: Project, by_flow: Project) -> Non
     """Weights and predictions are equal byte for byte, figures and losses number for number."""
     assert measured(read_comparison(by_dvc).model_dump()) == measured(read_comparison(by_flow).model_dump())
     for name in STRATEGIES:
-        one, other = (project.root / "data/runs" / name for project in (by_dvc, by_flow))
+        by_command, by_task = (project.root / "data/runs" / name for project in (by_dvc, by_flow))
         for file in ("model.safetensors", "predictions.parquet", *REPEATED):
-            assert (one / file).read_bytes() == (other / file).read_bytes(), f"{name}/{file}"
-        losses = [pd.read_csv(folder / "history.csv") for folder in (one, other)]
+            assert (by_command / file).read_bytes() == (by_task / file).read_bytes(), f"{name}/{file}"
+        losses = [pd.read_csv(folder / "history.csv") for folder in (by_command, by_task)]
         pd.testing.assert_frame_equal(*losses, check_exact=True)
 
 
-def measured(found: Any) -> Any:
+def measured(value: Any) -> Any:
     """Return a comparison without what names the run, and without time, memory and what is derived from them."""
     timed = {"milliseconds", "images_a_second", "peak_memory_mib", "saved", "efficient"}
     of_the_run = timed | {"test_read_at", "verdict", "recorded_run_id"}
-    if isinstance(found, dict):
-        kept = {key for key in found if "seconds" not in key and "mlflow" not in key and key not in of_the_run}
-        return {key: measured(found[key]) for key in kept}
-    return [measured(value) for value in found] if isinstance(found, list) else found
+    if isinstance(value, dict):
+        kept = {key for key in value if "seconds" not in key and "mlflow" not in key and key not in of_the_run}
+        return {key: measured(value[key]) for key in kept}
+    return [measured(value) for value in value] if isinstance(value, list) else value

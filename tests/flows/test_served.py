@@ -51,12 +51,12 @@ def test_serving_keeps_a_cron_schedule(team: Team) -> None:
     """``python -m flows.deployments`` creates a scheduled deployment that outlives it."""
     command = (sys.executable, "-m", "flows.deployments", "--cron", "30 4 * * *", "--name", "served")
     with process(team.project, *command, PREFECT_API_URL=team.api):
-        found = wait_for(lambda: team.ask("deployments/filter", deployments={"name": {"any_": ["served"]}}), 60)
+        deployments = wait_for(lambda: team.ask("deployments/filter", deployments={"name": {"any_": ["served"]}}), 60)
         time.sleep(1)
-    assert [schedule["schedule"]["cron"] for schedule in found[0]["schedules"]] == ["30 4 * * *"]
+    assert [schedule["schedule"]["cron"] for schedule in deployments[0]["schedules"]] == ["30 4 * * *"]
     after = team.ask("deployments/filter", deployments={"name": {"any_": ["served"]}})
     assert not after[0]["paused"]
     assert all(schedule["active"] for schedule in after[0]["schedules"])
-    ours = {"deployment_id": {"any_": [found[0]["id"]]}}
+    ours = {"deployment_id": {"any_": [deployments[0]["id"]]}}
     scheduled = wait_for(lambda: team.ask("flow_runs/filter", flow_runs=ours), 60)
     assert {(run["state_type"], run["expected_start_time"][11:16]) for run in scheduled} == {("SCHEDULED", "04:30")}

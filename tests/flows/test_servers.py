@@ -141,7 +141,7 @@ def test_no_password_is_anywhere(team: Team, compared: str) -> None:
             for (table,) in team.cluster.ask(database, TABLES):
                 held = f"SELECT count(*) FROM {table} AS row WHERE row::text LIKE '%{secret}%'"  # noqa: S608
                 assert team.cluster.ask(database, held) == [(0,)], table
-    link = json.loads((team.project.root / "data/reports/comparison.json").read_text())["mlflow_run_id"]
+    run_id = json.loads((team.project.root / "data/reports/comparison.json").read_text())["mlflow_run_id"]
     pages = team.cluster.ask("prefect", "SELECT data::text FROM artifact WHERE key = 'mlflow-run'")
     assert f"{team.mlflow.address}/#/experiments/" in pages[0][0]
-    assert link in pages[0][0]
+    assert run_id in pages[0][0]

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from prefect import tags
 
-from flows.running import RAN
+from flows.outcome import RAN
 from tests.support.project import STRATEGIES, Project
 from tests.support.results import (
     is_up_to_date,
@@ -37,8 +37,8 @@ def test_repro_repeats_what_was_edited(small: Project) -> None:
     edit(small, 0.002)
     done = small.run("dvc", "repro")
     assert stages_run_by_dvc(done) == ["race", "finetune@head_only", "compare"], done.stdout + done.stderr
-    runs, found = tracked_runs(small), read_comparison(small)
-    assert {name for name, _, parent in runs.values() if parent == found.mlflow_run_id} == set(STRATEGIES)
+    runs, comparison = tracked_runs(small), read_comparison(small)
+    assert {name for name, _, parent in runs.values() if parent == comparison.mlflow_run_id} == set(STRATEGIES)
 
 
 def test_repro_repeats_what_was_removed(small: Project) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings
 
-from flows import running, temporary
+from flows import outcome, temporary
 from tasks.errors import UserError
 from tests.support.project import Project, make_project
 from tests.support.results import one_sentence
@@ -100,7 +100,7 @@ def test_what_a_failure_keeps_from_running_is_one_line(project: Project, monkeyp
     for task in ("retrieve backbone", "probe data", "race", "fine-tune", "evaluate", "compare"):
         assert line.count(task) == 1
     assert not any("NotReady" in message for message in said)
-    assert running.NOT_RUN.taken() == []
+    assert outcome.NOT_RUN.taken() == []
 
 
 @pytest.mark.slow

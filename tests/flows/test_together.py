@@ -45,11 +45,11 @@ def stop_in_training(project: Project, log: Path) -> int:
     until = time.monotonic() + 120
     while "epoch 1/" not in log.read_text() and run.poll() is None and time.monotonic() < until:
         time.sleep(0.05)
-    helpers = psutil.Process(run.pid).children(recursive=True)
+    workers = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGTERM)
     status = run.wait(60)
-    assert helpers, log.read_text()
-    _, alive = psutil.wait_procs(helpers, timeout=15)
+    assert workers, log.read_text()
+    _, alive = psutil.wait_procs(workers, timeout=15)
     assert not alive, "the helpers end with the process that they help"
     return status
 

@@ -119,9 +119,9 @@ def _sources() -> list[tuple[Path, bool, str]]:
     """Return the file, whether it becomes a negative, and the class of every image, classes in turns."""
     folder = packaged_cells()
     table = pd.read_csv(folder / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
-    found = []
+    sources = []
     for place in range(IMAGES):
         for (probability, cell, negative), label in KINDS.items():
             same = table[(table["probability"] == probability) & (table["cell"] == cell)]
-            found.append((folder / same["path"].iloc[place + IMAGES * negative], negative, label))
-    return found
+            sources.append((folder / same["path"].iloc[place + IMAGES * negative], negative, label))
+    return sources

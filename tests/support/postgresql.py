@@ -49,8 +49,9 @@ class Cluster:
 
 def programs() -> Path | None:
     """Return the folder of ``initdb`` and ``pg_ctl``, the newest one; None where there is none."""
-    found = shutil.which("pg_ctl")
-    places = [Path(found).resolve().parent] if found else sorted(INSTALLED.glob("*/bin"), key=_version, reverse=True)
+    program = shutil.which("pg_ctl")
+    installed = sorted(INSTALLED.glob("*/bin"), key=_version, reverse=True)
+    places = [Path(program).resolve().parent] if program else installed
     return next((place for place in places if (place / "initdb").exists() and (place / "pg_ctl").exists()), None)
 
 
@@ -80,8 +81,8 @@ def cluster(*databases: str, **settings: str) -> Iterator[Cluster]:
         access = ("-U", OWNER, "--pwfile", str(folder / "password"), "-A", "scram-sha-256")
         run("initdb", "-E", "UTF8", "--locale=C", "--no-sync", *access)
         started = Cluster(free_port())
-        own = {"port": started.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **settings}
-        given = " ".join(f"-c {name}='{value}'" for name, value in own.items())
+        settings = {"port": started.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **settings}
+        given = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
         run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", given, "start")
         try:
             for database in databases:

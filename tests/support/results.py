@@ -34,8 +34,8 @@ def stages_run_by_dvc(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 def stages_run_by_flow(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the links of the chain that a flow executed, by the name of their task run."""
-    found = re.findall(r"Task run '(.+?)' - Finished in state Completed\('ran'\)", done.stdout + done.stderr)
-    return [re.sub(r"-[0-9a-f]{3}$", "", name) for name in found]
+    names = re.findall(r"Task run '(.+?)' - Finished in state Completed\('ran'\)", done.stdout + done.stderr)
+    return [re.sub(r"-[0-9a-f]{3}$", "", name) for name in names]
 
 
 def is_up_to_date(project: Project) -> bool:

@@ -78,8 +78,9 @@ class Server:
         """Return the addresses of this machine that it can be reached at."""
         assert self._process is not None
         first = psutil.Process(self._process.pid)
-        found = [link for one in (first, *first.children(recursive=True)) for link in one.net_connections()]
-        return {link.laddr.ip for link in found if link.status == psutil.CONN_LISTEN}
+        processes = (first, *first.children(recursive=True))
+        connections = [connection for process in processes for connection in process.net_connections()]
+        return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
     def kill(self) -> None:
         """Let it die with all its processes, as a machine that goes down does."""
@@ -125,14 +126,14 @@ class Team:
 
     def started(self, deployment: str = "nightly") -> str:
         """Let a deployment run now; return the run's id."""
-        (found,) = self.ask("deployments/filter", deployments={"name": {"any_": [deployment]}})
-        run: str = self.ask(f"deployments/{found['id']}/create_flow_run")["id"]
+        (known,) = self.ask("deployments/filter", deployments={"name": {"any_": [deployment]}})
+        run: str = self.ask(f"deployments/{known['id']}/create_flow_run")["id"]
         return run
 
     def run_of(self, run: str) -> dict[str, Any]:
         """Return a flow run, with its state."""
-        (found,) = self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})
-        content: dict[str, Any] = found
+        (flow_run,) = self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run]}})
+        content: dict[str, Any] = flow_run
         return content
 
     def ended(self, run: str, seconds: float = 200) -> dict[str, Any]:

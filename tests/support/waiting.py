@@ -13,8 +13,8 @@ def wait_for(what: Callable[[], Any], seconds: float) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            if found := what():
-                return found
+            if answer := what():
+                return answer
         except (urllib.error.URLError, ConnectionError) as error:
             if isinstance(error, urllib.error.HTTPError):
                 raise

@@ -46,7 +46,7 @@ def facts() -> dict[str, Any]:
     }
 
 
-def look(root: str, environment: dict[str, str], threads: int) -> dict[str, Any]:
+def inspect(root: str, environment: dict[str, str], threads: int) -> dict[str, Any]:
     """Return ``kernel``, which tells one machine from another, and ``facts``, or else what is ``wrong`` here.
 
     Args:
@@ -54,28 +54,28 @@ def look(root: str, environment: dict[str, str], threads: int) -> dict[str, Any]
         environment: the settings of the process that this is done for.
         threads: of torch.
     """
-    seen: dict[str, Any] = {"kernel": kernel()}
+    answer: dict[str, Any] = {"kernel": kernel()}
     try:
-        move_in(root, environment, threads)
+        enter(root, environment, threads)
         from tasks import tracking
         from tasks.errors import UserError
     except OSError:
-        return seen | {"wrong": f"does not see {root}: mount the repository there at the same path"}
+        return answer | {"wrong": f"does not see {root}: mount the repository there at the same path"}
     except ImportError as error:
-        return seen | {"wrong": f"lacks the package {error.name}: install the same environment there"}
+        return answer | {"wrong": f"lacks the package {error.name}: install the same environment there"}
     if not tracking.is_file() and not tracking.is_reached():
         address = tracking.shown_uri()
         wrong = f"does not reach MLflow's store {address}: set MLFLOW_TRACKING_URI to an address that all nodes reach"
-        return seen | {"wrong": wrong}
+        return answer | {"wrong": wrong}
     try:
-        return seen | {"facts": facts()}
+        return answer | {"facts": facts()}
     except UserError as error:
-        return seen | {"wrong": f"can't work: {error}"}
+        return answer | {"wrong": f"can't work: {error}"}
 
 
 def fine_tune(root: str, environment: dict[str, str], threads: int, strategy: str) -> str:
     """Fine-tune by a strategy, from where an attempt that died has got to; return an empty text, or what went wrong."""
-    move_in(root, environment, threads)
+    enter(root, environment, threads)
     from tasks import stopping
     from tasks.errors import UserError
     from tasks.steps import finetune
@@ -92,7 +92,7 @@ def fine_tune(root: str, environment: dict[str, str], threads: int, strategy: st
     return ""
 
 
-def move_in(root: str, environment: dict[str, str], threads: int) -> None:
+def enter(root: str, environment: dict[str, str], threads: int) -> None:
     """Make this process one that works in the repository, with the settings of the one that it works for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""DVC's own door, kept shut while a flow works: ``dvc repro`` is refused at once, and a flow asks for it to end.
+"""DVC's own read-write lock, held while a flow works: ``dvc repro`` is refused at once, and a flow waits for its end.
 
 DVC marks what its commands read and write in ``.dvc/tmp/rwlock``, with their process; what it calls a blocker is a
 process that is there. A flow marks that it reads all data, so that nothing may write them, and ``dvc status`` works.
@@ -16,7 +16,7 @@ import psutil
 
 from tasks import layout
 from tasks.errors import UserError
-from tasks.versioning.repository import no_repository
+from tasks.versioning.repository import open_repository
 
 MARKS = "rwlock"
 CLOCKS_DIFFER = 5.0  # seconds, of a process's start and a file's time at most
@@ -27,39 +27,39 @@ class DvcAtWorkError(UserError):
 
 
 @contextmanager
-def kept_shut() -> Iterator[None]:
+def read_lock() -> Iterator[None]:
     """Let no command of DVC write data for as long as the block runs; this process may.
 
     Raises:
         DvcAtWorkError: one does.
         UserError: this is no DVC repository.
     """
-    from dvc.exceptions import DvcException
     from dvc.lock import LockError
-    from dvc.repo import Repo
     from dvc.rwlock import rwlock
 
-    try:
-        repo = Repo()
-    except DvcException as error:
-        raise no_repository(error) from error
+    repo = open_repository()
+    folder = Path(repo.tmp_dir)
     hardlink = repo.config["core"].get("hardlink_lock", False)
     data = [str(Path(repo.root_dir, layout.RUNS.parts[0]))]
-    with repo, ExitStack() as shut:
+    with repo, ExitStack() as held:
         try:
-            forget_the_dead(Path(repo.tmp_dir), hardlink=hardlink)
+            remove_stale_marks(folder, hardlink=hardlink)
             with repo.lock:  # which DVC holds wherever it has no marks
-                shut.enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), data, [], hardlink))
+                held.enter_context(rwlock(repo.tmp_dir, repo.fs, " ".join(sys.argv), data, [], hardlink))
         except LockError as error:
-            raise DvcAtWorkError(f"DVC{_blockers(Path(repo.tmp_dir))}") from error
+            raise DvcAtWorkError(f"DVC{_blockers(folder)}") from error
         yield
 
 
-def forget_the_dead(folder: Path, *, hardlink: bool = False) -> None:
+def remove_stale_marks(folder: Path, *, hardlink: bool = False) -> None:
     """Remove marks of processes that have ended, also where another process has their number by now.
 
     DVC itself does not tell these apart, as they come from a container that was started again. A file that was half
     written when its process died is removed.
+
+    Args:
+        folder: DVC's folder for temporary files.
+        hardlink: whether DVC locks by a hard link, as its ``core.hardlink_lock`` says.
     """
     from dvc.lock import make_lock
 
@@ -67,23 +67,25 @@ def forget_the_dead(folder: Path, *, hardlink: bool = False) -> None:
     with make_lock(str(folder / f"{MARKS}.lock"), tmp_dir=str(folder), hardlink_lock=hardlink):
         try:
             written, marks = file.stat().st_mtime, json.loads(file.read_text(encoding="utf-8"))
-            kept = _of_the_living(marks, written)
+            live = _live_marks(marks, written)
         except FileNotFoundError:
             return
         except (ValueError, TypeError, KeyError, AttributeError):
             file.unlink()
             return
-        if kept != marks:
-            file.write_text(json.dumps(kept), encoding="utf-8")
+        if live != marks:
+            file.write_text(json.dumps(live), encoding="utf-8")
 
 
-def _of_the_living(marks: Any, written: float) -> Any:
-    writers = {path: mark for path, mark in marks.get("write", {}).items() if _lives(mark, written)}
-    readers = {path: [one for one in those if _lives(one, written)] for path, those in marks.get("read", {}).items()}
-    return {"write": writers, "read": {path: those for path, those in readers.items() if those}}
+def _live_marks(marks: Any, written: float) -> Any:
+    writers = {path: mark for path, mark in marks.get("write", {}).items() if _is_alive(mark, written)}
+    readers = {
+        path: [mark for mark in of_path if _is_alive(mark, written)] for path, of_path in marks.get("read", {}).items()
+    }
+    return {"write": writers, "read": {path: of_path for path, of_path in readers.items() if of_path}}
 
 
-def _lives(mark: dict[str, Any], written: float) -> bool:
+def _is_alive(mark: dict[str, Any], written: float) -> bool:
     """Return whether the process that made a mark is there; this one made none."""
     number = int(mark["pid"])
     if number == os.getpid():
@@ -101,9 +103,13 @@ def _blockers(folder: Path) -> str:
     """Return who is at work, in words that follow a name."""
     try:
         marks = json.loads((folder / MARKS).read_text(encoding="utf-8"))
-        found = [*marks.get("write", {}).values(), *(one for those in marks.get("read", {}).values() for one in those)]
-        names = {f"'{Path(one['cmd'].split()[0]).name} {' '.join(one['cmd'].split()[1:])}' (process {one['pid']})"
-                 for one in found}  # fmt: skip
+        readers = [mark for of_path in marks.get("read", {}).values() for mark in of_path]
+        names = {_command(mark) for mark in (*marks.get("write", {}).values(), *readers)}
     except (OSError, ValueError, LookupError):
         return ""
     return f": {', '.join(sorted(names))}" if names else ""
+
+
+def _command(mark: dict[str, Any]) -> str:
+    program, *arguments = mark["cmd"].split()
+    return f"'{Path(program).name} {' '.join(arguments)}' (process {mark['pid']})"

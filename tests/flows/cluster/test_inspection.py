@@ -1,22 +1,14 @@
 """Which nodes of a Ray cluster may work, and which have room, without any cluster."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from flows import cluster, nodes
+from flows.cluster import inspection, node
+from flows.cluster.cluster import Cluster
 from tasks.errors import UserError
-from tests.support.ports import free_port
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
-
-
-def test_a_cluster_that_is_not_there_is_one_sentence() -> None:
-    """It says which, and how to start one."""
-    asked: Any = SimpleNamespace(run=SimpleNamespace(ray=f"127.0.0.1:{free_port()}"))
-    with pytest.raises(UserError, match=rf"{asked.run.ray}.*run 'ray start --head'"), cluster.connected(asked, print):
-        pass
 
 
 HERE = {"versions": {"torch": "2.0", "numpy": "1"}, "trains_on": "a CPU in float32", "machine": "x86_64 AVX2"}
@@ -33,21 +25,21 @@ HERE = {"versions": {"torch": "2.0", "numpy": "1"}, "trains_on": "a CPU in float
 def test_a_node_that_would_give_other_results_is_named(differs: dict[str, Any], sentence: str) -> None:
     """Other packages and another device are refused."""
     with pytest.raises(UserError, match=sentence):
-        cluster.remarks({"a": HERE, "b": HERE | differs}, HERE)
+        inspection.remarks({"a": HERE, "b": HERE | differs}, HERE)
 
 
-def node(**resources: float) -> dict[str, Any]:
+def described(**resources: float) -> dict[str, Any]:
     """Return what is read of Ray's description of a node."""
     return {"Resources": resources}
 
 
 def test_processes_of_one_training_get_a_node_that_has_room_for_all() -> None:
     """A GPU for each of them, or a CPU where there are more of them than threads."""
-    nodes_ = {"small": node(CPU=4.0, GPU=1.0), "large": node(CPU=8.0, GPU=4.0), "bare": node(CPU=2.0)}
-    on_gpus = cluster.Cluster("", 1, {"full": 3}, frozenset({"full"}), {})
-    assert list(cluster.large_enough(on_gpus, nodes_)) == ["large"]
-    on_cpus = cluster.Cluster("", 1, {"full": 3}, frozenset(), {})
-    assert list(cluster.large_enough(on_cpus, nodes_)) == ["small", "large"]
+    alive = {"small": described(CPU=4.0, GPU=1.0), "large": described(CPU=8.0, GPU=4.0), "bare": described(CPU=2.0)}
+    on_gpus = Cluster("", 1, {"full": 3}, frozenset({"full"}), {})
+    assert list(inspection.large_enough(on_gpus, alive)) == ["large"]
+    on_cpus = Cluster("", 1, {"full": 3}, frozenset(), {})
+    assert list(inspection.large_enough(on_cpus, alive)) == ["small", "large"]
 
 
 @pytest.mark.parametrize(
@@ -59,21 +51,21 @@ def test_processes_of_one_training_get_a_node_that_has_room_for_all() -> None:
 )
 def test_a_training_that_fits_on_no_node_is_named(on_gpu: frozenset[str], sentence: str) -> None:
     """With what the largest node has."""
-    asked = cluster.Cluster("", 1, {"full": 9}, on_gpu, {})
+    asked = Cluster("", 1, {"full": 9}, on_gpu, {})
     with pytest.raises(UserError, match=sentence):
-        cluster.large_enough(asked, {"large": node(CPU=8.0, GPU=4.0)})
+        inspection.large_enough(asked, {"large": described(CPU=8.0, GPU=4.0)})
 
 
 def test_another_processor_is_remarked_on() -> None:
     """It may round otherwise, which nobody can mend."""
-    assert cluster.remarks({"a": HERE}, HERE) == []
-    (said,) = cluster.remarks({"a": HERE, "b": HERE | {"machine": "x86_64 AVX512"}}, HERE)
-    assert "AVX512" in said
+    assert inspection.remarks({"a": HERE}, HERE) == []
+    (remark,) = inspection.remarks({"a": HERE, "b": HERE | {"machine": "x86_64 AVX512"}}, HERE)
+    assert "AVX512" in remark
 
 
-@pytest.mark.parametrize("answer", [nodes.look("/nowhere", {}, 1), {"kernel": "of another machine", "facts": HERE}])
+@pytest.mark.parametrize("answer", [node.inspect("/nowhere", {}, 1), {"kernel": "of another machine", "facts": HERE}])
 def test_a_node_that_cannot_work_is_named(answer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """One that lacks the repository, or would write a database file of another machine."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UserError, match=r"the node b (does not see /nowhere|is another machine.*'mlflow server')"):
-        cluster.refuse_what_lacks({"a": {"kernel": nodes.kernel(), "facts": HERE}, "b": answer})
+        inspection.refuse_what_lacks({"a": {"kernel": node.kernel(), "facts": HERE}, "b": answer})

@@ -1,0 +1,74 @@
+"""What every strategy needs, as Prefect tasks: the images, the pretrained weights, the probe and the race.
+
+Steps are imported when they run: a flow that has nothing to do says so in seconds.
+"""
+
+from typing import Any
+
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+
+from flows import artifacts
+from flows.step_tasks.staleness import run_if_stale
+from flows.step_tasks.step_task import completed, step_task
+from tasks.params import load_params
+from tasks.runs.named_files import forget_what_is_gone
+from tasks.versioning import must_be_known_to_dvc
+
+
+@step_task("version data", retry_if_unavailable=True)
+def version_data(force: bool) -> State[Any]:
+    """Bring the images here, check, split and decode them, and record their digest."""
+    must_be_known_to_dvc(load_params().data.path)
+    forget_what_is_gone()
+    ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
+    artifacts.show_data_quality()
+    return completed(any(ran))
+
+
+@step_task("retrieve backbone", retry_if_unavailable=True)
+def retrieve_backbone(force: bool) -> State[Any]:
+    """Fetch and verify the pretrained weights."""
+    return completed(run_if_stale("backbone", _backbone, force=force))
+
+
+@step_task("probe data")
+def probe_data(force: bool) -> State[Any]:
+    """Measure what frozen features say of the data, and show which strategies are worth running."""
+    ran = run_if_stale("probe", _probe, force=force)
+    artifacts.show_recommendation()
+    return completed(ran)
+
+
+@step_task("race")
+def race_strategies(force: bool) -> State[Any]:
+    """With a time budget, find out which strategies are trained to their end."""
+    from tasks.steps.race import race
+
+    return completed(run_if_stale("race", race, force=force))
+
+
+def _fetch() -> None:
+    from tasks.steps.fetch import fetch
+
+    fetch()
+
+
+def _prepare() -> None:
+    from tasks.steps import prepare
+
+    for note in prepare.prepare():
+        get_run_logger().info(note)
+
+
+def _backbone() -> None:
+    from tasks.steps.backbone import backbone
+
+    for line in backbone().lines():
+        get_run_logger().info(line)
+
+
+def _probe() -> None:
+    from tasks.steps.probe import probe
+
+    probe()
