@@ -9,12 +9,13 @@ from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
 from tasks.files import write_json
 from tasks.params import DataParams, Params
+from tasks.runs.networks import with_weights
 from tasks.runs.outputs import read_quality
-from tasks.runs.prepared import PreparedData, with_weights
+from tasks.runs.prepared import PreparedData
 from tasks.serving.champion import Champion, Facts, answers
 from tasks.serving.provenance import Origin
 
-CROWNED = layout.WORK / "champion"  # the files of the champion that was registered last
+CHAMPION_FILES = layout.WORK / "champion"  # the files of the champion that was registered last
 CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
@@ -31,15 +32,15 @@ def register_champion(found: Comparison, params: Params, data: PreparedData, *, 
     from tasks.tracking import registry
 
     champion, origin = champion_of(found, params, data)
-    champion.write(CROWNED)
-    origin.write(CROWNED)
-    model_card.write(found, CROWNED / CARD)
-    tracking.log_files(found.mlflow_run_id, [CROWNED / CARD])
+    champion.write(CHAMPION_FILES)
+    origin.write(CHAMPION_FILES)
+    model_card.write(found, CHAMPION_FILES / CARD)
+    tracking.log_files(found.mlflow_run_id, [CHAMPION_FILES / CARD])
     more = catalogue.packages(data.record.name)
     if promote:
         layout.CHALLENGER.unlink(missing_ok=True)
-        return registry.register(found.leader.mlflow_run_id, CROWNED, more)
-    version = registry.register(found.leader.mlflow_run_id, CROWNED, more, registry.CHALLENGER)
+        return registry.register(found.leader.mlflow_run_id, CHAMPION_FILES, more)
+    version = registry.register(found.leader.mlflow_run_id, CHAMPION_FILES, more, registry.CHALLENGER)
     write_json(layout.CHALLENGER, {"version": version})
     return version
 

@@ -9,8 +9,9 @@ from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import Features, transferability
 from tasks.files import write_json
 from tasks.params import StrategyParams, load_params
+from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
-from tasks.runs.prepared import PreparedData, network
+from tasks.runs.prepared import PreparedData
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split

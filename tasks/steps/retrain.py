@@ -14,9 +14,9 @@ from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.runs.challenge import Contender, Contest, contest
+from tasks.runs.metadata import data_identity, shared_params, tags
 from tasks.runs.outputs import last_comparison
 from tasks.runs.prepared import PreparedData
-from tasks.runs.records import data_identity, shared_params, tags
 
 Outcome = Literal["promoted", "refused", "unchanged"]
 
@@ -81,7 +81,7 @@ def decide() -> Decision:
     waiting = layout.CHALLENGER.is_file()
     challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and found.champion else ""
     run_id = tracking.start_run(
-        "retrain", shared_params(params, data), tags("retrain", "", data), data_identity(params),
+        "retrain", shared_params(params, data), tags("retrain", "", params, data), data_identity(params),
         layout.started("retrain"),
     )  # fmt: skip
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.comparison.racing import ACCURACY
-from tasks.steps.racers import Race
+from tasks.steps.race import Race
 from tasks.training.checkpoints import Progress
 from tasks.training.loop import DivergedError
 
