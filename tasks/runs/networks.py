@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from tasks import layout
 from tasks.backbones import weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import State
-from tasks.evaluation.metrics import Floats
 from tasks.params import Params, StrategyParams
 from tasks.runs.prepared import PreparedData
 from tasks.strategies import library, making, surgery
@@ -69,7 +71,9 @@ def flips_for(settings: StrategyParams, params: Params) -> Flips:
     return flips_of(tta=settings.tta, upright=params.data.is_upright)
 
 
-def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE) -> Floats:
+def probabilities_of(
+    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
+) -> npt.NDArray[np.float64]:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings), flips)

@@ -64,7 +64,7 @@ class Attempt:
         return self.repeat.of(self.strategy)
 
 
-_under_way: dict[Attempt, FineTuning] = {}
+UNDER_WAY: dict[Attempt, FineTuning] = {}  # what this process has planned and not evaluated yet
 
 
 def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
@@ -146,7 +146,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
                 attempt.run_id, attempt.strategy, data, model, scores, progress, plan, range_tests, attempt.work
             )
         tracking.finish(attempt.run_id)
-        _under_way.pop(attempt, None)
+        UNDER_WAY.pop(attempt, None)
     return scores
 
 
@@ -158,16 +158,16 @@ def clean_up(strategy: str) -> None:
 
 def _keep(attempt: Attempt, fine_tuning: FineTuning) -> None:
     """Keep what was read and built for the attempt's next task in this process; what nobody came for is let go of."""
-    while len(_under_way) >= AT_ONCE:
-        _under_way.pop(next(iter(_under_way)))
-    _under_way[attempt] = fine_tuning
+    while len(UNDER_WAY) >= AT_ONCE:
+        UNDER_WAY.pop(next(iter(UNDER_WAY)))
+    UNDER_WAY[attempt] = fine_tuning
 
 
 def _fine_tuning_of(attempt: Attempt) -> FineTuning:
     """Return what this process planned of an attempt, or read it, if another process did."""
-    if attempt not in _under_way:
+    if attempt not in UNDER_WAY:
         _keep(attempt, FineTuning.read(attempt.strategy, attempt.repeat, attempt.work))
-    return _under_way[attempt]
+    return UNDER_WAY[attempt]
 
 
 def _write_outputs(
@@ -210,7 +210,7 @@ def _failing(attempt: Attempt) -> Iterator[None]:
         yield
     except BaseException as error:
         tracking.abandon(attempt.run_id)
-        _under_way.pop(attempt, None)
+        UNDER_WAY.pop(attempt, None)
         if not isinstance(error, DivergedError):
             raise
         shutil.rmtree(attempt.work, ignore_errors=True)
