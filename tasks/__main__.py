@@ -115,12 +115,12 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
 def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
     from tasks.comparison.table import show
-    from tasks.runs.unlabelled import said
+    from tasks.runs.unlabelled import scored_sentence
     from tasks.steps.compare import compare as step
 
     with _exclusively("compare"):
         show(step())
-    if line := said():
+    if line := scored_sentence():
         typer.echo(line)
 
 

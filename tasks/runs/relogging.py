@@ -27,14 +27,14 @@ def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
 
     They are all in the experiment that runs go to. What it lacks is logged anew, and a line says so.
     """
-    found: dict[str, str] = {}
+    current_runs: dict[str, str] = {}
     for strategy in params.strategies:
         family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train, data.folds)]
         runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
         first, *others = runs.values()
         tracking.set_parent(first, others)
-        found |= runs
-    return found
+        current_runs |= runs
+    return current_runs
 
 
 @dataclass(frozen=True)
