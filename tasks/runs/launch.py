@@ -175,7 +175,7 @@ def assist(take_part: TakePart) -> None:
     stopping.leave_to_others()
     try:
         with _joined_as_worker() as team:
-            while (assignment := team.broadcast(None)) is not None:
+            while assignment := _next_assignment(team):
                 take_part(assignment, team)
     except (EndedError, DivergedError, stopping.InterruptedRun):
         sys.exit(1)
@@ -197,6 +197,10 @@ def _joined_as_worker() -> Iterator["Team"]:
     store.set(_ready(rank), "")
     with distributed.team(rank, world_size, rank, store) as team:
         yield team
+
+
+def _next_assignment(team: "Team") -> Assignment | None:
+    return team.broadcast(None)
 
 
 def _ready(rank: int) -> str:
