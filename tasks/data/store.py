@@ -195,7 +195,8 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
     if any(row not in named or named[row].image.sha256 != digest for row, digest in digests.items()):
         raise UserError(f"{pixels} was made from other files than those of the manifest: {again}")
     asked = np.array(sorted(digests), dtype=np.int64)
-    if state and state in _checked and np.isin(asked, _checked[state]).all():
+    checked = _checked.get(state) if state else None
+    if checked is not None and np.isin(asked, checked).all():
         return store
     if not _are_undamaged(store, [named[int(row)] for row in asked]):
         raise UserError(f"{pixels} was changed or damaged, its pixels are not those that were written: {again}")

@@ -86,10 +86,12 @@ class PreparedData:
     def cache(self, settings: TrainParams) -> Cache | None:
         """Return where what frozen layers answer for these images is kept, if that is wanted."""
         limit = int(settings.activations_gib * 2**30)
+        if not limit:
+            return None
         libraries = [f"{name} {version(name)}" for name in ("torchvision", "timm") if find_spec(name)]
         code = [self.record.code_sha256, digest_of_code(FINE_TUNING), libraries]
         digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
-        return Cache(layout.WORK / "activations", limit, digest) if limit else None
+        return Cache(layout.WORK / "activations", limit, digest)
 
     def on_fold(self, fold: int) -> "PreparedData":
         """Return the same with a fold as the validation split, and the others trained on."""
