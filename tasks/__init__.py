@@ -1,4 +1,4 @@
-"""Thawline's working rooms: pure code below, the steps that join it above (see ``steps.py``)."""
+"""Thawline's working rooms: pure code below, the steps that join it above (see ``tasks.steps``)."""
 
 import os
 

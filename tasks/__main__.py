@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,9 @@ from tasks.params import must_have_sections
 from tasks.runs import launch
 from tasks.versioning import lockfile, workable
 
+if TYPE_CHECKING:
+    from tasks.training.distributed import ProcessGroup
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -24,9 +27,9 @@ app = typer.Typer(
 
 
 @contextmanager
-def _alone(stage: str) -> Iterator[None]:
-    """Run a step alone; end the command where the same work was done meanwhile."""
-    launch.check_alone(stage)
+def _exclusively(stage: str) -> Iterator[None]:
+    """Hold a stage while its step runs; end the command where the same work was done meanwhile."""
+    launch.check_single_process(stage)
     if exclusive.DVC_STAGE in os.environ:
         must_have_sections()
         lockfile.back_up()  # before DVC writes it
@@ -42,7 +45,7 @@ def fetch() -> None:
     """Bring images that are not here yet to data/fetched."""
     from tasks.steps.fetch import fetch as step
 
-    with _alone("fetch"):
+    with _exclusively("fetch"):
         typer.echo(step())
 
 
@@ -51,7 +54,7 @@ def prepare() -> None:
     """Read, check, split and decode every image."""
     from tasks.steps.prepare import prepare as step
 
-    with _alone("prepare"):
+    with _exclusively("prepare"):
         for note in step():
             typer.echo(note)
 
@@ -61,7 +64,7 @@ def backbone() -> None:
     """Retrieve and verify the pretrained weights."""
     from tasks.steps.backbone import backbone as step
 
-    with _alone("backbone"):
+    with _exclusively("backbone"):
         record = step()
     typer.echo(f"{record.name} {record.weights}: {record.source}")
     for line in record.lines():
@@ -75,14 +78,14 @@ def probe() -> None:
     from tasks.params import load_params
     from tasks.steps.probe import probe as step
 
-    with _alone("probe"):
+    with _exclusively("probe"):
         probed = step()
     for line in recommend(probed.facts, load_params().strategies).lines():
         typer.echo(line)
-    for found in probed.pretences:
+    for pretence in probed.pretences:
         typer.echo(
-            f"{found.probe}: accuracy {found.mean_grouped:.3f} if groups stay whole, {found.mean_random:.3f} by a "
-            f"random split ({found.difference:+.3f} ± {found.standard_error:.3f})"
+            f"{pretence.probe}: accuracy {pretence.mean_grouped:.3f} if groups stay whole, "
+            f"{pretence.mean_random:.3f} by a random split ({pretence.difference:+.3f} ± {pretence.standard_error:.3f})"
         )
 
 
@@ -91,7 +94,7 @@ def race() -> None:
     """With a time budget, find out which strategies are trained to their end."""
     from tasks.steps.race import race as step
 
-    with _alone("race"):
+    with _exclusively("race"):
         for line in step():
             typer.echo(line)
 
@@ -100,11 +103,11 @@ def race() -> None:
 def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
     if launch.is_worker():
-        launch.assist()
+        launch.assist(_take_part)
         return
     from tasks.steps.finetune import finetune as step
 
-    with launch.joined(), _alone(f"finetune@{strategy}"):
+    with launch.joined(), _exclusively(f"finetune@{strategy}"):
         step(strategy)
 
 
@@ -112,12 +115,12 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
 def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
     from tasks.comparison.table import show
-    from tasks.runs.unlabelled import said
+    from tasks.runs.unlabelled import scored_sentence
     from tasks.steps.compare import compare as step
 
-    with _alone("compare"):
+    with _exclusively("compare"):
         show(step())
-    if line := said():
+    if line := scored_sentence():
         typer.echo(line)
 
 
@@ -145,6 +148,12 @@ def params(
     from tasks.params.reference import explain
 
     explain(key)
+
+
+def _take_part(assignment: launch.Assignment, team: "ProcessGroup") -> None:
+    from tasks.runs.fine_tuning import take_part  # once the first process has something to train
+
+    take_part(assignment, team)
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def seconds_to_wait() -> float:
 
 
 @contextmanager
-def alone(lock: Path, what: str, say: Say) -> Iterator[bool]:
+def locked(lock: Path, what: str, say: Say) -> Iterator[bool]:
     """Hold a lock for as long as the block runs; yield whether somebody else held it.
 
     Args:
@@ -55,14 +55,14 @@ def alone(lock: Path, what: str, say: Say) -> Iterator[bool]:
         UserError: somebody held it for longer than is waited.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    held, record = FileLock(lock), lock.with_suffix(".json")
-    waited = _acquire(held, record, say)
+    file_lock, record = FileLock(lock), lock.with_suffix(".json")
+    waited = _acquire(file_lock, record, say)
     try:
         write_json(record, {"pid": os.getpid(), "what": what, "since": datetime.now().astimezone().isoformat()})
         yield waited
     finally:
         record.unlink(missing_ok=True)
-        held.release()
+        file_lock.release()
 
 
 @contextmanager
@@ -76,9 +76,9 @@ def working_copy(what: str, say: Say) -> Iterator[None]:
         yield
         return
     before = os.environ.get(HELD)
-    with alone(layout.LOCK, what, say):
+    with locked(layout.LOCK, what, say):
         for lock in sorted(layout.LOCKS.glob("*.lock")):
-            with alone(lock, what, say):
+            with locked(lock, what, say):
                 pass
         os.environ[HELD] = _name()
         try:
@@ -102,17 +102,17 @@ def stage(name: str, say: Say) -> Iterator[bool]:
     if not _is_repository() or _is_held_above():
         yield True
         return
-    what, asked, lock = f"python -m tasks {name}", _asked(), layout.lock_of(name)
+    what, digest, lock = f"python -m tasks {name}", _work_digest(), layout.lock_of(name)
     done = lock.with_suffix(".done")
-    with ExitStack() as held:
-        with alone(layout.LOCK, what, say):  # which a flow holds
-            waited = held.enter_context(alone(lock, what, say))
-        if waited and DVC_STAGE not in os.environ and _read(done) == asked:
+    with ExitStack() as locks:
+        with locked(layout.LOCK, what, say):  # which a flow holds
+            waited = locks.enter_context(locked(lock, what, say))
+        if waited and DVC_STAGE not in os.environ and _read(done) == digest:
             yield False
             return
         done.unlink(missing_ok=True)
         yield True
-        write_json(done, asked)
+        write_json(done, digest)
 
 
 def waited_too_long(who: str) -> UserError:
@@ -140,14 +140,14 @@ def _acquire(lock: FileLock, record: Path, say: Say) -> bool:
 
 
 def _holder(record: Path) -> str:
-    found = _read(record)
-    if not isinstance(found, dict):
+    holder = _read(record)
+    if not isinstance(holder, dict):
         return "another run"
-    since = datetime.fromisoformat(found["since"])
-    return f"'{found['what']}' (process {found['pid']}, since {since:%Y-%m-%d %H:%M:%S})"
+    since = datetime.fromisoformat(holder["since"])
+    return f"'{holder['what']}' (process {holder['pid']}, since {since:%Y-%m-%d %H:%M:%S})"
 
 
-def _asked() -> str:
+def _work_digest() -> str:
     """Return a digest of what a step's work depends on besides the files that other steps make."""
     params = sha256_of(layout.PARAMS) if layout.PARAMS.is_file() else ""
     return digest_of([params, digest_of_tree(Path(__file__).parent, "*.py")])

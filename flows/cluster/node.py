@@ -32,7 +32,7 @@ def facts() -> dict[str, Any]:
     import torch
 
     from tasks.params import load_params
-    from tasks.runs.records import made_with
+    from tasks.runs.metadata import made_with
     from tasks.training import device
 
     params = load_params()

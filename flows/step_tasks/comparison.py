@@ -19,7 +19,7 @@ def compare_strategies(force: bool, only: str = "", promote: bool = True) -> Sta
     """
     from tasks.comparison.table import show
     from tasks.runs.outputs import last_comparison
-    from tasks.runs.unlabelled import said
+    from tasks.runs.unlabelled import scored_sentence
 
     def step() -> None:
         from tasks.steps.compare import compare
@@ -33,7 +33,7 @@ def compare_strategies(force: bool, only: str = "", promote: bool = True) -> Sta
         ran = run_if_stale("compare", step, force=force)
     comparison = last_comparison()
     show(comparison)
-    if line := said():
+    if line := scored_sentence():
         get_run_logger().info(line)
     artifacts.show_comparison(comparison)
     return completed(ran)

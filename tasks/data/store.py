@@ -9,6 +9,7 @@ finished rows the next one takes over.
 import json
 import mmap
 import os
+import time
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tasks.data.arrays import Pixels
 from tasks.data.decoding import is_deep_mode
@@ -26,6 +28,7 @@ from tasks.errors import UserError
 VERSION = 2  # of what decoding makes of a file
 INDEX_SUFFIX = ".jsonl"
 ROWS_A_BLOCK = 128
+SECONDS_TO_SETTLE = 2.0  # after which a file that is written again has another time, on any file system
 Mapped = np.memmap[Any, np.dtype[np.uint8]]
 
 
@@ -99,6 +102,8 @@ def move(store: Path, target: Path) -> None:
 def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
     """Map a store into memory, read-only, after checking that its rows are what was written.
 
+    A process checks the pixels of a store once, unless its files change.
+
     Args:
         pixels: the store.
         digests: SHA-256 of the file that each row was made from; other rows are not looked at.
@@ -110,6 +115,7 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
     for file in (pixels, index_of(pixels)):
         if not file.is_file():
             raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
+    state = _state_of(pixels)
     found = _read_index(pixels)
     if found is None:
         raise UserError(f"{index_of(pixels)} is damaged or of another version: {again}")
@@ -120,12 +126,15 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
     named = {entry.row: entry for entry in entries}
     if any(row not in named or named[row].image.sha256 != digest for row, digest in digests.items()):
         raise UserError(f"{pixels} was made from other files than those of the manifest: {again}")
-    rows = _Rows(store)
-    entries = [named[row] for row in sorted(digests)]
-    blocks = [entries[at : at + ROWS_A_BLOCK] for at in range(0, len(entries), ROWS_A_BLOCK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        if not all(pool.map(lambda block: all(rows.read(entry) is not None for entry in block), blocks)):
-            raise UserError(f"{pixels} was changed or damaged, its pixels are not those that were written: {again}")
+    asked = np.array(sorted(digests), dtype=np.int64)
+    checked = _checked.get(state) if state else None
+    if checked is not None and np.isin(asked, checked).all():
+        return store
+    if not _are_undamaged(store, [named[int(row)] for row in asked]):
+        raise UserError(f"{pixels} was changed or damaged, its pixels are not those that were written: {again}")
+    if state:
+        _checked.clear()
+        _checked[state] = asked
     return store
 
 
@@ -134,6 +143,24 @@ def unmap(pixels: Pixels) -> None:
     mapped: object = getattr(pixels, "base", None)
     if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+_checked: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}  # the rows that are whole, by the state of the files
+
+
+def _state_of(pixels: Path) -> tuple[int, ...] | None:
+    """Return what changes with a store's files; None where they are so new that a further change might not show."""
+    facts = [file.stat() for file in (pixels, index_of(pixels))]
+    if time.time() - max(fact.st_mtime for fact in facts) < SECONDS_TO_SETTLE:
+        return None
+    return tuple(number for fact in facts for number in (fact.st_dev, fact.st_ino, fact.st_size, fact.st_mtime_ns))
+
+
+def _are_undamaged(store: Mapped, entries: list[Entry]) -> bool:
+    rows = _Rows(store)
+    blocks = [entries[at : at + ROWS_A_BLOCK] for at in range(0, len(entries), ROWS_A_BLOCK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return all(pool.map(lambda block: all(rows.read(entry) is not None for entry in block), blocks))
 
 
 class _Rows:

@@ -1,1 +1,1 @@
-"""What the stages share: prepared data, attempts, records, repeats, the launch of processes, the champion."""
+"""What the stages share: prepared data and networks, fine-tunings and their repeats, launched workers, MLflow runs."""

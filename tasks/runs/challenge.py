@@ -109,9 +109,9 @@ def unseen(table: pd.DataFrame, seen: frozenset[str]) -> pd.DataFrame:
 def _parts(rows: pd.DataFrame, origin: Origin) -> dict[str, Mask]:
     """Return the subsets; and the images that the champion was tested on, which what is new must not outweigh."""
     subsets = sorted(set(rows["subset"]) - {""})
-    found = {f"the group '{subset}'": (rows["subset"] == subset).to_numpy() for subset in subsets}
+    parts = {f"the group '{subset}'": (rows["subset"] == subset).to_numpy() for subset in subsets}
     earlier = rows["sha256"].isin(origin.tested).to_numpy()
-    return found | {"the earlier test images": earlier, "the new test images": ~earlier} if origin.tested else found
+    return parts | {"the earlier test images": earlier, "the new test images": ~earlier} if origin.tested else parts
 
 
 def _probabilities(champion: Champion, root: Path, names: Sequence[str], classes: Sequence[str]) -> Floats:
@@ -119,15 +119,15 @@ def _probabilities(champion: Champion, root: Path, names: Sequence[str], classes
 
     What the champion knows as several classes that are one by now counts together.
     """
-    own = spelt_as(classes, champion.facts.classes)
-    joins = np.array([[label == name for name in classes] for label in own], dtype=np.float64)
+    known_as = spelt_as(classes, champion.facts.classes)
+    joins = np.array([[label == name for name in classes] for label in known_as], dtype=np.float64)
     tables = []
     for block, problems, pixels in blocks(champion, root, names):
-        found = np.full((len(block), len(classes)), np.nan)
+        probabilities = np.full((len(block), len(classes)), np.nan)
         usable = np.array([not problem for problem in problems])
         if usable.any():
-            found[usable] = champion.answer(pixels).probabilities @ joins
-        tables.append(found)
+            probabilities[usable] = champion.answer(pixels).probabilities @ joins
+        tables.append(probabilities)
     return np.concatenate(tables) if tables else np.empty((0, len(classes)))
 
 
@@ -139,7 +139,7 @@ def _features(champion: Champion, root: Path, names: Sequence[str]) -> Features:
 
 def _seconds(champions: Sequence[Champion], root: Path, names: Sequence[str]) -> tuple[float, float]:
     """Return the seconds an image, measured in turn."""
-    pixels = [found for champion in champions for _, _, found in blocks(champion, root, names)]
+    pixels = [read for champion in champions for _, _, read in blocks(champion, root, names)]
     shortest = [np.inf, np.inf]
     for _ in range(TIMES if names else 0):
         for place, (champion, images) in enumerate(zip(champions, pixels, strict=True)):

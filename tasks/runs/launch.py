@@ -1,7 +1,7 @@
-"""The processes that train together: those that torchrun started, or others that are started here and end with this.
+"""The processes that train together: those that torchrun started, or workers that are started here and end with this.
 
-The first process runs the step as ever: it alone tracks, reports and writes. The others wait for what is to be trained,
-take part in it, and can't outlive the first.
+The first process runs the step as ever: it alone tracks, reports and writes. The workers wait for what is to be
+trained, take part in it, and can't outlive the first.
 """
 
 import os
@@ -9,18 +9,21 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks import stopping
 from tasks.errors import UserError
 from tasks.params import StrategyParams
 from tasks.runs.repeats import Repeat
 
-HELPS = "THAWLINE_HELPS"  # in a helper's environment: port, rank, number of processes
+if TYPE_CHECKING:
+    from tasks.training.distributed import ProcessGroup
+
+WORKER = "THAWLINE_WORKER"  # in a worker's environment: port, rank, number of processes
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # by torchrun
 LOOPBACK = "127.0.0.1"
 SECONDS_TO_END = 10.0
@@ -28,7 +31,7 @@ SECONDS_TO_END = 10.0
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is trained.
+    """What the processes train together.
 
     Attributes:
         strategy, repeat: the fine-tuning.
@@ -44,17 +47,20 @@ class Assignment:
     until: int | None
 
 
+TakePart = Callable[[Assignment, "ProcessGroup"], None]
+
+
 def launched() -> int:
     """Return how many processes torchrun started of which this is one; 0: it started none."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHED) else 0
 
 
 def is_worker() -> bool:
-    """Return whether this process only helps another to train."""
-    return HELPS in os.environ or (launched() > 1 and os.environ["RANK"] != "0")
+    """Return whether this process only takes part in what another one trains."""
+    return WORKER in os.environ or (launched() > 1 and os.environ["RANK"] != "0")
 
 
-def check_alone(step: str) -> None:
+def check_single_process(step: str) -> None:
     """Check that a step runs in one process.
 
     Raises:
@@ -77,19 +83,19 @@ def joined() -> Iterator[None]:
         return
     from tasks.training import distributed
 
-    rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    with distributed.process_group(rank, size, local_rank) as team:
+    rank, world_size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+    with distributed.process_group(rank, world_size, local_rank) as team:
         yield
         if rank == 0:
             team.broadcast(None)
 
 
 @contextmanager
-def team_for(assignment: Assignment) -> Iterator[Any]:
-    """Yield the team that trains an assignment: this process, and as many helpers as it needs.
+def team_for(assignment: Assignment) -> Iterator["ProcessGroup"]:
+    """Yield the team that trains an assignment: this process, and as many workers as it needs.
 
     Raises:
-        UserError: there are fewer GPUs than processes, or a helper ended.
+        UserError: there are fewer GPUs than processes, or a worker ended.
     """
     from tasks.training import distributed
 
@@ -100,97 +106,101 @@ def team_for(assignment: Assignment) -> Iterator[Any]:
         team.broadcast(assignment)
         yield team
     else:
-        with _with_helpers(assignment) as team:
+        with _with_workers(assignment) as team:
             team.broadcast(assignment)
             yield team
             team.broadcast(None)
 
 
 @contextmanager
-def _with_helpers(assignment: Assignment) -> Iterator[Any]:
+def _with_workers(assignment: Assignment) -> Iterator["ProcessGroup"]:
     import torch
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from tasks.training import distributed
 
-    size, threads = assignment.processes, torch.get_num_threads()
-    store = TCPStore(LOOPBACK, 0, size, is_master=True, wait_for_workers=False)
+    world_size, threads = assignment.processes, torch.get_num_threads()
+    store = TCPStore(LOOPBACK, 0, world_size, is_master=True, wait_for_workers=False)
     command = [sys.executable, "-m", "tasks", "finetune", "--strategy", assignment.strategy]
-    shared = os.environ | {"OMP_NUM_THREADS": str(max(1, threads // size))}
-    helpers = [
+    shared = os.environ | {"OMP_NUM_THREADS": str(max(1, threads // world_size))}
+    workers = [
         subprocess.Popen(
-            command, env=shared | {HELPS: f"{store.port} {rank} {size}"}, stdin=subprocess.PIPE, start_new_session=True
+            command, env=shared | {WORKER: f"{store.port} {rank} {world_size}"}, stdin=subprocess.PIPE,
+            start_new_session=True,
         )
-        for rank in range(1, size)
-    ]
-    torch.set_num_threads(max(1, threads // size))
+        for rank in range(1, world_size)
+    ]  # fmt: skip
+    torch.set_num_threads(max(1, threads // world_size))
     try:
-        while not store.check([_ready(rank) for rank in range(1, size)]):
+        while not store.check([_ready(rank) for rank in range(1, world_size)]):
             stopping.check()
-            _check_running(helpers)
+            _check_running(workers)
             time.sleep(0.05)
-        with distributed.process_group(0, size, 0, store) as team:
+        with distributed.process_group(0, world_size, 0, store) as team:
             yield team
     finally:
         torch.set_num_threads(threads)
-        _end(helpers)
+        _end(workers)
 
 
-def _check_running(helpers: list[subprocess.Popen[bytes]]) -> None:
-    ended = [helper.returncode for helper in helpers if helper.poll() is not None]
-    if ended:
+def _check_running(workers: list[subprocess.Popen[bytes]]) -> None:
+    statuses = [worker.returncode for worker in workers if worker.poll() is not None]
+    if statuses:
         raise UserError(
-            f"a process that was to help with the training ended with status {ended[0]}: see its output above"
+            f"a process that was to help with the training ended with status {statuses[0]}: see its output above"
         )
 
 
-def _end(helpers: list[subprocess.Popen[bytes]]) -> None:
-    """End the helpers, which notice that their input is closed."""
-    for helper in helpers:
-        if helper.stdin:
-            helper.stdin.close()
-    for helper in helpers:
+def _end(workers: list[subprocess.Popen[bytes]]) -> None:
+    """End the workers, which notice that their input is closed."""
+    for worker in workers:
+        if worker.stdin:
+            worker.stdin.close()
+    for worker in workers:
         with suppress(subprocess.TimeoutExpired):
-            helper.wait(SECONDS_TO_END)
-        helper.kill()
-        helper.wait()
+            worker.wait(SECONDS_TO_END)
+        worker.kill()
+        worker.wait()
 
 
-def assist() -> None:
-    """Help the first process with all that it trains, until it has no more; what ends both, the first one says."""
+def assist(take_part: TakePart) -> None:
+    """Work for the first process until it has no more to train; what ends both, the first one says.
+
+    Args:
+        take_part: trains an assignment together with the team.
+    """
     from tasks.training.distributed import EndedError
     from tasks.training.loop import DivergedError
 
     stopping.leave_to_others()
     try:
-        _assist_first()
+        with _joined_as_worker() as team:
+            while assignment := _next_assignment(team):
+                take_part(assignment, team)
     except (EndedError, DivergedError, stopping.InterruptedRun):
         sys.exit(1)
 
 
-def _assist_first() -> None:
+@contextmanager
+def _joined_as_worker() -> Iterator["ProcessGroup"]:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     from tasks.training import distributed
 
-    if HELPS not in os.environ:
+    if WORKER not in os.environ:
         with joined():
-            _assist(distributed.joined_group())
+            yield distributed.joined_group()
         return
-
     threading.Thread(target=_end_with_the_first, name="end-with-the-first", daemon=True).start()
-    port, rank, size = (int(number) for number in os.environ[HELPS].split())
-    store = TCPStore(LOOPBACK, port, size, is_master=False)
+    port, rank, world_size = (int(number) for number in os.environ[WORKER].split())
+    store = TCPStore(LOOPBACK, port, world_size, is_master=False)
     store.set(_ready(rank), "")
-    with distributed.process_group(rank, size, rank, store) as team:
-        _assist(team)
+    with distributed.process_group(rank, world_size, rank, store) as team:
+        yield team
 
 
-def _assist(team: Any) -> None:
-    from tasks.runs.attempts import assist as train
-
-    while (assignment := team.broadcast(None)) is not None:
-        train(assignment, team)
+def _next_assignment(team: "ProcessGroup") -> Assignment | None:
+    return team.broadcast(None)
 
 
 def _ready(rank: int) -> str:

@@ -1,35 +1,24 @@
-"""What ``prepare`` and ``backbone`` left behind, and the networks made from it."""
+"""What the stages ``prepare`` and ``backbone`` left behind: images, classes, and where the weights came from."""
 
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
 from tasks import layout
-from tasks.backbones import weights
-from tasks.backbones.architecture import Architecture, State
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
 from tasks.data.arrays import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
-from tasks.evaluation import metrics
-from tasks.files import digest_of, digest_of_tree, sha256_of
-from tasks.params import Params, StrategyParams, TrainParams
-from tasks.strategies import assembly, planning, surgery
-from tasks.strategies.freezing import FreezePlan, Group
-from tasks.strategies.planning import Measured
-from tasks.strategies.surgery import Adapted
-from tasks.training import device, precision, resolution
+from tasks.files import digest_of, sha256_of
+from tasks.params import TrainParams
+from tasks.runs.code import FINE_TUNING, digest_of_code
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
-from tasks.training.inference import predict
-from tasks.training.tta import NO_TTA, Flips, tta_flips
 
 
 @dataclass(frozen=True)
@@ -97,10 +86,12 @@ class PreparedData:
     def cache(self, settings: TrainParams) -> Cache | None:
         """Return where what frozen layers answer for these images is kept, if that is wanted."""
         limit = int(settings.activations_gib * 2**30)
+        if not limit:
+            return None
         libraries = [f"{name} {version(name)}" for name in ("torchvision", "timm") if find_spec(name)]
-        code = [self.record.code_sha256, digest_of_tree(Path(__file__).parents[1], "*.py"), libraries]
+        code = [self.record.code_sha256, digest_of_code(FINE_TUNING), libraries]
         digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
-        return Cache(layout.WORK / "activations", limit, digest) if limit else None
+        return Cache(layout.WORK / "activations", limit, digest)
 
     def on_fold(self, fold: int) -> "PreparedData":
         """Return the same with a fold as the validation split, and the others trained on."""
@@ -129,58 +120,3 @@ class PreparedData:
         row = self.table.loc[self.table["path"] == path, "row"].iloc[0]
         pixels: Pixels = self.store[row]
         return pixels
-
-
-class Network(NamedTuple):
-    """A strategy's network before training, made for the data, and what of it trains when."""
-
-    adapted: Adapted
-    plan: FreezePlan
-
-
-def network(settings: StrategyParams, data: PreparedData, measured: Measured | None = None) -> Network:
-    """Return a strategy's network before training and its freeze plan.
-
-    Raises:
-        UserError: something that the strategy names is not in this network.
-    """
-    adapted, groups = network_in_groups(settings, data)
-    plan = planning.plan(settings, groups, adapted.new, data.record.lr, measured)
-    resolution.check_sides(adapted, settings.start_size, data.size, data.channels, plan.epochs)
-    if settings.frozen_precision == "bfloat16":
-        precision.lower(adapted.model, plan)
-    return Network(adapted, plan)
-
-
-def network_in_groups(settings: StrategyParams, data: PreparedData) -> tuple[Adapted, tuple[Group, ...]]:
-    """Return a strategy's network before training, and the groups that freeze and thaw together."""
-    return assembly.assemble(*_start(settings, data))
-
-
-def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Adapted:
-    """Return a strategy's network with the weights of a file."""
-    adapted = surgery.adapt(*_start(settings, data))
-    weights.fill(adapted.model, weights.load(file))
-    return adapted
-
-
-def _start(
-    settings: StrategyParams, data: PreparedData
-) -> tuple[Architecture, State | None, int, int, int, StrategyParams]:
-    """Return what a strategy's network is made of."""
-    record = data.record
-    architecture = replace(record.architecture(), mean=record.mean, std=record.std)
-    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
-    return architecture, state, data.size, len(data.classes), data.channels, settings
-
-
-def flips_for(settings: StrategyParams, params: Params) -> Flips:
-    """Return the views of an image whose mean a strategy answers."""
-    return tta_flips(tta=settings.tta, upright=params.data.is_upright)
-
-
-def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA) -> metrics.Floats:
-    """Return the probabilities of a split, shape (images, classes)."""
-    device.keep_freed_memory()
-    logits = predict(adapted, split, device.choose(settings), flips)
-    return logits.double().softmax(1).numpy()

@@ -9,44 +9,45 @@ from tasks.comparison.schema import Comparison
 from tasks.evaluation.novelty import familiar
 from tasks.files import write_json
 from tasks.params import DataParams, Params
+from tasks.runs.networks import with_weights
 from tasks.runs.outputs import read_quality
-from tasks.runs.prepared import PreparedData, with_weights
+from tasks.runs.prepared import PreparedData
 from tasks.serving.champion import Champion, Facts, answers
 from tasks.serving.provenance import Origin
 
-CROWNED = layout.WORK / "champion"  # the files of the champion that was registered last
+CHAMPION_FILES = layout.WORK / "champion"  # the files of the champion that was registered last
 CARD = "README.md"
 KNOWN_IMAGES = 5000  # that the distance of a new image is measured to
 
 
-def register_champion(found: Comparison, params: Params, data: PreparedData, *, promote: bool = True) -> str:
+def register_champion(comparison: Comparison, params: Params, data: PreparedData, *, promote: bool = True) -> str:
     """Register the champion of a comparison and return its version.
 
     Args:
-        found: the comparison.
+        comparison: the comparison.
         params: that it was made with.
         data: the prepared images.
         promote: make it the champion; otherwise it is registered as the challenger, and the champion stays.
     """
     from tasks.tracking import registry
 
-    champion, origin = champion_of(found, params, data)
-    champion.write(CROWNED)
-    origin.write(CROWNED)
-    model_card.write(found, CROWNED / CARD)
-    tracking.log_files(found.mlflow_run_id, [CROWNED / CARD])
+    champion, origin = champion_of(comparison, params, data)
+    champion.write(CHAMPION_FILES)
+    origin.write(CHAMPION_FILES)
+    model_card.write(comparison, CHAMPION_FILES / CARD)
+    tracking.log_files(comparison.mlflow_run_id, [CHAMPION_FILES / CARD])
     more = catalogue.packages(data.record.name)
     if promote:
         layout.CHALLENGER.unlink(missing_ok=True)
-        return registry.register(found.leader.mlflow_run_id, CROWNED, more)
-    version = registry.register(found.leader.mlflow_run_id, CROWNED, more, registry.CHALLENGER)
+        return registry.register(comparison.leader.mlflow_run_id, CHAMPION_FILES, more)
+    version = registry.register(comparison.leader.mlflow_run_id, CHAMPION_FILES, more, registry.CHALLENGER)
     write_json(layout.CHALLENGER, {"version": version})
     return version
 
 
-def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[Champion, Origin]:
+def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> tuple[Champion, Origin]:
     """Return the champion of a comparison and what it was made from; the test split isn't answered."""
-    name = found.leader.name
+    name = comparison.leader.name
     settings = params.strategy(name)
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
     train = data.rows("train")
@@ -61,10 +62,10 @@ def champion_of(found: Comparison, params: Params, data: PreparedData) -> tuple[
         data=as_files_are_read(params.data),
         ranges=read_quality().ranges,
         settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another
-        backbone=found.backbone,
-        temperature=found.leader.calibration.temperature,
+        backbone=comparison.backbone,
+        temperature=comparison.leader.calibration.temperature,
         farthest=known.farthest,
-        run_id=found.leader.mlflow_run_id,
+        run_id=comparison.leader.mlflow_run_id,
         data_digest=versioning.data_digest(params.data),
     )  # fmt: skip
     origin = Origin(

@@ -12,10 +12,11 @@ from tasks.data import manifest
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import read_json, write_json
-from tasks.params import Params
+from tasks.params import Params, load_params
+from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags
 from tasks.runs.model_logging import final_costs, track_model
-from tasks.runs.prepared import PreparedData, flips_for, with_weights
-from tasks.runs.records import data_identity, final_metrics, flat_params, tags
+from tasks.runs.networks import flips_for, with_weights
+from tasks.runs.prepared import PreparedData
 from tasks.runs.repeats import FIRST, Repeat, repeats
 from tasks.tracking.whereabouts import STANDS_FOR_TAG, whereabouts
 from tasks.training.progress import Reporter
@@ -26,14 +27,14 @@ def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
 
     They are all in the experiment that runs go to. What it lacks is logged anew, and a line says so.
     """
-    found: dict[str, str] = {}
+    current_runs: dict[str, str] = {}
     for strategy in params.strategies:
         family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train, data.folds)]
         runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
         first, *others = runs.values()
         tracking.set_parent(first, others)
-        found |= runs
-    return found
+        current_runs |= runs
+    return current_runs
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
     run_id = tracking.start_run(
         finished.title,
         flat_params(settings, params, data, finished.repeat),
-        tags(finished.strategy, finished.run["identity"], data) | _own_tags(finished),
+        tags(finished.strategy, finished.run["identity"], load_params(layout.PARAMS), data) | _relogged_tags(finished),
         data_identity(params),
         layout.started(f"finetune@{finished.title}"),
     )
@@ -110,7 +111,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
     return run_id
 
 
-def _own_tags(finished: _Finished) -> dict[str, str]:
+def _relogged_tags(finished: _Finished) -> dict[str, str]:
     return {"thawline.stage": f"finetune@{finished.strategy}", STANDS_FOR_TAG: finished.recorded}
 
 

@@ -60,5 +60,5 @@ def on_folds(repeat: Repeat, folds: int) -> list[Repeat]:
 
 def repeats(shared: SharedParams, folds: int = 0) -> list[Repeat]:
     """Return all fine-tunings of a strategy; those behind the first need its outputs."""
-    asked: Sequence[Repeat] = [FIRST, *further_seeds(shared), *smaller_shares(shared)]
-    return [repeat for one in asked for repeat in on_folds(one, folds)]
+    on_first_fold: Sequence[Repeat] = [FIRST, *further_seeds(shared), *smaller_shares(shared)]
+    return [repeat for first in on_first_fold for repeat in on_folds(first, folds)]

@@ -28,10 +28,10 @@ def whats_new(only: str = "") -> list[str]:
         only: the only strategy that counts; empty: all, and their comparison.
     """
     forget_what_is_gone()
-    found = versioning.Stages().stale(_stages(only))
-    if only and not found and not _is_compared(only):
-        found = ["compare"]
-    return [*found, *([GATE] if layout.CHALLENGER.is_file() else [])]
+    stale = versioning.Stages().stale(_stages(only))
+    if only and not stale and not _is_compared(only):
+        stale = ["compare"]
+    return [*stale, *([GATE] if layout.CHALLENGER.is_file() else [])]
 
 
 def _stages(only: str) -> list[str]:

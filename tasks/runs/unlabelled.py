@@ -31,10 +31,10 @@ class Waiting:
     names: list[str]
 
 
-def record(found: SourceListing) -> None:
+def record(listed: SourceListing) -> None:
     """Write which images of a source have no label."""
-    paths = [file.path for file in found.passed_over if file.kind == UNLABELLED]
-    manifest.write_table(unlabelled.table(found.root, paths), unlabelled.SCHEMA, layout.UNLABELLED)
+    paths = [file.path for file in listed.passed_over if file.kind == UNLABELLED]
+    manifest.write_table(unlabelled.table(listed.root, paths), unlabelled.SCHEMA, layout.UNLABELLED)
 
 
 def waiting(params: DataParams) -> Waiting:
@@ -66,10 +66,10 @@ def score_unlabelled(images: Waiting, folder: Path | None, classes: Sequence[str
         with counting("unlabelled images scored", len(images.names)) as advance:
             table = score(following_links(champion, images.root), images.root, images.names, advance)
     manifest.write_table(table, SCORES, layout.UNLABELLED_SCORES)
-    return said()
+    return scored_sentence()
 
 
-def said() -> str:
+def scored_sentence() -> str:
     """Return what the last comparison did with images without a label; empty where there are none."""
     if not (layout.UNLABELLED.is_file() and layout.UNLABELLED_SCORES.is_file()):
         return ""

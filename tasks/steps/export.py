@@ -74,10 +74,10 @@ def _files(champion: Champion, folder: Path) -> Pixels:
     champion = following_links(champion, folder)
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     read = (read_image(champion, folder, name)[0] for name in names[_some(len(names))])
-    found = [pixels for pixels in read if pixels is not None]
-    if not found:
+    images = [pixels for pixels in read if pixels is not None]
+    if not images:
         raise UserError(f"{folder} has no images that can be read: name one of image files, with --images")
-    return np.array(found)
+    return np.array(images)
 
 
 def _some(count: int) -> slice:

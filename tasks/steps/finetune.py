@@ -17,16 +17,16 @@ from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import atomic_path, read_json, write_bytes, write_json
 from tasks.params import load_params
-from tasks.runs.attempts import CHECKPOINT, DIGITS, MEASURED, epochs_allowed, plan_attempt, read_for
-from tasks.runs.launch import Assignment, team_for
+from tasks.runs.fine_tuning import FineTuning, work_folders
+from tasks.runs.launch import team_for
+from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags
 from tasks.runs.model_logging import track_model
-from tasks.runs.prepared import PreparedData, flips_for, probabilities_of, with_weights
-from tasks.runs.records import data_identity, final_metrics, flat_params, tags
+from tasks.runs.networks import flips_for, probabilities_of, with_weights
 from tasks.runs.repeats import FIRST, Repeat, repeats
-from tasks.runs.trained_network import trained_network
 from tasks.training.loop import DivergedError
-from tasks.training.measuring import Measurement
-from tasks.training.progress import Reporter
+
+PLAN, PROGRESS, WEIGHTS = "plan.json", "progress.json", "model.safetensors"  # in an attempt's work folder
+AT_ONCE = 2  # attempts whose fine-tunings a process keeps in memory between their tasks
 
 
 def finetune(strategy: str) -> None:
@@ -64,111 +64,130 @@ class Attempt:
         return self.repeat.of(self.strategy)
 
 
+UNDER_WAY: dict[Attempt, FineTuning] = {}  # what this process has planned and not evaluated yet
+
+
 def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     """Make the network fit the data, measure what the plan needs, plan what freezes, and start the MLflow run.
 
     An attempt whose process died is marked as failed; what it had trained is taken over.
     """
-    planned = plan_attempt(strategy, repeat)
-    params, settings, data, work, plan = planned.params, planned.settings, planned.data, planned.work, planned.plan
-    title = repeat.of(strategy)
-    described = flat_params(settings, params, data, repeat)
-    identified = tags(strategy, planned.identity, data)
+    fine_tuning = FineTuning.read(strategy, repeat)
+    params, settings, data, title = fine_tuning.params, fine_tuning.settings, fine_tuning.data, fine_tuning.title
+    plan = fine_tuning.make_plan()
     run_id = tracking.start_run(
-        title, described, identified, data_identity(params), layout.started(f"finetune@{title}")
+        title,
+        flat_params(settings, params, data, repeat),
+        tags(strategy, fine_tuning.identity, params, data),
+        data_identity(params),
+        layout.started(f"finetune@{title}"),
     )
-    attempt = Attempt(strategy, work, run_id, repeat)
+    attempt = Attempt(strategy, fine_tuning.work, run_id, repeat)
     with _failing(attempt):
         if repeat != FIRST:
             tracking.set_parent(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
-        record = planned.record()
-        write_json(work / "plan.json", record)
-        measured, trainable, total = planned.measurement.measured, record["trainable_parameters"], record["parameters"]
+        write_json(attempt.work / PLAN, plan)
+        measured, trainable, total = fine_tuning.measurement.measured, plan["trainable_parameters"], plan["parameters"]
         tracking.log_metrics(
             run_id,
             {"cost/trainable_parameters": trainable, "cost/trainable_share": trainable / total}
             | {f"plan/lr_of_phase_{place + 1}": rate for place, rate in measured.rates.items()}
             | {f"plan/relative_gradient_norm_{part}": share for part, share in measured.shares.items()},
         )
-    for line in plan.lines():
-        planned.reporter.say(line)
+    for line in fine_tuning.plan.lines():
+        fine_tuning.reporter.say(line)
+    _keep(attempt, fine_tuning)
     return attempt
 
 
 def train(attempt: Attempt) -> None:
     """Fine-tune the network of an attempt and keep its best weights in the attempt's folder."""
     with _failing(attempt):
-        params, settings, data = read_for(attempt.strategy, attempt.repeat)
-        measurement = Measurement.read(attempt.work / MEASURED)
+        fine_tuning = _fine_tuning_of(attempt)
         trained_here: set[float] = set()
-        until = epochs_allowed(attempt.strategy)
-        assignment = Assignment(attempt.strategy, attempt.repeat, settings.processes, attempt.work, until)
-        with tracking.history(attempt.run_id) as log, team_for(assignment) as team:
+        until = fine_tuning.epochs_allowed
+        with tracking.history(attempt.run_id) as log, team_for(fine_tuning.assignment(until)) as team:
 
             def on_epoch(row: dict[str, float]) -> None:
                 trained_here.add(row["epoch"])
                 log(row)
 
-            trained = trained_network(
-                settings, params, data, measurement, read_json(attempt.work / "plan.json")["frozen"],
-                attempt.work / CHECKPOINT, Reporter(attempt.title), on_epoch, until, team,
-            )  # fmt: skip
+            trained = fine_tuning.train(on_epoch, until, team)
             for row in trained.progress.history:  # an attempt that died trained the others
                 if row["epoch"] not in trained_here:
                     log(row)
-        weights.save(trained.adapted.model.state_dict(), attempt.work / "model.safetensors")
-        write_json(attempt.work / "progress.json", asdict(trained.progress) | {"facts": trained.facts})
+        weights.save(trained.adapted.model.state_dict(), attempt.work / WEIGHTS)
+        write_json(attempt.work / PROGRESS, asdict(trained.progress) | {"facts": trained.facts})
 
 
 def evaluate(attempt: Attempt) -> dict[str, Any]:
-    """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics."""
+    """Predict the validation split, hand the model over, write the strategy's outputs; return its metrics.
+
+    The network is made anew from the file of its weights, as everybody makes it who is handed them.
+    """
     with _failing(attempt):
-        params, settings, data = read_for(attempt.strategy, attempt.repeat)
-        flips = flips_for(settings, params)
-        adapted = with_weights(settings, data, attempt.work / "model.safetensors")
-        probabilities = probabilities_of(adapted, data.split("val"), settings, flips)
-        rows = data.rows("val")
-        report_ = metrics.report(
-            data.split("val").targets.numpy(), probabilities, data.classes, rows["subset"].tolist()
-        )
-        progress, plan = read_json(attempt.work / "progress.json"), read_json(attempt.work / "plan.json")
-        facts = {"params": settings.model_dump(mode="json"), "chosen": progress["facts"]}
+        fine_tuning = _fine_tuning_of(attempt)
+        settings, data = fine_tuning.settings, fine_tuning.data
+        flips, val = flips_for(settings, fine_tuning.params), data.split("val")
+        adapted = with_weights(settings, data, attempt.work / WEIGHTS)
+        probabilities = probabilities_of(adapted, val, settings, flips)
+        groups = data.rows("val")["subset"].tolist()
+        scores = metrics.report(val.targets.numpy(), probabilities, data.classes, groups)
+        progress, plan = read_json(attempt.work / PROGRESS), read_json(attempt.work / PLAN)
         costs = {"train_seconds": progress["seconds"], "peak_memory_mib": progress["peak_memory_mib"]}
-        _write_outputs(attempt, data, report_, probabilities, progress, plan | costs | facts)
-        tracking.log_metrics(attempt.run_id, final_metrics("val", report_) | {f"cost/{k}": v for k, v in costs.items()})
+        chosen = {"params": settings.model_dump(mode="json"), "chosen": progress["facts"]}
+        _write_outputs(attempt, fine_tuning, scores, probabilities, progress, plan | costs | chosen)
+        tracking.log_metrics(attempt.run_id, final_metrics("val", scores) | {f"cost/{k}": v for k, v in costs.items()})
         if attempt.repeat == FIRST:
             model = ImageClassifier(adapted, data.size, flips).eval()
-            measured = Measurement.read(attempt.work / MEASURED)
-            range_tests = [(curve, measured.measured.rates[place]) for place, curve in measured.curves.items()]
+            curves, rates = fine_tuning.measurement.curves, fine_tuning.measurement.measured.rates
+            range_tests = [(curve, rates[place]) for place, curve in curves.items()]
             track_model(
-                attempt.run_id, attempt.strategy, data, model, report_, progress, plan, range_tests, attempt.work
+                attempt.run_id, attempt.strategy, data, model, scores, progress, plan, range_tests, attempt.work
             )
         tracking.finish(attempt.run_id)
-    return report_
+        UNDER_WAY.pop(attempt, None)
+    return scores
 
 
 def clean_up(strategy: str) -> None:
     """Remove what a strategy's attempts kept for being killed, once all of them are done."""
-    for work in layout.WORK.glob(f"{strategy}-{'[0-9a-f]' * DIGITS}"):
+    for work in work_folders(strategy):
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _keep(attempt: Attempt, fine_tuning: FineTuning) -> None:
+    """Keep what was read and built for the attempt's next task in this process; what nobody came for is let go of."""
+    while len(UNDER_WAY) >= AT_ONCE:
+        UNDER_WAY.pop(next(iter(UNDER_WAY)))
+    UNDER_WAY[attempt] = fine_tuning
+
+
+def _fine_tuning_of(attempt: Attempt) -> FineTuning:
+    """Return what this process planned of an attempt, or read it, if another process did."""
+    if attempt not in UNDER_WAY:
+        _keep(attempt, FineTuning.read(attempt.strategy, attempt.repeat, attempt.work))
+    return UNDER_WAY[attempt]
 
 
 def _write_outputs(
     attempt: Attempt,
-    data: PreparedData,
+    fine_tuning: FineTuning,
     scores: dict[str, Any],
     probabilities: metrics.Floats,
     progress: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:
+    """Write what a fine-tuning leaves to later stages; the first one of a strategy removes those of its repeats."""
+
     def output(name: str) -> Path:
         return layout.run_file(attempt.strategy, name, attempt.repeat.name)
 
-    repeated = layout.repeats(attempt.strategy)
+    data, repeats_folder = fine_tuning.data, layout.repeats(attempt.strategy)
     if attempt.repeat == FIRST:
-        if repeated.is_dir():
-            shutil.rmtree(repeated)
-        repeated.mkdir(parents=True)
+        if repeats_folder.is_dir():
+            shutil.rmtree(repeats_folder)
+        repeats_folder.mkdir(parents=True)
     table = predictions.table(attempt.strategy, data.rows("val"), probabilities, data.classes, attempt.repeat.name)
     manifest.write_table(table, predictions.PREDICTIONS, output("predictions.parquet"))
     history = pd.DataFrame(progress["history"]).astype({"epoch": int})
@@ -178,9 +197,9 @@ def _write_outputs(
     write_json(output("metrics.json"), {"val": flat, **costs})
     if attempt.repeat.share == 1 and attempt.repeat.fold == 0:
         with atomic_path(output("model.safetensors")) as temporary:
-            shutil.copyfile(attempt.work / "model.safetensors", temporary)
+            shutil.copyfile(attempt.work / WEIGHTS, temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
-    finished |= {"images": len(data.rows("train")), "stopped_at": epochs_allowed(attempt.strategy)}
+    finished |= {"images": len(data.rows("train")), "stopped_at": fine_tuning.epochs_allowed}
     write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
 
 
@@ -189,13 +208,13 @@ def _failing(attempt: Attempt) -> Iterator[None]:
     """Mark the attempt's run as failed when the block raises."""
     try:
         yield
-    except DivergedError as error:
+    except BaseException as error:
         tracking.abandon(attempt.run_id)
+        UNDER_WAY.pop(attempt, None)
+        if not isinstance(error, DivergedError):
+            raise
         shutil.rmtree(attempt.work, ignore_errors=True)
         cure = f"lower strategies.{attempt.strategy}.lr in params.yaml"
         if attempt.repeat.share < 1:
             cure = f"leave {attempt.repeat.share:g} out of train.shares in params.yaml, or {cure}"
         raise UserError(f"{attempt.title}: {error}; {cure}") from error
-    except BaseException:
-        tracking.abandon(attempt.run_id)
-        raise

@@ -103,8 +103,8 @@ def score_images(sources: Sequence[str], output: Path, model: str = "") -> dict[
         table = score(following_links(champion, images.root), images.root, images.names, advance)
     with atomic_path(output) as temporary:
         WRITERS[output.suffix.lower()](table, temporary)
-    found = {str(label): int(count) for label, count in table["label"].value_counts().items()}
-    return found | {UNLIKE: int(table["unlike"].sum()), UNUSABLE: int((table["problem"] != "").sum())}
+    counts = {str(label): int(count) for label, count in table["label"].value_counts().items()}
+    return counts | {UNLIKE: int(table["unlike"].sum()), UNUSABLE: int((table["problem"] != "").sum())}
 
 
 def _matches(source: str) -> list[Path]:
@@ -112,11 +112,11 @@ def _matches(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.exists():
         return [_placed(path)]
-    found = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
-    if not found:
+    matches = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 - a pattern may be absolute
+    if not matches:
         what = "no file fits" if glob.has_magic(source) else "there is no file and no folder"
         raise UserError(f"{what} {source}: name images, folders of images, or patterns such as 'photos/*.jpg'")
-    return [_placed(Path(match)) for match in found]
+    return [_placed(Path(match)) for match in matches]
 
 
 def _placed(path: Path) -> Path:

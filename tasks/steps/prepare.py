@@ -19,24 +19,24 @@ from tasks.runs.links import links_to
 def prepare() -> list[str]:
     """Read, check, split and decode every image; return what a person should know of the data."""
     params = load_params(layout.PARAMS)
-    found = sources.find(params.data, layout.WORK)
-    paths = [file.path for file in found.files]
+    listed = sources.find(params.data, layout.WORK)
+    paths = [file.path for file in listed.files]
     with counting("reading images", len(paths)) as progress:
         ingested = ingest(
-            found.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
-            links_to(found.root, params.data),
+            listed.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
+            links_to(listed.root, params.data),
         )  # fmt: skip
     earlier = manifest.read_earlier(layout.MANIFEST, params.split)
-    files = [replace(file, path=sources.as_unicode(file.path)) for file in found.files]
+    files = [replace(file, path=sources.as_unicode(file.path)) for file in listed.files]
     curated = curate(files, ingested, params.data, params.split, earlier)
-    understood = [*found.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
+    understood = [*listed.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
     notes, lasting = [*understood, *curated.notes], [*understood, *curated.cautions]
-    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, found.passed_over, lasting)
+    quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, listed.passed_over, lasting)
     store.move(ingested.store, layout.PIXELS)
     manifest.write_table(curated.table, manifest.MANIFEST, layout.MANIFEST)
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
     manifest.write_table(curated.leaks, manifest.LEAKS, layout.LEAKS)
-    unlabelled.record(found)
+    unlabelled.record(listed)
     write_json(layout.QUALITY, quality.model_dump(mode="json"))
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()

@@ -9,8 +9,9 @@ from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import Features, transferability
 from tasks.files import write_json
 from tasks.params import StrategyParams, load_params
+from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
-from tasks.runs.prepared import PreparedData, network
+from tasks.runs.prepared import PreparedData
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
@@ -32,16 +33,16 @@ def probe() -> Probe:
     split, groups, seed = data.chosen(seen), seen["group"].tolist(), params.split.seed
     pretrained, values = _features(data, split, "pretrained")
     held_out = float((seen["split"] == "val").mean())
-    found = Probe(
+    probed = Probe(
         pretences(values, split.targets.numpy(), groups, held_out, seed) if any(groups) else [],
         _facts(data, seen, pretrained, values, seed),
     )
     content = {
-        "pretences": [vars(pretence) for pretence in found.pretences],
-        "facts": found.facts.model_dump(mode="json"),
+        "pretences": [vars(pretence) for pretence in probed.pretences],
+        "facts": probed.facts.model_dump(mode="json"),
     }
     write_json(layout.PROBE, content)
-    return found
+    return probed
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:
@@ -70,11 +71,11 @@ def _features(data: PreparedData, split: Split, start: str) -> tuple[Adapted, Fe
     settings = _head_only(start=start, **({"precision": "float32"} if start == "random" else {}))
     made = network(settings, data)
     device.keep_freed_memory()
-    found = features(made.adapted, made.plan, split, device.choose(settings), data.cache(settings), Reporter("probe"))
-    return made.adapted, found.numpy()
+    values = features(made.adapted, made.plan, split, device.choose(settings), data.cache(settings), Reporter("probe"))
+    return made.adapted, values.numpy()
 
 
-def _head_only(**own: str) -> StrategyParams:
+def _head_only(**overrides: str) -> StrategyParams:
     shared = load_params(layout.PARAMS).train
-    kept = {"device": shared.device, "precision": shared.precision, "activations_gib": shared.activations_gib}
-    return StrategyParams.model_validate({"train": "head", **kept, **own})
+    hardware = {"device": shared.device, "precision": shared.precision, "activations_gib": shared.activations_gib}
+    return StrategyParams.model_validate({"train": "head", **hardware, **overrides})

@@ -14,9 +14,9 @@ from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.runs.challenge import Contender, Contest, contest
+from tasks.runs.metadata import data_identity, shared_params, tags
 from tasks.runs.outputs import last_comparison
 from tasks.runs.prepared import PreparedData
-from tasks.runs.records import data_identity, shared_params, tags
 
 Outcome = Literal["promoted", "refused", "unchanged"]
 
@@ -76,22 +76,22 @@ def decide() -> Decision:
     """Hold the challenger of the last comparison against the champion, and promote it or not; record and track why."""
     from tasks.tracking import registry
 
-    params, data, found = load_params(layout.PARAMS), PreparedData.read(), last_comparison()
+    params, data, comparison = load_params(layout.PARAMS), PreparedData.read(), last_comparison()
     before = registry.version_of(registry.CHAMPION)
     waiting = layout.CHALLENGER.is_file()
-    challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and found.champion else ""
+    challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and comparison.champion else ""
     run_id = tracking.start_run(
-        "retrain", shared_params(params, data), tags("retrain", "", data), data_identity(params),
+        "retrain", shared_params(params, data), tags("retrain", "", params, data), data_identity(params),
         layout.started("retrain"),
     )  # fmt: skip
     try:
-        decided = _decided(params, data, found, before, challenger).model_copy(update={"mlflow_run_id": run_id})
+        decided = _decided(params, data, comparison, before, challenger).model_copy(update={"mlflow_run_id": run_id})
         write_json(layout.RETRAIN, decided.model_dump(mode="json"))
         if decided.decision == "promoted":
             registry.promote(challenger)
         if challenger and decided.decision != "unchanged":
             registry.decide(challenger, decided.decision, decided.reason)
-        _track(decided, found)
+        _track(decided, comparison)
         layout.CHALLENGER.unlink(missing_ok=True)
     except BaseException:
         tracking.abandon(run_id)
@@ -118,14 +118,14 @@ def keep(decided: Decision) -> list[str]:
     return done
 
 
-def _decided(params: Params, data: PreparedData, found: Comparison, before: str, challenger: str) -> Decision:
+def _decided(params: Params, data: PreparedData, comparison: Comparison, before: str, challenger: str) -> Decision:
     def decision(outcome: Outcome, reason: str, data_before: str = "") -> Decision:
         return Decision(
             decision=outcome, reason=reason, decided_at=_now(), champion_before=before, challenger=challenger,
-            data_before=data_before, data=found.data.digest,
+            data_before=data_before, data=comparison.data.digest,
         )  # fmt: skip
 
-    if not challenger and found.champion:
+    if not challenger and comparison.champion:
         return decision("unchanged", "nothing was compared since the last decision")
     if not challenger:
         return decision("refused", "no strategy learned anything from these images")
@@ -136,36 +136,36 @@ def _decided(params: Params, data: PreparedData, found: Comparison, before: str,
     try:
         champion = Contender.read(before)
     except UserError as error:
-        return decision("refused", f"the champion can't be held against it: {error}")
-    held = contest(champion, Contender.read(challenger), data, params.data)
-    ruling = judge(held.answered, params.retrain, params.compare.metric, params.compare.seed)
+        return decision("refused", f"the champion can't be answers against it: {error}")
+    answers = contest(champion, Contender.read(challenger), data, params.data)
+    ruling = judge(answers.answered, params.retrain, params.compare.metric, params.compare.seed)
     made = decision("promoted" if ruling.promote else "refused", ruling.reason, champion.champion.facts.data_digest)
     return made.model_copy(
         update={
-            "left_out": held.left_out,
-            "unanswered": held.unanswered,
+            "left_out": answers.left_out,
+            "unanswered": answers.unanswered,
             "ruling": ruling,
-            "drift": held.drift,
-            "warnings": _warnings(held, params, is_known=champion.origin.is_known),
+            "drift": answers.drift,
+            "warnings": _warnings(answers, params, is_known=champion.origin.is_known),
         }
     )
 
 
-def _warnings(held: Contest, params: Params, *, is_known: bool) -> list[str]:
-    found = sentences(held.drift, params.retrain.drift_confidence) if held.drift else []
+def _warnings(answers: Contest, params: Params, *, is_known: bool) -> list[str]:
+    warnings = sentences(answers.drift, params.retrain.drift_confidence) if answers.drift else []
     if not is_known:
-        found.append(
+        warnings.append(
             "it is not recorded which images the champion was trained on: of the test images none could be left out, "
             "and drift was not measured"
         )
-    if held.left_out:
-        found.append(f"{held.left_out} test images are left out that the champion had seen in its training")
-    if held.unanswered:
-        found.append(f"{held.unanswered} test images could not be read by one of the two")
-    return found
+    if answers.left_out:
+        warnings.append(f"{answers.left_out} test images are left out that the champion had seen in its training")
+    if answers.unanswered:
+        warnings.append(f"{answers.unanswered} test images could not be read by one of the two")
+    return warnings
 
 
-def _track(decided: Decision, found: Comparison) -> None:
+def _track(decided: Decision, comparison: Comparison) -> None:
     run_id, checks = decided.mlflow_run_id, decided.ruling.checks if decided.ruling else []
     metrics: dict[str, float | None] = {"gate/images": decided.ruling.images} if decided.ruling else {}
     for check in checks:
@@ -177,16 +177,16 @@ def _track(decided: Decision, found: Comparison) -> None:
     if decided.drift:
         metrics |= {f"drift/{key}": value for key, value in decided.drift.model_dump().items()}
     tracking.log_metrics(run_id, metrics)
-    told = {
+    described = {
         "thawline.decision": decided.decision,
-        "thawline.comparison": found.mlflow_run_id,
+        "thawline.comparison": comparison.mlflow_run_id,
         "thawline.champion_version": decided.champion,
         "thawline.challenger_version": decided.challenger,
         "mlflow.note.content": " ".join(
             f"{text[0].upper()}{text[1:]}." for text in (decided.sentence, *decided.warnings)
         ),
     }
-    tracking.set_tags(run_id, {key: value for key, value in told.items() if value})
+    tracking.set_tags(run_id, {key: value for key, value in described.items() if value})
     tracking.log_files(run_id, [layout.RETRAIN])
 
 

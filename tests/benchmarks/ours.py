@@ -24,11 +24,13 @@ from tasks import layout
 from tasks.data.augmentation import Augmentation
 from tasks.evaluation import metrics
 from tasks.params import StrategyParams, load_params
-from tasks.runs.prepared import PreparedData, network, probabilities_of
-from tasks.runs.trained_network import measurement_for, trained_network
+from tasks.runs.fine_tuning import FineTuning
+from tasks.runs.networks import network, probabilities_of
+from tasks.runs.prepared import PreparedData
 from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training import device
+from tasks.training.averaged_fits import Trained
 from tasks.training.batches import INFERENCE_BATCH, Split, training_batches
 from tasks.training.depthwise import by_input, faster_gradients
 from tasks.training.device import watch_memory
@@ -39,7 +41,6 @@ from tasks.training.gradients import Gradients
 from tasks.training.inference import to_device
 from tasks.training.job import TrainingJob
 from tasks.training.loop import fit
-from tasks.training.measuring import Measurement
 from tasks.training.optim import build
 from tasks.training.progress import Reporter
 from tasks.training.views import Views
@@ -57,12 +58,7 @@ def strategies(names: list[str]) -> None:
     with watch_memory(torch.device("cpu")) as peak:
         for name in names:
             settings, before = params.strategy(name), time.monotonic()
-            measurement = measurement_for(settings, params, data, QUIET)
-            adapted, plan = network(settings, data, measurement.measured)
-            frozen = freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics))
-            checkpoint = layout.WORK / "benchmark.safetensors"
-            checkpoint.unlink(missing_ok=True)
-            trained = trained_network(settings, params, data, measurement, frozen, checkpoint, QUIET, lambda _: None)
+            trained = _trained(FineTuning(name, params, settings, data, work=layout.WORK / "benchmark", reporter=QUIET))
             test = data.split("test")
             answers = probabilities_of(trained.adapted, test, settings).argmax(1)
             figures[f"{name} seconds"] = time.monotonic() - before
@@ -223,15 +219,9 @@ def precisions(strategy: str, seeds: int = 3) -> None:
     """Test metrics of a strategy in bfloat16 less those in float32, and how much seeds differ (standard deviation)."""
     params = load_params()
     data, test = PreparedData.read(), []
-    checkpoint = layout.WORK / "benchmark.safetensors"
     for precision, seed in itertools.product(("bfloat16", "float32"), range(seeds)):
         settings = params.strategy(strategy).model_copy(update={"precision": precision, "seed": seed})
-        made = network(settings, data)
-        frozen = freezing.digests(
-            made.adapted.model, made.plan.never_moved(update_statistics=settings.updates_statistics)
-        )
-        checkpoint.unlink(missing_ok=True)
-        trained = trained_network(settings, params, data, Measurement(), frozen, checkpoint, QUIET, lambda _: None)
+        trained = _trained(FineTuning(strategy, params, settings, data, work=layout.WORK / "benchmark", reporter=QUIET))
         split = data.split("test")
         test.append(metrics.scores(split.targets.numpy(), probabilities_of(trained.adapted, split, settings)))
     differences = {}
@@ -254,6 +244,11 @@ def depthwise(rounds: int = 5) -> None:
         {name: partial(way, (16, 96, 112, 112), weight, slope, *how) for name, way in ways.items()}, rounds
     )
     _say(**{f"{name}_milliseconds": 1000 * seconds for name, seconds in times.items()})
+
+
+def _trained(fine_tuning: FineTuning) -> Trained:
+    fine_tuning.checkpoint.unlink(missing_ok=True)
+    return fine_tuning.train(lambda _: None)
 
 
 def _start(strategy: str) -> tuple[StrategyParams, PreparedData, device.Hardware]:

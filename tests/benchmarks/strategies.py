@@ -6,6 +6,7 @@ augmentation. What was trained is kept in the working folder, so that the comman
 
 import contextlib
 import json
+import shutil
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -19,12 +20,12 @@ from tasks import layout
 from tasks.evaluation.metrics import scores
 from tasks.files import digest_of, read_json, write_json
 from tasks.params import Params, StrategyParams, load_params
-from tasks.runs.prepared import PreparedData, network, probabilities_of
-from tasks.runs.trained_network import measurement_for, trained_network
+from tasks.runs.fine_tuning import FineTuning
+from tasks.runs.networks import probabilities_of
+from tasks.runs.prepared import PreparedData
 from tasks.steps.backbone import backbone
 from tasks.steps.fetch import fetch
 from tasks.steps.prepare import prepare
-from tasks.strategies import freezing
 from tasks.training import device
 from tasks.training.progress import Reporter
 
@@ -63,24 +64,20 @@ def _trained(name: str, settings: StrategyParams, params: Params, data: Prepared
         earlier: dict[str, Any] = read_json(place)
         return earlier
     reporter = Reporter(f"{name}, seed {settings.seed}")
-    measurement = measurement_for(settings, params, data, reporter)
-    adapted, plan = network(settings, data, measurement.measured)
-    frozen = freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics))
-    checkpoint = place.with_suffix(".safetensors")
-    trained = trained_network(settings, params, data, measurement, frozen, checkpoint, reporter, lambda _: None)
+    fine_tuning = FineTuning(name, params, settings, data, work=place.with_suffix(""), reporter=reporter)
+    trained = fine_tuning.train(lambda _: None)
     held_out = {
         split: scores(data.split(split).targets.numpy(), probabilities_of(trained.adapted, data.split(split), settings))
         for split in ("val", "test")
     }
     result = held_out | {
         "seconds": trained.progress.seconds,
-        "trainable": plan.trainable(),
+        "trainable": fine_tuning.plan.trainable(),
         "facts": trained.facts,
-        "measured": asdict(measurement.measured),
+        "measured": asdict(fine_tuning.measurement.measured),
     }
     write_json(place, result)
-    for file in place.parent.glob(f"{place.stem}*.safetensors"):
-        file.unlink()
+    shutil.rmtree(fine_tuning.work)
     return json.loads(json.dumps(result))  # type: ignore[no-any-return]
 
 

@@ -14,7 +14,30 @@ from ruamel.yaml import YAML
 from tasks import layout
 from tasks.__main__ import app
 from tasks.params import Params, load_params
+from tasks.runs.code import FINE_TUNING
+from tests.contracts.imports import import_graph, is_in, module_of, reached
 from tests.support.paths import ROOT
+
+# What stages import and don't depend on, as an edit of it changes no result.
+PLUMBING = {
+    "tasks.errors": "says what a user can mend",
+    "tasks.environment": "reads what processes tell each other",
+    "tasks.files": "writes files, whole or not at all, and digests them",
+    "tasks.layout": "says where files lie; all are dependencies and outputs",
+    "tasks.progress": "shows progress",
+    "tasks.stopping": "ends work between two of its steps",
+    "tasks.data.manifest": "reads tables that are dependencies, by the schema that they were written by",
+    "tasks.data.reading": "decodes files; stages behind prepare read decoded pixels",
+    "tasks.tracking": "keeps what happened",
+    "tasks.versioning": "says which version of the images and of the code it was",
+    "tasks.runs.code": "digests the code that results depend on",
+    "tasks.runs.comparison_logging": "hands MLflow what a comparison found",
+    "tasks.runs.launch": "starts processes; how many train together is among the strategy's settings",
+    "tasks.runs.metadata": "describes a run to MLflow",
+    "tasks.runs.model_logging": "hands MLflow what a fine-tuning left",
+    "tasks.runs.outputs": "reads the files that other stages wrote",
+}
+COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports
 
 
 def read_yaml(name: str) -> Any:
@@ -50,6 +73,44 @@ def test_params_and_code_of_every_stage_exist(stage: str) -> None:
         assert param.split(".")[0] in Params.model_fields
     for dependency in content.get("deps", []):
         assert not dependency.startswith("tasks") or (ROOT / dependency).exists()
+
+
+def code_of(stage: str) -> list[str]:
+    """Return the code that a stage depends on, as dvc.yaml names it."""
+    return [path for path in stages()[stage].get("deps", []) if path.startswith("tasks/")]
+
+
+def forgotten(stage: str, code: list[str]) -> set[str]:
+    """Return the modules that a stage's step imports, and that neither are in some code nor change nothing."""
+    named = [module_of(ROOT / path) for path in code]
+    plumbing = [module for module in PLUMBING if module not in named]
+    modules = reached(import_graph(), f"tasks.steps.{stage}", without=plumbing)
+    return {module for module in modules if not is_in(module, named)}
+
+
+@pytest.mark.parametrize("stage", COMPUTING)
+def test_a_stage_depends_on_the_code_that_can_change_what_it_makes(stage: str) -> None:
+    """All that its step imports, also through others, but for what changes no result."""
+    assert forgotten(stage, code_of(stage)) == set()
+
+
+def test_code_that_a_stage_forgets_is_found() -> None:
+    """A room or a module that is left out of the dependencies is named."""
+    code = code_of("finetune")
+    assert "tasks.training.loop" in forgotten("finetune", [path for path in code if path != "tasks/training"])
+    assert forgotten("finetune", [path for path in code if path != "tasks/data/store.py"]) == {"tasks.data.store"}
+
+
+def test_what_changes_no_result_is_imported() -> None:
+    """What is left out of the dependencies is there, and some stage would else have to name it."""
+    graph = import_graph()
+    modules = set().union(*(reached(graph, f"tasks.steps.{stage}") for stage in COMPUTING))
+    assert [module for module in PLUMBING if module not in modules] == []
+
+
+def test_a_fine_tuning_is_identified_by_the_code_that_its_stage_depends_on() -> None:
+    """What makes DVC's stage stale makes it another fine-tuning, and nothing else does."""
+    assert list(FINE_TUNING) == code_of("finetune")
 
 
 def test_outputs_lie_where_the_steps_write() -> None:

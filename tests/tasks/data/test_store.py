@@ -355,6 +355,29 @@ def test_damaged_rows_are_not_taken_over(store: Path) -> None:
     assert earlier.get(digest(9)) is None
 
 
+def test_pixels_are_checked_once_while_their_file_stays(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second look at a store of yesterday reads no row; one of other rows does, and one after a change."""
+    reads: list[int] = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, at: reads.append(at) or real(file, count, at))
+
+    def read_by_opening(digests: dict[int, str]) -> int:
+        before = len(reads)
+        open_store(store, digests)
+        return len(reads) - before
+
+    first = dict(list(ALL.items())[:2])
+    assert [read_by_opening(first), read_by_opening(first)] == [2, 2], "the file was only just written"
+    for file in (store, index_of(store)):
+        os.utime(file, (0, 0))
+    assert [read_by_opening(first), read_by_opening(first)] == [2, 0]
+    assert [read_by_opening(ALL), read_by_opening(first), read_by_opening(ALL)] == [ROWS, 0, 0]
+    flip(store, 128)
+    os.utime(store, (1, 1))
+    with pytest.raises(UserError, match="damaged"):
+        open_store(store, ALL)
+
+
 # ---- full disks
 
 

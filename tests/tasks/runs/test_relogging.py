@@ -38,12 +38,13 @@ def compare(project: Project, **environment: str) -> str:
 
 def children(client: mlflow.MlflowClient, project: Project) -> dict[str, Run]:
     """Return the strategies' runs below the last comparison, which are all in its experiment and have ended well."""
-    found = read_comparison(project)
-    runs = client.search_runs([found.mlflow_experiment_id], f"tags.`mlflow.parentRunId` = '{found.mlflow_run_id}'")
+    comparison = read_comparison(project)
+    below = f"tags.`mlflow.parentRunId` = '{comparison.mlflow_run_id}'"
+    runs = client.search_runs([comparison.mlflow_experiment_id], below)
     assert {run.info.status for run in runs} == {"FINISHED"}
     named = {run.info.run_name: run for run in runs}
     assert {name: run.info.run_id for name, run in named.items()} == {
-        name: result.mlflow_run_id for name, result in found.strategies.items()
+        name: result.mlflow_run_id for name, result in comparison.strategies.items()
     }
     return named
 
@@ -120,22 +121,22 @@ def test_another_store(project: Project) -> None:
     """A store that is empty, as one that was replaced, gets everything, and later comparisons find it there."""
     other = {"MLFLOW_TRACKING_URI": f"sqlite:///{project.root / 'other.db'}"}
     assert "is not in the tracking store" in compare(project, **other)
-    found = children(store(project, "other.db"), project)
-    assert set(found) == set(STRATEGIES)
+    runs = children(store(project, "other.db"), project)
+    assert set(runs) == set(STRATEGIES)
     recorded = json.loads((project.root / "data/runs/scratch/run.json").read_text())["mlflow_run_id"]
     with project.entered(**other):
-        assert whereabouts(recorded) == Whereabouts(found["scratch"].info.run_id)
+        assert whereabouts(recorded) == Whereabouts(runs["scratch"].info.run_id)
 
 
 def test_an_experiment_that_was_deleted(project: Project) -> None:
     """The sentence says how to bring it back; when it is back, nothing has to be logged anew."""
-    client, found = store(project), read_comparison(project)
-    client.delete_experiment(found.mlflow_experiment_id)
+    client, comparison = store(project), read_comparison(project)
+    client.delete_experiment(comparison.mlflow_experiment_id)
     for step in (["compare"], ["finetune", "--strategy", "head_only"]):
         sentence = one_sentence(project.here("tasks", *step))
-        assert f"'mlflow experiments restore -x {found.mlflow_experiment_id}'" in sentence
+        assert f"'mlflow experiments restore -x {comparison.mlflow_experiment_id}'" in sentence
         assert "MLFLOW_EXPERIMENT_NAME" in sentence
-    client.restore_experiment(found.mlflow_experiment_id)
+    client.restore_experiment(comparison.mlflow_experiment_id)
     assert "logged anew" not in compare(project)
 
 

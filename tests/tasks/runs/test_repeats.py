@@ -48,11 +48,11 @@ def test_every_repeat_has_a_name_of_its_own() -> None:
 def test_every_fine_tuning_is_repeated_on_every_fold() -> None:
     """Seeds and shares, too; the first of all validates on the first fold, and all names differ."""
     asked = SharedParams(seeds=2, shares=(0.5,))
-    found = repeats(asked, folds=2)
+    on_every_fold = repeats(asked, folds=2)
     names = ["", "fold-1", "seed-1", "seed-1-fold-1", "share-0.5", "share-0.5-fold-1"]
-    assert [repeat.name for repeat in found] == names
-    assert found[0] == FIRST
-    assert [repeat for repeat in found if not repeat.fold] == repeats(asked)
+    assert [repeat.name for repeat in on_every_fold] == names
+    assert on_every_fold[0] == FIRST
+    assert [repeat for repeat in on_every_fold if not repeat.fold] == repeats(asked)
 
 
 def test_a_fold_is_validated_on_and_all_others_are_trained_on() -> None:
@@ -63,7 +63,7 @@ def test_a_fold_is_validated_on_and_all_others_are_trained_on() -> None:
     data = PreparedData(table, np.empty(0), ["a", "b"], None)  # type: ignore[arg-type]
     assert data.on_fold(0) is data
     for fold in (0, 1, 2):
-        found = data.on_fold(fold)
-        assert found.rows("val").index.tolist() == [fold, fold + 3]
-        assert found.rows("test").index.tolist() == [7]
-        assert 6 in found.rows("train").index
+        on_fold = data.on_fold(fold)
+        assert on_fold.rows("val").index.tolist() == [fold, fold + 3]
+        assert on_fold.rows("test").index.tolist() == [7]
+        assert 6 in on_fold.rows("train").index

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasks.comparison.racing import ACCURACY
-from tasks.steps.racers import Race
+from tasks.steps.race import Race
 from tasks.training.checkpoints import Progress
 from tasks.training.loop import DivergedError
 
@@ -23,15 +23,15 @@ class Script:
     checkpoints: dict[str, int] = field(default_factory=dict)
     trained: int = 0
 
-    def __call__(self, one: Any, until: int) -> Progress:
+    def __call__(self, entrant: Any, until: int) -> Progress:
         """Train up to an epoch, or to where the script ends."""
-        script = self.accuracies[one.strategy]
+        script = self.accuracies[entrant.strategy]
         if not script:
             raise DivergedError("not finite")
-        done = self.checkpoints.get(one.strategy, 0)
+        done = self.checkpoints.get(entrant.strategy, 0)
         reached = max(done, min(until, len(script)))
         self.trained += reached - done
-        self.checkpoints[one.strategy] = reached
+        self.checkpoints[entrant.strategy] = reached
         history = [{ACCURACY: accuracy} for accuracy in script[:reached]]
         return Progress(epoch=reached, seconds=SECONDS * reached, history=history)
 

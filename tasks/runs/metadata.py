@@ -12,8 +12,9 @@ import torch
 from tasks import layout, tracking, versioning
 from tasks.comparison.schema import MadeWith
 from tasks.environment import DATA_REV, EXPERIMENT, NODE
-from tasks.files import digest_of, digest_of_tree
-from tasks.params import Params, StrategyParams, load_params
+from tasks.files import digest_of
+from tasks.params import Params, StrategyParams
+from tasks.runs.code import EVERYTHING, digest_of_code
 from tasks.runs.prepared import PreparedData
 from tasks.runs.repeats import Repeat
 
@@ -57,24 +58,24 @@ def flat_params(settings: StrategyParams, params: Params, data: PreparedData, re
         "phases": len(phases),
     }
     sections = settings.model_dump(include={"head", "stem", "adapters"})
-    nested = {f"{name}.{key}": value for name, own in sections.items() for key, value in (own or {}).items()}
-    own = {key: value for key, value in plain.items() if value is not None}
+    nested = {f"{name}.{key}": value for name, section in sections.items() for key, value in (section or {}).items()}
+    plain = {key: value for key, value in plain.items() if value is not None}
     repeated: dict[str, Any] = {"train.share": repeat.share}
     if data.folds:
         repeated |= {"split.folds": data.folds, "split.fold": repeat.fold}
-    return {**own, **described, **nested, **shared_params(params, data), **repeated}
+    return {**plain, **described, **nested, **shared_params(params, data), **repeated}
 
 
-def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
+def tags(stage: str, identity: str, params: Params, data: PreparedData) -> dict[str, str]:
     """Return what identifies a run.
 
     Args:
         stage: a strategy, or the stage itself where there is no identity.
         identity: digest of everything that a strategy's result depends on, or empty.
+        params: as they are now.
         data: the prepared images.
     """
-    params = load_params(layout.PARAMS)
-    found = {
+    values = {
         "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
         "thawline.params_digest": params_digest(params)[:16],
         "thawline.weights_sha256": data.record.sha256,
@@ -86,7 +87,7 @@ def tags(stage: str, identity: str, data: PreparedData) -> dict[str, str]:
         "thawline.experiment": os.environ.get(EXPERIMENT, ""),
         "mlflow.source.git.commit": versioning.git_revision(),
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in values.items() if value}
 
 
 def params_digest(params: Params) -> str:
@@ -99,7 +100,7 @@ def made_with(params: Params) -> MadeWith:
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return MadeWith(
         commit=versioning.git_revision(),
-        code_sha256=digest_of_tree(Path(__file__).parents[1], "*.py"),
+        code_sha256=digest_of_code(EVERYTHING),
         params_digest=params_digest(params),
         params=layout.PARAMS.read_text(encoding="utf-8"),
         python=platform.python_version(),
@@ -119,8 +120,8 @@ def final_metrics(split: str, scores: dict[str, Any]) -> dict[str, float | None]
     flat: dict[str, float | None] = {
         f"{split}/{key}": value for key, value in scores.items() if isinstance(value, float)
     }
-    for group, own in scores["groups"].items():
-        flat |= {f"{split}_{_safe(group)}/{key}": value for key, value in own.items() if isinstance(value, float)}
+    for group, of_group in scores["groups"].items():
+        flat |= {f"{split}_{_safe(group)}/{key}": value for key, value in of_group.items() if isinstance(value, float)}
     return flat
 
 

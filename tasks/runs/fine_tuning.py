@@ -1,0 +1,269 @@
+"""One fine-tuning of a strategy, from its plan to its trained network: what it takes is read and built once."""
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from tasks import layout
+from tasks.data.augmentation import Augmentation
+from tasks.data.store import index_of
+from tasks.files import digest_of, read_json, sha256_of, write_json
+from tasks.params import Params, StrategyParams, load_params
+from tasks.runs.code import FINE_TUNING, digest_of_code
+from tasks.runs.launch import Assignment, with_processes
+from tasks.runs.networks import Network, network, network_in_groups
+from tasks.runs.prepared import PreparedData
+from tasks.runs.repeats import FIRST, Repeat
+from tasks.strategies import adapters, freezing
+from tasks.strategies.freezing import FreezePlan
+from tasks.strategies.surgery import Adapted
+from tasks.training import device, distributed
+from tasks.training.averaged_fits import Trained, fit_and_average, fit_as_worker
+from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
+from tasks.training.job import TrainingJob
+from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
+from tasks.training.progress import Reporter
+
+MEASURED, CHECKPOINT = "measured.json", "checkpoint.safetensors"
+DIGITS = 12  # of an identity, in the name of a work folder
+
+
+class FineTuning:
+    """One fine-tuning of a strategy.
+
+    Each part is made when it is asked for first: the identity, the measurement, the plan with the network that is
+    trained first, the digests of what freezes.
+
+    Attributes:
+        strategy: its name.
+        params: those of all strategies.
+        settings: the strategy's, with the repeat's seed.
+        data: with the repeat's fold as the validation split, and its share of the training split.
+        repeat: which of the strategy's fine-tunings it is.
+        reporter: shows its progress.
+    """
+
+    def __init__(
+        self,
+        strategy: str,
+        params: Params,
+        settings: StrategyParams,
+        data: PreparedData,
+        repeat: Repeat = FIRST,
+        *,
+        work: Path | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        """Take what it is made of; without ``work``, its folder is named after its identity."""
+        self.strategy, self.repeat = strategy, repeat
+        self.params, self.settings, self.data = params, settings, data
+        self.reporter = reporter or Reporter(self.title)
+        self._work = work
+        self._untrained: Adapted | None = None
+
+    @classmethod
+    def read(cls, strategy: str, repeat: Repeat = FIRST, work: Path | None = None) -> "FineTuning":
+        """Read the params and the prepared data.
+
+        Args:
+            strategy: one of ``params.yaml``.
+            repeat: which of its fine-tunings.
+            work: the folder of its intermediate files, if it was planned before.
+
+        Raises:
+            UserError: there is no such strategy, or the prepared data are not whole.
+        """
+        params = load_params(layout.PARAMS)
+        settings = with_processes(repeat.settings(params.strategy(strategy)))
+        data = PreparedData.read().on_fold(repeat.fold).thinned(repeat.share, params.split.seed)
+        return cls(strategy, params, settings, data, repeat, work=work)
+
+    @property
+    def title(self) -> str:
+        """What people are shown."""
+        return self.repeat.of(self.strategy)
+
+    @cached_property
+    def identity(self) -> str:
+        """Digest of everything that the result depends on."""
+        return digest_of(
+            {
+                "settings": self.settings.model_dump(),
+                "augment": self.params.augment.model_dump(),
+                "upright": self.params.data.is_upright,
+                "share": self.repeat.share,
+                "fold": self.repeat.fold,
+                "manifest": sha256_of(layout.MANIFEST),
+                "pixels": sha256_of(index_of(layout.PIXELS)),
+                "weights": sha256_of(layout.WEIGHTS),
+                "architecture": [self.data.record.name, self.data.record.parts, self.data.record.code_sha256],
+                "code": digest_of_code(FINE_TUNING),
+                "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
+                "machine": platform.machine(),
+            }
+        )
+
+    @cached_property
+    def work(self) -> Path:
+        """The folder of its intermediate files."""
+        return self._work or layout.WORK / f"{self.strategy}-{self.identity[:DIGITS]}"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of its training is kept."""
+        return self.work / CHECKPOINT
+
+    @cached_property
+    def measurement(self) -> Measurement:
+        """What the plan needs to know of the data; read where it was measured before."""
+        file = self.work / MEASURED
+        return Measurement.read(file) if file.is_file() else self._measured()
+
+    @cached_property
+    def plan(self) -> FreezePlan:
+        """What of the network trains when."""
+        self._untrained, plan = self._network()
+        return plan
+
+    @cached_property
+    def frozen(self) -> dict[str, str]:
+        """Digests, before training, of what the plan freezes, by name."""
+        names = self.plan.never_moved(update_statistics=self.settings.updates_statistics)
+        return freezing.digests((self._untrained or self._network().adapted).model, names)
+
+    @property
+    def earliest(self) -> int:
+        """After how many epochs it may be stopped at the earliest: the first of its last phase."""
+        return self.plan.first_epoch_of_last_phase + 1
+
+    @property
+    def epochs_allowed(self) -> int | None:
+        """After how many epochs the race stopped its strategy; None: it may run to its end."""
+        file = layout.race_file(self.strategy)
+        epochs: int | None = read_json(file)["epochs"] if file.is_file() else None
+        return epochs
+
+    def make_plan(self) -> dict[str, Any]:
+        """Measure and plan; return the plan as later stages read it, and keep the measurement for other processes.
+
+        Raises:
+            UserError: the network can't be changed, or has not what the strategy names.
+        """
+        record = {
+            "strategy": self.strategy,
+            "identity": self.identity,
+            "parts": _parts_of(self.plan),
+            "phases": [phase.epochs for phase in self.plan.phases],
+            "parameters": sum(group.size for group in self.plan.groups),
+            "trainable_parameters": self.plan.trainable(),
+            "frozen": self.frozen,
+        }
+        write_json(self.work / MEASURED, asdict(self.measurement))
+        return record
+
+    def release_network(self) -> None:
+        """Let go of the network that the plan was made with, which takes memory; training builds another."""
+        self._untrained = None
+
+    def assignment(self, until: int | None) -> Assignment:
+        """Return what other processes need to take part in its training up to an epoch; None: to its end."""
+        return Assignment(self.strategy, self.repeat, self.settings.processes, self.work, until)
+
+    def train(
+        self,
+        on_epoch: Callable[[dict[str, float]], None],
+        until: int | None = None,
+        processes: ProcessGroup = SINGLE_PROCESS,
+    ) -> Trained:
+        """Train the network, from its checkpoint if there is one; what was measured before counts as training time.
+
+        Args:
+            on_epoch: called with the history row of every epoch that was finished here.
+            until: epochs after which training pauses at the latest.
+            processes: the processes that train together.
+
+        Raises:
+            DivergedError: training became non-finite and did not recover.
+            RuntimeError: a frozen tensor changed; names it.
+        """
+        job = self._job(until, processes)
+        trained = fit_and_average(partial(next, self._untrained_networks()), job, self.frozen, self.reporter, on_epoch)
+        if self.settings.adapters:
+            adapters.merge(trained.adapted.model)
+        seconds = trained.progress.seconds + self.measurement.seconds
+        return replace(trained, progress=replace(trained.progress, seconds=seconds))
+
+    def take_part(self, until: int | None, processes: ProcessGroup) -> None:
+        """Take part, quietly, in what another process's ``train`` trains; arguments as there."""
+        job = self._job(until, processes)
+        fit_as_worker(partial(next, self._untrained_networks()), job, Reporter("", Console(quiet=True)))
+
+    def _job(self, until: int | None, processes: ProcessGroup) -> TrainingJob:
+        hardware = device.choose(self.settings)
+        distributed.check_gpu(hardware.device)
+        job = TrainingJob(
+            self.settings, self.plan, self.data.split("train"), self.data.split("val"), self._augmentation(), hardware,
+            self.checkpoint, self.data.cache(self.settings), until, processes, self.params.run.checkpoint_seconds,
+        )  # fmt: skip
+        device.keep_freed_memory()
+        return job
+
+    def _network(self) -> Network:
+        return network(self.settings, self.data, self.measurement.measured)
+
+    def _untrained_networks(self) -> Iterator[Adapted]:
+        """Yield networks before training, again and again: the one that the plan was made with first."""
+        while True:
+            adapted, self._untrained = self._untrained or self._network().adapted, None
+            yield adapted
+
+    def _measured(self) -> Measurement:
+        """Measure what the plan needs; most need nothing."""
+        if not needs_measuring(self.settings):
+            return Measurement()
+        self.reporter.say("measures before it trains")
+        device.keep_freed_memory()
+        train, hardware = self.data.split("train"), device.choose(self.settings)
+        trial = Trial(self.settings, self.data.record.lr, train, self._augmentation(), hardware)
+        measurement = measure(lambda: network_in_groups(self.settings, self.data), trial)
+        for place, rate in measurement.measured.rates.items():
+            self.reporter.say(f"learning rate of phase {place + 1}: {rate:.2g}")
+        for part, share in measurement.measured.shares.items():
+            self.reporter.say(f"{part} trains at {share:.0%} of the rate")
+        return measurement
+
+    def _augmentation(self) -> Augmentation:
+        return Augmentation(self.params.augment, self.params.data.is_upright)
+
+
+def take_part(assignment: Assignment, processes: ProcessGroup) -> None:
+    """Take part in a fine-tuning that another process plans, tracks and writes."""
+    fine_tuning = FineTuning.read(assignment.strategy, assignment.repeat, assignment.work)
+    fine_tuning.take_part(assignment.until, processes)
+
+
+def work_folders(strategy: str) -> list[Path]:
+    """Return the folders of intermediate files that are left of a strategy's fine-tunings."""
+    return sorted(layout.WORK.glob(f"{strategy}-{'[0-9a-f]' * DIGITS}"))
+
+
+def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": group.name,
+            "parameters": group.size,
+            "thaws_at": plan.thaws_at(group.name),
+            "rates": [
+                0.0 if phase.solved and group.name in phase.rates else phase.rates.get(group.name)
+                for phase in plan.phases
+            ],
+        }
+        for group in plan.groups
+    ]
