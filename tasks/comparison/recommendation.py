@@ -10,11 +10,12 @@ from enum import StrEnum
 from statistics import median, median_low
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.errors import listed
 from tasks.evaluation.probed import LINEAR, Gain, Transferability, gain
 from tasks.params import StrategyParams
+from tasks.record import Record
 from tasks.strategies.selectors import AUXILIARY, select
 
 FEW_IMAGES = 50  # a class
@@ -37,11 +38,7 @@ class Kind(StrEnum):
     ADAPTERS = "few weights of every layer"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Facts(_Record):
+class Facts(Record):
     """What is known before training."""
 
     images: dict[str, int] = Field(description="number of training images a class", min_length=1)
@@ -95,7 +92,7 @@ class Facts(_Record):
         return self.channels > 1 and first >= FAR and first > max(later, default=0.0)
 
 
-class Advice(_Record):
+class Advice(Record):
     """What is expected of a strategy."""
 
     name: str
@@ -110,7 +107,7 @@ class Advice(_Record):
         return self.reason if self.worth_running else f"can be left out: {self.reason}"
 
 
-class Recommendation(_Record):
+class Recommendation(Record):
     """Strategies in the order in which to run them, and what to beware of."""
 
     order: tuple[Advice, ...]
@@ -316,32 +313,32 @@ def _reason(kind: Kind, moved: int, held: Sequence[_Rule], facts: Facts) -> str:
 
 
 def _warnings(facts: Facts, strategies: Mapping[str, StrategyParams], kinds: Mapping[str, Kind]) -> list[str]:
-    found = []
+    warnings = []
     if facts.pretrained is None:
-        found.append("No features were measured: the order rests on the numbers of images alone.")
+        warnings.append("No features were measured: the order rests on the numbers of images alone.")
     if facts.gain is not None and not facts.gain.is_beyond_noise:
-        found.append(
+        warnings.append(
             "The pretrained features are no better than those of random weights beyond the noise of the folds "
             f"({_gain_of(facts)}): fine-tuning may not help."
         )
     everything = [name for name, kind in kinds.items() if kind in {Kind.FULL, Kind.SCRATCH}]
     if facts.images_a_class < FEW_IMAGES and everything:
-        found.append(f"With {facts.images_a_class} images a class {listed(everything)} can be expected to overfit.")
+        warnings.append(f"With {facts.images_a_class} images a class {listed(everything)} can be expected to overfit.")
     if facts.imbalance >= IMBALANCED:
         unaware = [name for name, settings in strategies.items() if not settings.treats_classes_alike]
         remedy = f", and try 'class_weights: true' in {listed(unaware)}" if unaware else ""
-        found.append(
+        warnings.append(
             f"The largest class has {facts.imbalance:.0f} times the images of the smallest: read balanced accuracy, "
             f"not accuracy{remedy}."
         )
     if not facts.channels_fit:
-        found.append(
+        warnings.append(
             f"The images have {facts.channels} channels, which the pretrained first layer was not made for: its new "
             "weights train in every strategy that does not freeze them."
         )
-    return found
+    return warnings
 
 
 def _gain_of(facts: Facts) -> str:
-    found = facts.gain
-    return f"{found.difference:+z.3f} AUROC [{found.low:+z.3f}, {found.high:+z.3f}]" if found else "not measured"
+    gain = facts.gain
+    return f"{gain.difference:+z.3f} AUROC [{gain.low:+z.3f}, {gain.high:+z.3f}]" if gain else "not measured"

@@ -83,8 +83,8 @@ def _compressed(image: Pixels, quality: int) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "JPEG", quality=quality)
     with Image.open(file) as opened:
-        found: Pixels = np.asarray(opened).reshape(image.shape)
-    return found
+        decoded: Pixels = np.asarray(opened).reshape(image.shape)
+    return decoded
 
 
 def _shift(images: Pixels, share: float, generators: Generators) -> Pixels:

@@ -1,4 +1,4 @@
-"""The table of predictions, checked by pandera at every door."""
+"""The table of predictions, checked by pandera at every door, and what it holds as arrays."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from tasks.evaluation.metrics import Floats
+from tasks.arrays import Floats, Integers
 
 PREDICTIONS = pa.DataFrameSchema(
     {
@@ -45,3 +45,9 @@ def table(
 def probabilities_of(predictions: pd.DataFrame, labels: Sequence[str]) -> Floats:
     """Return the probabilities of a table in the order of ``labels``, shape (rows, labels)."""
     return predictions[[f"p[{label}]" for label in labels]].to_numpy(dtype=np.float64)
+
+
+def targets_of(rows: pd.DataFrame, labels: Sequence[str]) -> Integers:
+    """Return the classes of a table with the column ``label`` by their places in ``labels``, shape (rows,)."""
+    codes = {label: code for code, label in enumerate(labels)}
+    return np.asarray(rows["label"].map(codes), dtype=np.int64)

@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, special
 from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf
@@ -22,12 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tasks import stopping
+from tasks.arrays import Features, Floats, Integers
 from tasks.evaluation import metrics
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
+from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability, each_in_a_group
 
-Features = npt.NDArray[np.float32]
-Floats = metrics.Floats
-Integers = metrics.Integers
 Division = list[tuple[Integers, Integers]]
 
 MOST_NEIGHBOURS = 20
@@ -78,7 +75,7 @@ def divide(targets: Integers, groups: Sequence[str], seed: int) -> tuple[int, Di
         The number of folds: five, or as many as there are groups or images of the most frequent class; 0 if that is
         one. And the rows that are trained on and those that are held out, a pair a fold, one division after the other.
     """
-    single = [group or f" {place}" for place, group in enumerate(groups)]
+    single = each_in_a_group(groups)
     folds = min(FOLDS, len(set(single)), int(np.bincount(targets).max()))
     if folds < 2:
         return 0, []

@@ -20,6 +20,7 @@ from tasks.data.reading import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation import metrics
+from tasks.evaluation.predictions import targets_of
 from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import Params, StrategyParams, TrainParams
 from tasks.strategies import library, making, surgery
@@ -87,11 +88,10 @@ class PreparedData:
 
     def chosen(self, rows: pd.DataFrame) -> Split:
         """Return the images and classes of some rows of the manifest, in their order."""
-        codes = {label: code for code, label in enumerate(self.classes)}
         return Split(
             self.store,
             rows["row"].to_numpy(dtype=np.int64),
-            torch.tensor(rows["label"].map(codes).tolist(), dtype=torch.int64),
+            torch.tensor(targets_of(rows, self.classes)),
             torch.tensor(rows["weight"].tolist(), dtype=torch.float32) if (rows["weight"] != 1).any() else None,
         )
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from tasks import layout, tracking, versioning
-from tasks.comparison import compare as comparing
-from tasks.comparison import report, summary, verdict
+from tasks.comparison import ranking, report, summary, verdict
+from tasks.comparison.entrants import Entrant, Repeated
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
 from tasks.comparison.schema import (
@@ -20,7 +20,6 @@ from tasks.comparison.schema import (
     DataFacts,
     OnShare,
     Racing,
-    Robustness,
     Serving,
     StrategyResult,
 )
@@ -29,6 +28,7 @@ from tasks.data.quality import rows
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
 from tasks.evaluation.latency import milliseconds
+from tasks.evaluation.robustness import Robustness
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import digest_of, digest_of_tree, read_json, sha256_of, write_bytes, write_json
 from tasks.params import CompareParams, Params, StrategyParams, load_params
@@ -63,17 +63,17 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     runs = relogging.runs_of(params, data)
     entrants = [_entrant(name, params, data, runs) for name in params.strategies]
-    ranked = comparing.rank(entrants, data.classes, params.compare)
+    ranked = ranking.rank(entrants, data.classes, params.compare)
     found_out = findings(entrants, params, data.classes, _train_counts(data))
     ranked = [result.model_copy(update={"findings": found_out[result.name]}) for result in ranked]
-    chance = comparing.chance(entrants, data.classes, params.compare)
-    advised = comparing.advised(recommend(read_probe().facts, params.strategies), ranked, params.compare.metric)
+    chance = ranking.chance(entrants, data.classes, params.compare)
+    advised = ranking.advised(recommend(read_probe().facts, params.strategies), ranked, params.compare.metric)
     parent = tracking.start_run(
         "comparison", shared_params(params, data), tags("comparison", "", data), data_identity(params),
         layout.started("compare"),
     )  # fmt: skip
     try:
-        raced = comparing.racing(entrants, ranked, params)
+        raced = ranking.racing(entrants, ranked, params)
         found = _comparison(params, data, ranked, chance, advised, raced, read_at, parent)
         leader = next(entrant for entrant in entrants if entrant.name == found.leader.name)
         found = found.model_copy(update={"suspect_labels": suspect_labels(leader, data.classes)})
@@ -100,11 +100,11 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     return found
 
 
-def _entrant(name: str, params: Params, data: PreparedData, runs: Runs) -> comparing.Entrant:
+def _entrant(name: str, params: Params, data: PreparedData, runs: Runs) -> Entrant:
     first, adapted = _repeated(name, FIRST, params, data, runs)
     history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
     model, settings = sha256_of(layout.run_file(name, "model.safetensors")), params.strategies[name]
-    return comparing.Entrant(
+    return Entrant(
         name,
         first.run,
         history,
@@ -132,17 +132,13 @@ def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) ->
     )
 
 
-def _repeated(
-    name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Runs
-) -> tuple[comparing.Repeated, Adapted]:
+def _repeated(name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Runs) -> tuple[Repeated, Adapted]:
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
     answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
     run, val = _validated(name, repeat, data.folds, runs)
-    return comparing.Repeated(
-        run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
-    ), adapted
+    return Repeated(run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)), adapted
 
 
 def _validated(name: str, repeat: Repeat, folds: int, runs: Runs) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -163,7 +159,7 @@ def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Runs) -> OnSh
     return OnShare(
         share=repeat.share,
         images=run["images"],
-        val=metrics.scores(comparing.targets_of(val, data.classes), predictions.probabilities_of(val, data.classes)),
+        val=metrics.scores(predictions.targets_of(val, data.classes), predictions.probabilities_of(val, data.classes)),
         train_seconds=run["train_seconds"],
         mlflow_run_id=run["mlflow_run_id"],
     )
@@ -184,7 +180,7 @@ def _robustness(
             params.robustness_images,
             params.seed,
         )
-        write_json(kept, asdict(found))
+        write_json(kept, found.model_dump())
     return Robustness.model_validate(read_json(kept))
 
 
