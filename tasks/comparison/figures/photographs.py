@@ -10,14 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tasks.comparison.figures.lettering import Lettering
-from tasks.comparison.figures.style import INK, LABEL_SIZE, STYLE, Panels, blank
+from tasks.comparison.figures.style import INK, LABEL_SIZE, STYLE, Panels
 from tasks.comparison.schema import SuspectLabel
 from tasks.data.reading import Pixels
 from tasks.evaluation.predictions import probabilities_of
 from tasks.evaluation.saliency import Map
 
 MISTAKES = 12
-HEIGHT = 1.85  # inches of an image with its title
+HEIGHT, WIDEST = 1.4, 2.9  # inches of an image, at most
+MARGIN = 0.04  # inches around an image with its title
 HEAT, STRONGEST = "inferno", 0.75  # of a saliency map: its colours, and how opaque they are at most
 COLUMNS = 10  # of a contact sheet
 FIRST_TITLE = 0.15  # inches above the first row of a contact sheet
@@ -42,7 +43,7 @@ def draw_mistakes(
     for path, answer, sureness, label in worst[["path", "predicted", "confidence", "label"]].itertuples(index=False):
         pixels = _with_heat(without_alpha(read_image(path)), saliency(path, answer))
         title = f"{lettering.of(answer)} {sureness:.2f}\nis {lettering.of(label)}"
-        panels.append(_draw_image(pixels, title, width=2.9))
+        panels.append(_draw_image(pixels, title))
     return Panels(panels)
 
 
@@ -54,7 +55,7 @@ def draw_suspects(suspects: Sequence[SuspectLabel], classes: Sequence[str], read
     for suspect in suspects[:MISTAKES]:
         suggestion = f"{lettering.of(suspect.suggested)} {suspect.probability:.2f}"
         title = f"labelled {lettering.of(suspect.label)}\nrather {suggestion}"
-        panels.append(_draw_image(without_alpha(read_image(suspect.path)), title, width=2.0))
+        panels.append(_draw_image(without_alpha(read_image(suspect.path)), title))
     return Panels(panels)
 
 
@@ -91,12 +92,20 @@ def without_alpha(pixels: Pixels) -> Pixels:
     return pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., :3]
 
 
-def _draw_image(pixels: Pixels, title: str, width: float) -> Figure:
-    """Return an image below its title, in a figure of a width in inches."""
-    figure, axes = blank(width, HEIGHT, grid=False)
+def _draw_image(pixels: Pixels, title: str) -> Figure:
+    """Return an image below its title, in a figure that is as large as they are."""
+    high, wide = pixels.shape[:2]
+    scale = min(HEIGHT / high, WIDEST / wide)
+    width, height = scale * wide, scale * high
+    with mpl.rc_context({**STYLE, "axes.grid": False, "figure.constrained_layout.use": False}):
+        figure = Figure()
+        axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
-    axes.set_title(title, fontsize=LABEL_SIZE, loc="left")
+    words = axes.set_title(title, fontsize=LABEL_SIZE, loc="left").get_window_extent()
+    whole = max(width, words.width / figure.dpi) + 2 * MARGIN, height + words.height / figure.dpi + 4 * MARGIN
+    figure.set_size_inches(whole)
+    axes.set_position((MARGIN / whole[0], MARGIN / whole[1], width / whole[0], height / whole[1]))
     return figure
 
 

@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from tasks.comparison import verdict
-from tasks.comparison.compare import Entrant, advised, rank
+from tasks.comparison.entrants import Entrant
+from tasks.comparison.ranking import advised, rank
 from tasks.comparison.recommendation import Advice, Kind, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Robustness, Serving, StrategyResult
+from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Serving, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
+from tasks.evaluation.robustness import Robustness
 from tasks.params import CompareParams
 
 PARAMS = CompareParams(metric="auroc", resamples=300)
@@ -38,8 +40,8 @@ def answers(labels: Sequence[str], classes: Sequence[str], skill: float, seed: S
     rng = np.random.default_rng(seed)
     truth = np.eye(len(classes))[[classes.index(label) for label in labels]]
     odds = np.exp(skill * truth + 2 * rng.normal(size=truth.shape))
-    found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
-    return found
+    probabilities: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 @pytest.fixture(scope="session")

@@ -51,16 +51,16 @@ def test_the_last_phase_has_to_begin() -> None:
 def test_a_replay_says_what_racing_saves() -> None:
     """The flat strategy would have been stopped after two of its eight epochs; the best one is never stopped."""
     full = {"best": runner([0.9, 0.95]), "flat": runner([0.5] * 8)}
-    found = replay(full, {"best": 10.0, "flat": 80.0}, 1000)
-    assert found.stopped == {"flat": 2}
-    assert found.saved == pytest.approx(80 * 6 / 8 / 90)
+    replayed = replay(full, {"best": 10.0, "flat": 80.0}, 1000)
+    assert replayed.stopped == {"flat": 2}
+    assert replayed.saved == pytest.approx(80 * 6 / 8 / 90)
 
 
 @given(st.dictionaries(st.text("abcdef", min_size=1), curves, min_size=1, max_size=6), st.integers(10, 5000))
 def test_someone_always_finishes(of: dict[str, list[float]], images: int) -> None:
     """Whatever the curves, a race has a survivor, and saves no more than all of the time."""
     full = {name: runner(accuracies) for name, accuracies in of.items()}
-    found = replay(full, dict.fromkeys(full, 1.0), images)
-    assert set(found.stopped) < set(full)
-    assert all(1 < epochs < len(of[name]) for name, epochs in found.stopped.items())
-    assert 0 <= found.saved < 1
+    replayed = replay(full, dict.fromkeys(full, 1.0), images)
+    assert set(replayed.stopped) < set(full)
+    assert all(1 < epochs < len(of[name]) for name, epochs in replayed.stopped.items())
+    assert 0 <= replayed.saved < 1

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tasks.arrays import Floats, Integers
 from tasks.evaluation import metrics
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, corrupt
-from tasks.evaluation.metrics import Floats, Integers
 from tasks.evaluation.robustness import WorstGroup, corrupted, robustness, stratified, worst_group
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
@@ -113,11 +113,11 @@ def test_an_undefined_metric_stays_undefined(splits: tuple[Split, Split]) -> Non
     """Where images of a single class leave nothing to rank there is no score, no mean and no drop."""
     train, val = splits
     single = Split(val.store, val.rows[val.targets == 1], val.targets[val.targets == 1])
-    found = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
-    assert found.clean is None
-    assert set(found.scores["blur"]) == {None}
-    assert found.mean is None
-    assert found.relative_drop is None
+    measured = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
+    assert measured.clean is None
+    assert set(measured.scores["blur"]) == {None}
+    assert measured.mean is None
+    assert measured.relative_drop is None
 
 
 @given(
@@ -152,10 +152,10 @@ def groups_of(**accuracies: tuple[float | None, int]) -> dict[str, dict[str, flo
 def test_the_worst_group_is_found() -> None:
     """The lowest score, or the highest loss, among the groups that are large enough and have one."""
     groups = groups_of(good=(0.9, 50), bad=(0.4, 20), few=(0.1, 19), undefined=(None, 90))
-    assert worst_group(groups, "accuracy") == WorstGroup("bad", 0.4, 20)
-    assert worst_group(groups, "log_loss") == WorstGroup("bad", 0.6, 20)
-    assert worst_group(groups, "accuracy", smallest=1) == WorstGroup("few", 0.1, 19)
-    assert worst_group(groups, "accuracy", smallest=30) == WorstGroup("good", 0.9, 50)
+    assert worst_group(groups, "accuracy") == WorstGroup(name="bad", score=0.4, images=20)
+    assert worst_group(groups, "log_loss") == WorstGroup(name="bad", score=0.6, images=20)
+    assert worst_group(groups, "accuracy", smallest=1) == WorstGroup(name="few", score=0.1, images=19)
+    assert worst_group(groups, "accuracy", smallest=30) == WorstGroup(name="good", score=0.9, images=50)
     assert worst_group(groups, "accuracy", smallest=91) is None
     assert worst_group({}, "accuracy") is None
 
@@ -165,4 +165,4 @@ def test_the_worst_group_of_real_scores() -> None:
     targets = np.array([0, 1] * 30)
     probabilities = np.eye(2)[np.where(np.arange(60) < 30, targets, 0)]
     groups = metrics.by_group(targets, probabilities, ["mono"] * 30 + ["poly"] * 30)
-    assert worst_group(groups, "accuracy") == WorstGroup("poly", 0.5, 30)
+    assert worst_group(groups, "accuracy") == WorstGroup(name="poly", score=0.5, images=30)
