@@ -8,7 +8,7 @@ import numpy as np
 
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
-from tasks.evaluation import curves, labels, suggestions
+from tasks.evaluation import curves, label_noise, suggestions
 from tasks.evaluation.curves import Curves, Run
 from tasks.evaluation.diagnosis import CHANCE, LITTLE, NOISE, Diagnosis, diagnose
 from tasks.params import CompareParams
@@ -229,14 +229,14 @@ def _domain_too_far(run: Run, scored: _Scored, against: Sequence[_Versus]) -> Di
 
 
 def _labels_suspect(run: Run, against: Sequence[_Versus]) -> Diagnosis | None:
-    contradicted = labels.surely_wrong(run.targets, run.answers)
+    contradicted = label_noise.surely_wrong(run.targets, run.answers)
     if contradicted.p_value > CHANCE or not _can_judge_labels(run, against):
         return None
-    images, suspects = len(run.targets), len(labels.suspects(run.targets, run.answers))
+    images, suspects = len(run.targets), len(label_noise.suspects(run.targets, run.answers))
+    surest, expected = int(label_noise.SUREST * images), contradicted.errors * label_noise.SUREST**2
     evidence = (
-        f"{suspects} of {images} labels are suspect: {contradicted.wrong} of the {int(labels.SUREST * images)} answers "
-        f"that it is surest of contradict the label, where {contradicted.errors * labels.SUREST**2:.0f} would if "
-        "errors dwindled with confidence."
+        f"{suspects} of {images} labels are suspect: {contradicted.wrong} of the {surest} answers that it is surest of "
+        f"contradict the label, where {expected:.0f} would if errors dwindled with confidence."
     )
     return Diagnosis("labels_suspect", evidence, None, suggestions.smoothed(run.settings) or None)
 

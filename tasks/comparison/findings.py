@@ -8,7 +8,7 @@ from tasks.arrays import Integers
 from tasks.comparison.diagnosis_against import diagnose_against
 from tasks.comparison.entrants import Entrant
 from tasks.comparison.schema import Finding, SuspectLabel
-from tasks.evaluation import labels
+from tasks.evaluation import label_noise
 from tasks.evaluation.curves import Run
 from tasks.evaluation.diagnosis import configuration, diagnose
 from tasks.evaluation.predictions import probabilities_of, targets_of
@@ -36,7 +36,7 @@ def findings(
 def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
     """Return the validation images whose labels a strategy doubts with confidence, the least likely first."""
     probabilities = probabilities_of(entrant.val, classes)
-    suspects = labels.suspects(targets_of(entrant.val, classes), probabilities)[:MOST_SUSPECTS]
+    suspects = label_noise.suspects(targets_of(entrant.val, classes), probabilities)[:MOST_SUSPECTS]
     return [
         SuspectLabel(
             path=str(entrant.val["path"].iloc[suspect.image]),

@@ -18,7 +18,7 @@ from tasks.comparison.schema import Comparison
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Group, Quality, rows
 from tasks.evaluation.predictions import probabilities_of, targets_of
-from tasks.evaluation.probed import Pretence
+from tasks.evaluation.probes import Pretence
 from tasks.files import write_bytes
 
 TEMPLATE = "report.html"

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from tasks.arrays import Features, Integers
-from tasks.evaluation.probed import Pretence, each_in_a_group
+from tasks.evaluation.probes import Pretence, each_in_a_group
 
 DRAWS = 20
 PROBES: dict[str, Any] = {

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from tasks import stopping
 from tasks.arrays import Features, Floats, Integers
 from tasks.evaluation import metrics
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability, each_in_a_group
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability, each_in_a_group
 
 Division = list[tuple[Integers, Integers]]
 
@@ -62,7 +62,7 @@ def transferability(features: Features, targets: Integers, groups: Sequence[str]
         images=len(features),
         features=features.shape[1],
         neighbours=int(neighbours),
-        probes={name: _probed(probe, features, targets, folds, division) for name, probe in probes.items()},
+        probes={name: _cross_validate(probe, features, targets, folds, division) for name, probe in probes.items()},
         logme=logme(features, targets),
         h_score=h_score(features, targets),
     )
@@ -145,7 +145,7 @@ class _ClassScores(RidgeClassifier):  # type: ignore[misc]
         return probabilities
 
 
-def _probed(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> Probed:
+def _cross_validate(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> ProbeScores:
     reached = []
     for train, held_out in stopping.between(division):
         probabilities = np.zeros((len(held_out), int(targets.max()) + 1))
@@ -156,7 +156,7 @@ def _probed(probe: Any, features: Features, targets: Integers, folds: int, divis
             fitted = clone(probe).fit(features[train], targets[train])
             probabilities[:, known] = fitted.predict_proba(features[held_out])
         reached.append(metrics.scores(targets[held_out], probabilities))
-    return Probed(
+    return ProbeScores(
         folds=folds,
         balanced_accuracy=[scores["balanced_accuracy"] or 0.0 for scores in reached],
         auroc=[scores["auroc"] for scores in reached],

@@ -5,7 +5,7 @@ import pandas as pd
 
 from tasks import layout
 from tasks.arrays import Features
-from tasks.comparison.recommendation import Facts
+from tasks.comparison.facts import Facts
 from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import transferability
 from tasks.files import write_json

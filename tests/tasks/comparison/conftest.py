@@ -10,8 +10,9 @@ import pytest
 
 from tasks.comparison import verdict
 from tasks.comparison.entrants import Entrant
+from tasks.comparison.kinds import Kind
 from tasks.comparison.ranking import advised, rank
-from tasks.comparison.recommendation import Advice, Kind, Recommendation
+from tasks.comparison.recommendation import Advice, Recommendation
 from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Serving, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES

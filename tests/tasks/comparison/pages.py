@@ -11,7 +11,7 @@ from PIL import Image
 from tasks.comparison.report import DataPage
 from tasks.data.quality import describe
 from tasks.data.reading import Pixels
-from tasks.evaluation.probed import Pretence
+from tasks.evaluation.probes import Pretence
 from tasks.evaluation.saliency import Map
 
 EVIL = "<script>alert('x')</script>"

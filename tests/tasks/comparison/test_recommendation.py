@@ -7,29 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.comparison.recommendation import Advice, Facts, Kind, Recommendation, kind_of, recommend, regret
+from tasks.comparison.facts import Facts
+from tasks.comparison.kinds import Kind
+from tasks.comparison.recommendation import Advice, Recommendation, recommend, regret
 from tasks.errors import UserError
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability
 from tasks.params import StrategyParams
-
-PARTS = ("stem", "stage1", "stage2", "stage3", "stage4", "head")
-LP_FT = {"phases": [{"train": "head"}, {"train": "all"}]}
-ONE_OF_EACH: dict[str, dict[str, Any]] = {
-    "a": {"train": "all", "start": "random"},
-    "b": {"train": "head"},
-    "c": {"train": ["stages[3:]", "head"]},
-    "d": {"train": ["stem", "head"]},
-    "e": {"train": "all"},
-    "f": LP_FT,
-    "g": {"train": "all", "adapters": {"kind": "lora"}},
-}
-KINDS = dict(
-    zip(
-        ONE_OF_EACH,
-        (Kind.SCRATCH, Kind.HEAD, Kind.LATE, Kind.EARLY, Kind.FULL, Kind.GENTLE, Kind.ADAPTERS),
-        strict=True,
-    )
-)
+from tests.tasks.comparison.test_kinds import ONE_OF_EACH, PARTS
 
 
 def settings_of(given: Mapping[str, Mapping[str, Any]]) -> dict[str, StrategyParams]:
@@ -40,7 +24,7 @@ def settings_of(given: Mapping[str, Mapping[str, Any]]) -> dict[str, StrategyPar
 def features(auroc: float) -> Transferability:
     """Return scores of features on which probes reach about this AUROC, the folds close to each other."""
     folds = [min(1.0, max(0.0, auroc + off)) for off in (-0.002, -0.001, 0.0, 0.001, 0.002)]
-    probed = Probed(folds=5, balanced_accuracy=folds, auroc=list(folds))
+    probed = ProbeScores(folds=5, balanced_accuracy=folds, auroc=list(folds))
     return Transferability(
         images=300, features=64, neighbours=5, probes={NEIGHBOURS: probed, LINEAR: probed}, logme=0.1, h_score=0.5
     )
@@ -67,50 +51,6 @@ def advised(**changes: Any) -> dict[Kind, Advice]:
 def warned(**changes: Any) -> str:
     """Return the warnings, one after the other."""
     return " ".join(recommend(facts(**changes), settings_of(ONE_OF_EACH)).warnings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind"),
-    [
-        *((settings, KINDS[name]) for name, settings in ONE_OF_EACH.items()),
-        ({"train": "head", "start": "random"}, Kind.SCRATCH),
-        ({"train": "head", "head": {"kind": "on_top"}}, Kind.HEAD),
-        ({"train": "head", "solver": "lbfgs"}, Kind.HEAD),
-        ({"train": "head", "only": "norms"}, Kind.HEAD),
-        ({"train": ["stages[-1]", "head"]}, Kind.LATE),
-        ({"train": ["stages", "head"]}, Kind.LATE),
-        ({"train": ["stages[1:3]", "head"]}, Kind.EARLY),
-        ({"train": ["stem", "stages", "head"]}, Kind.FULL),
-        ({"train": "all", "gradual": 1}, Kind.GENTLE),
-        ({"train": "all", "layer_decay": 0.7}, Kind.GENTLE),
-        ({"train": "all", "l2_sp": 0.01}, Kind.GENTLE),
-        ({"train": "all", "wise_ft": 0.5}, Kind.GENTLE),
-        ({"train": "all", "auto_rgn": True}, Kind.GENTLE),
-        ({"train": "all", "lr": {"all": 0.001, "head": 0.01}}, Kind.GENTLE),
-        ({"milestones": {0: "head", 2: "all"}}, Kind.GENTLE),
-        ({"milestones": {0: "head", 2: "stages[-1]"}}, Kind.LATE),
-        ({"train": "all", "only": "norms"}, Kind.ADAPTERS),
-        ({"train": "all", "only": "biases"}, Kind.ADAPTERS),
-        ({"train": ["stages[-1]", "head"], "cut": 1}, Kind.LATE),
-        ({"train": ["stage3", "head"], "cut": 1}, Kind.LATE),
-        ({"train": ["new1", "head"], "insert": 1}, Kind.HEAD),
-        ({"train": "all", "cut": 2, "insert": 1}, Kind.FULL),
-        ({"train": "high", "groups": {"low": ["a.*"], "high": ["b.*"], "head": ["c.*"]}}, Kind.LATE),
-        ({"train": "low", "groups": {"low": ["a.*"], "high": ["b.*"], "head": ["c.*"]}}, Kind.EARLY),
-        ({"train": "top", "groups": {"low": ["a.*"], "top": ["c.*"]}}, Kind.HEAD),
-    ],
-    ids=lambda value: "" if isinstance(value, Kind) else "-".join(f"{key} {value[key]}" for key in value),
-)
-def test_a_strategy_is_what_it_trains(settings: dict[str, Any], kind: Kind) -> None:
-    """Settings alone decide what kind of fine-tuning a strategy is."""
-    assert kind_of(StrategyParams.model_validate(settings), PARTS) == kind
-
-
-def test_auxiliary_classifiers_are_no_layers_of_the_body() -> None:
-    """A network with an auxiliary classifier trains everything without it, too."""
-    parts = (*PARTS[:-1], "aux", "head")
-    everything = StrategyParams(train=("stem", "stages", "head"))
-    assert kind_of(everything, parts) == Kind.FULL
 
 
 def test_a_part_that_is_not_there_is_an_error() -> None:

@@ -16,7 +16,7 @@ from tasks.comparison import report
 from tasks.comparison.entrants import Entrant, Repeated
 from tasks.comparison.figures.repeats import draw_shares
 from tasks.comparison.schema import Comparison, OnShare, SuspectLabel
-from tasks.evaluation.probed import Pretence
+from tasks.evaluation.probes import Pretence
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
 from tests.tasks.comparison.pages import CLASSES, EVIL, data_of, svg_of, upper_half
 

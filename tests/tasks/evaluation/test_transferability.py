@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.datasets import load_digits
 
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability, gain
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability, gain
 from tasks.evaluation.transferability import REPEATS, divide, h_score, logme, transferability
 
 CLASSES = 3
@@ -39,9 +39,9 @@ def noise(images: int, features: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(images, features)).astype(np.float32)
 
 
-def reached(*auroc: float | None) -> Probed:
+def reached(*auroc: float | None) -> ProbeScores:
     """Return what a probe reached on the folds of one division."""
-    return Probed(folds=len(auroc), balanced_accuracy=[0.5] * len(auroc), auroc=list(auroc))
+    return ProbeScores(folds=len(auroc), balanced_accuracy=[0.5] * len(auroc), auroc=list(auroc))
 
 
 @pytest.mark.parametrize("images", [40, 120], ids=["fewer images than features", "more"])

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 
 from tasks.arrays import Floats, Integers
-from tasks.evaluation.labels import confident_classes, surely_wrong, suspects
+from tasks.evaluation.label_noise import confident_classes, surely_wrong, suspects
 
 LUCK = 0.01
 

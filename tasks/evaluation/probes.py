@@ -13,7 +13,7 @@ NEIGHBOURS, LINEAR = "nearest neighbours", "linear probe"
 CONFIDENCE = 0.95
 
 
-class Probed(Record):
+class ProbeScores(Record):
     """What a probe reached on held-out images, one value a fold; empty where nothing could be held out."""
 
     folds: int = Field(description="that the images were divided into, each time they were")
@@ -36,7 +36,7 @@ class Transferability(Record):
     images: int
     features: int
     neighbours: int = Field(description="k of the nearest neighbours; 0 where nothing could be held out")
-    probes: dict[str, Probed]
+    probes: dict[str, ProbeScores]
     logme: float = Field(description="log evidence of linear regression on the classes, an image")
     h_score: float = Field(description="between-class variance that the features hold, from 0 to classes - 1")
 
@@ -94,7 +94,7 @@ def each_in_a_group(groups: Sequence[str]) -> list[str]:
     return [group or f" {place}" for place, group in enumerate(groups)]
 
 
-def gain(pretrained: Probed, random: Probed) -> Gain | None:
+def gain(pretrained: ProbeScores, random: ProbeScores) -> Gain | None:
     """Return how much better a probe is on pretrained features than on those of random weights.
 
     The folds of both must be the same. They share training images, and so vary less than independent samples would:
