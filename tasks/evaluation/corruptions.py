@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from tasks.arrays import Integers
 from tasks.data.reading import Pixels
 
 Kind = Literal["noise", "blur", "brightness", "jpeg", "shift"]
@@ -32,7 +33,7 @@ DIRECTIONS = np.array([direction for direction in product((-1, 0, 1), repeat=2) 
 Generators = Sequence[np.random.Generator]
 
 
-def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: npt.NDArray[np.int64] | None = None) -> Pixels:
+def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: Integers | None = None) -> Pixels:
     """Return a corrupted copy of images.
 
     What is drawn for an image depends on the kind, the seed and the image's row alone, not on the images beside it;

@@ -37,9 +37,12 @@ def table(
     columns.insert(0, "strategy", pd.Series([strategy] * len(rows), dtype="str"))
     columns.insert(1, "repeat", pd.Series([repeat] * len(rows), dtype="str"))
     columns["predicted"] = pd.Series(predicted, dtype="str")
-    for c, label in enumerate(labels):
-        columns[f"p[{label}]"] = probabilities[:, c]
-    return columns
+    return columns.assign(**probability_columns(probabilities, labels))
+
+
+def probability_columns(probabilities: Floats, labels: Sequence[str]) -> dict[str, Floats]:
+    """Return the columns of a table that hold probabilities of shape (rows, labels), by their names."""
+    return {f"p[{label}]": probabilities[:, c] for c, label in enumerate(labels)}
 
 
 def probabilities_of(predictions: pd.DataFrame, labels: Sequence[str]) -> Floats:
