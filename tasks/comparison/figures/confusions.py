@@ -23,7 +23,7 @@ def draw_confusions(comparison: Comparison) -> Panels:
     side = min(max(1.9, 0.42 * len(classes) + 0.8), WIDEST)
     panels = []
     for result in shown:
-        figure, axes = blank(side, side + 0.3, grid=False)
+        figure, axes = blank(side + 0.15, side + 0.05, grid=False)
         plot_confusion(axes, result.test.confusion, classes)
         write_title(axes, starred(result, comparison.champion))
         panels.append(figure)

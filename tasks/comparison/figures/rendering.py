@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ PIXELS_AN_INCH = 100  # so that words in pictures are about as large as those ar
 SHEET_WIDTH = 1000  # pixels
 # Letters are drawn as outlines, so that they look and measure the same in every browser, and nothing of the day or of
 # chance is in a file: the same figure is the same file.
-AS_OUTLINES = {"svg.fonttype": "path", "svg.hashsalt": "thawline"}
+AS_OUTLINES: dict[Any, Any] = {"svg.fonttype": "path", "svg.hashsalt": "thawline"}
 NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
@@ -70,15 +71,15 @@ def _size(figure: Figure) -> tuple[int, int]:
 
 
 def _sheet(pictures: Sequence[Picture]) -> bytes:
-    """Return an SVG in which pictures stand in rows, each as many as fit."""
+    """Return an SVG in which pictures stand in rows, each as many of one height as fit."""
     placed, left, top, bottom, right = [], 0, 0, 0, 0
     for picture in pictures:
-        if left and left + picture.width > SHEET_WIDTH:
+        if left and (left + picture.width > SHEET_WIDTH or picture.height != bottom - top):
             left, top = 0, bottom
         placed.append(
             f'<image x="{left}" y="{top}" width="{picture.width}" height="{picture.height}" href="{picture.address}"/>'
         )
         left += picture.width
-        right, bottom = max(right, left), max(bottom, top + picture.height)
+        right, bottom = max(right, left), top + picture.height
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" viewBox="0 0 {right} {bottom}">'
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *placed, "</svg>", ""]).encode()

@@ -43,8 +43,9 @@ def test_words_are_outlines_and_no_markup() -> None:
 
 
 def test_several_pictures_stand_side_by_side_in_one_file(tmp_path: Path) -> None:
-    """Each is in it once, whole; none lies on another, or outside."""
-    pictures = [as_svg(drawn(4.0)), as_svg(drawn(5.0)), as_png(drawn(3.0))]
+    """Each is in it once, whole; none lies on another, or outside; a legend has a row of its own."""
+    legend = legend_of(*drawn().axes[0].get_legend_handles_labels(), columns=1)
+    pictures = [as_svg(legend), as_svg(drawn(4.0)), as_svg(drawn(5.0)), as_png(drawn(3.0))]
     assert save(pictures[:1], tmp_path, "single").read_bytes() == pictures[0].content
     file = save(pictures, tmp_path, "several")
     assert file.name == "several.svg"
@@ -54,7 +55,8 @@ def test_several_pictures_stand_side_by_side_in_one_file(tmp_path: Path) -> None
     assert contents == [picture.content for picture in pictures]
     assert int(str(tree.get("width"))) <= SHEET_WIDTH
     corners = [(int(str(image.get("x"))), int(str(image.get("y")))) for image in images]
-    assert corners == [(0, 0), (400, 0), (0, 150)]
+    below = pictures[0].height
+    assert corners == [(0, 0), (0, below), (400, below), (0, below + 150)]
 
 
 def test_a_legend_is_as_large_as_its_words() -> None:
