@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from tasks import layout
+from tasks.arrays import Floats
 from tasks.backbones import weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.fitting import State
@@ -19,7 +20,6 @@ from tasks.data import manifest
 from tasks.data.reading import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
-from tasks.evaluation import metrics
 from tasks.evaluation.predictions import targets_of
 from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import Params, StrategyParams, TrainParams
@@ -182,7 +182,7 @@ def flips_for(settings: StrategyParams, params: Params) -> Flips:
 
 def probabilities_of(
     adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = AS_THEY_ARE
-) -> metrics.Floats:
+) -> Floats:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings), flips)

@@ -17,10 +17,10 @@ def runner(accuracies: list[float], epochs: int | None = None, earliest: int = 1
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_rungs_lead_to_the_end(epochs: int, earliest: int) -> None:
     """They rise to the last epoch, and none lies before the first at which a strategy may be stopped."""
-    own = rungs(epochs, min(earliest, epochs))
-    assert own == sorted(set(own))
-    assert own[-1] == epochs
-    assert own[0] >= min(earliest, epochs)
+    looked_at = rungs(epochs, min(earliest, epochs))
+    assert looked_at == sorted(set(looked_at))
+    assert looked_at[-1] == epochs
+    assert looked_at[0] >= min(earliest, epochs)
 
 
 def test_a_flat_curve_far_behind_is_hopeless() -> None:

@@ -60,10 +60,10 @@ def test_a_corrupted_split_gives_corrupted_images(splits: tuple[Split, Split]) -
     split = Split(splits[1].store, splits[1].rows[::-1].copy(), splits[1].targets.flip(0))
     before = np.array(split.store)
     for kind in KINDS:
-        found = corrupted(split, kind, 3, seed=5)
-        assert found.store.shape == split.store.shape
-        assert torch.equal(found.targets, split.targets)
-        images = torch.cat(list(inference_batches(found))).permute(0, 2, 3, 1).numpy()
+        made_worse = corrupted(split, kind, 3, seed=5)
+        assert made_worse.store.shape == split.store.shape
+        assert torch.equal(made_worse.targets, split.targets)
+        images = torch.cat(list(inference_batches(made_worse))).permute(0, 2, 3, 1).numpy()
         assert np.array_equal(images, corrupt(before, kind, 3, 5)[split.rows])
     assert np.array_equal(split.store, before)
 
@@ -73,40 +73,40 @@ def test_a_network_predicts_a_corrupted_split(splits: tuple[Split, Split]) -> No
     adapted, _ = network("shufflenet_v2_x0_5", strategy(train="all"))
     split = splits[1]
     written = Split(corrupt(split.store, "noise", 5, 0), split.rows, split.targets)
-    found = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
-    assert torch.equal(found, network_predict(adapted, written, CPU))
-    assert not torch.equal(found, network_predict(adapted, split, CPU))
+    predicted = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
+    assert torch.equal(predicted, network_predict(adapted, written, CPU))
+    assert not torch.equal(predicted, network_predict(adapted, split, CPU))
 
 
 def test_scores_fall_with_the_severity(splits: tuple[Split, Split]) -> None:
     """A classifier on pixels loses by what changes pixels, most by the most, and the summary is that of its scores."""
     train, _ = splits
-    found = robustness(OnPixels(train), train, likelihood)
-    assert found.clean is not None
-    assert found.images == len(train)
-    assert list(found.scores) == list(KINDS)
-    scores = np.array(list(found.scores.values()), dtype=float)
+    measured = robustness(OnPixels(train), train, likelihood)
+    assert measured.clean is not None
+    assert measured.images == len(train)
+    assert list(measured.scores) == list(KINDS)
+    scores = np.array(list(measured.scores.values()), dtype=float)
     assert scores.shape == (len(KINDS), len(SEVERITIES))
-    assert (scores[:, -1] < found.clean).all()
+    assert (scores[:, -1] < measured.clean).all()
     assert (np.diff(scores.mean(axis=0)) < 0).all()
-    assert found.mean == pytest.approx(fmean(scores.ravel()))
-    assert found.relative_drop == pytest.approx((found.clean - scores.mean()) / found.clean)
+    assert measured.mean == pytest.approx(fmean(scores.ravel()))
+    assert measured.relative_drop == pytest.approx((measured.clean - scores.mean()) / measured.clean)
 
 
 def test_every_strategy_sees_the_same_images(splits: tuple[Split, Split]) -> None:
     """The same draw of images at most as many as asked for, corrupted the same way; another seed draws others."""
     train, val = splits
     first, second, other = OnPixels(train), OnPixels(train), OnPixels(train)
-    found = robustness(first, val, likelihood, images=10)
-    assert robustness(second, val, likelihood, images=10) == found
+    measured = robustness(first, val, likelihood, images=10)
+    assert robustness(second, val, likelihood, images=10) == measured
     robustness(other, val, likelihood, images=10, seed=1)
-    assert found.images == 10
+    assert measured.images == 10
     assert len(first.asked) == 1 + len(KINDS) * len(SEVERITIES)
-    for one, same, another in zip(first.asked, second.asked, other.asked, strict=True):
-        assert np.array_equal(pixels_of(one), pixels_of(same))
-        assert not np.array_equal(pixels_of(one), pixels_of(another))
-        assert one.targets.bincount().tolist() == [5, 5]
-        assert set(one.rows) <= set(val.rows)
+    for drawn, same, another in zip(first.asked, second.asked, other.asked, strict=True):
+        assert np.array_equal(pixels_of(drawn), pixels_of(same))
+        assert not np.array_equal(pixels_of(drawn), pixels_of(another))
+        assert drawn.targets.bincount().tolist() == [5, 5]
+        assert set(drawn.rows) <= set(val.rows)
 
 
 def test_an_undefined_metric_stays_undefined(splits: tuple[Split, Split]) -> None:
