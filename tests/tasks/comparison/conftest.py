@@ -111,6 +111,12 @@ def ranked_of(entrants: Sequence[Entrant], classes: Sequence[str] = ("intact", "
     return rank(entrants, list(classes), PARAMS)
 
 
+def with_undefined_auroc(result: StrategyResult) -> StrategyResult:
+    """Return a result whose AUROC is undefined on the test split."""
+    undefined = {"auroc": None, "intervals": result.test.intervals | {"auroc": None}}
+    return result.model_copy(update={"test": result.test.model_copy(update=undefined)})
+
+
 def recommended(names: Sequence[str]) -> Recommendation:
     """Return a recommendation in this order."""
     order = tuple(

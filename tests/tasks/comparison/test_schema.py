@@ -8,15 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.comparison.schema import Comparison
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
 
 
 @pytest.fixture
 def comparison(entrant: MakeEntrant) -> Comparison:
     """A comparison with a metric that is undefined."""
     best, other = ranked_of([entrant("a", 2.0), entrant("b", 1.0)])
-    undefined = {"auroc": None, "intervals": other.test.intervals | {"auroc": None}}
-    return comparison_of([best, other.model_copy(update={"test": other.test.model_copy(update=undefined)})])
+    return comparison_of([best, with_undefined_auroc(other)])
 
 
 def test_a_comparison_survives_json(comparison: Comparison) -> None:

@@ -4,14 +4,14 @@ import pytest
 
 from tasks.comparison import summary
 from tasks.comparison.schema import Comparison, Finding
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
 
 
 @pytest.fixture
 def comparison(entrant: MakeEntrant) -> Comparison:
     """A comparison with a champion, and one strategy whose score is undefined on the test split."""
     ranked = ranked_of([entrant("full", 3.0, 900), entrant("head_only", 2.9, 90), entrant("poor", 0.1, 80)])
-    ranked[-1].test.auroc, ranked[-1].test.intervals["auroc"] = None, None
+    ranked[-1] = with_undefined_auroc(ranked[-1])
     return comparison_of(ranked)
 
 

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from tasks.comparison.table import show
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
 
 
 def test_the_table(entrant: MakeEntrant) -> None:
@@ -17,7 +17,7 @@ def test_the_table(entrant: MakeEntrant) -> None:
             entrant("b", 2.9, 90),
         ]
     )
-    ranked[-1].test.auroc, ranked[-1].test.intervals["auroc"] = None, None
+    ranked[-1] = with_undefined_auroc(ranked[-1])
     comparison = comparison_of(ranked)
     written = io.StringIO()
     show(comparison, Console(file=written, width=60, highlight=False))

@@ -46,8 +46,8 @@ class OnPixels:
     def __call__(self, split: Split) -> Floats:
         """Return the probabilities of a split."""
         self.asked.append(split)
-        found: Floats = self.model.predict_proba(pixels_of(split))
-        return found
+        probabilities: Floats = self.model.predict_proba(pixels_of(split))
+        return probabilities
 
 
 def likelihood(targets: Integers, probabilities: Floats) -> float:
