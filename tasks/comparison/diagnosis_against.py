@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
-from tasks.evaluation import curves, labels, suggestions
+from tasks.evaluation import curves, label_noise, suggestions
 from tasks.evaluation.curves import Curves, Run
-from tasks.evaluation.diagnosis import CHANCE, LITTLE, NOISE, Finding, diagnose
-from tasks.evaluation.metrics import Floats, Integers
+from tasks.evaluation.diagnosis import CHANCE, LITTLE, NOISE, Diagnosis, diagnose
 from tasks.params import CompareParams
 
 MATTERS = 0.02  # of a metric: a smaller difference is no reason to change anything
 REMNANT = 0.1  # of what a linear classifier is better than chance: less is left where training wiped out features
 
 
-def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> list[Finding]:
+def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> list[Diagnosis]:
     """Return what a run's answers show beside those of other strategies, on the same validation images.
 
     Differences are of ``params.metric``, paired on the same resamples of the images.
@@ -34,18 +34,18 @@ def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> 
         return []
     if any(not np.array_equal(other.targets, run.targets) for other in others):
         raise ValueError("the runs were not validated on the same images")
-    own, scored = diagnose(run), _scored(run, params)
+    by_itself, scored = diagnose(run), _scored(run, params)
     against = [_Versus(other, _scored(other, params), scored) for other in others if other.probabilities is not None]
     causes = [
-        _rate_too_high(run, own, against),
-        _frozen_too_deep(run, own, against),
-        _thawed_too_far(run, own, against),
+        _rate_too_high(run, by_itself, against),
+        _frozen_too_deep(run, by_itself, against),
+        _thawed_too_far(run, by_itself, against),
         _domain_too_far(run, scored, against),
         _labels_suspect(run, against),
     ]
-    found = [finding for finding in causes if finding]
-    nothing = _nothing_learned(run, scored, [*own, *found])
-    return [*found, nothing] if nothing else found
+    against_others = [diagnosis for diagnosis in causes if diagnosis]
+    nothing = _nothing_learned(run, scored, [*by_itself, *against_others])
+    return [*against_others, nothing] if nothing else against_others
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _with_interval(difference: statistics.Paired) -> str:
     return f"{difference.difference:.3f} [{difference.low:.3f}, {difference.high:.3f}]"
 
 
-def _nothing_learned(run: Run, scored: _Scored, causes: Sequence[Finding]) -> Finding | None:
+def _nothing_learned(run: Run, scored: _Scored, causes: Sequence[Diagnosis]) -> Diagnosis | None:
     seen = curves.read(run)
     beats_guessing = seen.val[seen.kept] < seen.val_chance - seen.val_noise(seen.val_chance)
     if scored.interval is None or scored.interval[0] > scored.chance or beats_guessing:
@@ -117,7 +117,7 @@ def _nothing_learned(run: Run, scored: _Scored, causes: Sequence[Finding]) -> Fi
         f"The {scored.params.metric} of {scored.value:.3f} [{scored.interval[0]:.3f}, {scored.interval[1]:.3f}] can't "
         f"be told from the {scored.chance:.3f} of an answer that knows nothing of the image."
     )
-    return Finding("nothing_learned", evidence, None, next((f.suggestion for f in causes if f.suggestion), None))
+    return Diagnosis("nothing_learned", evidence, None, next((f.suggestion for f in causes if f.suggestion), None))
 
 
 def chance_of(metric: str, targets: Integers) -> float:
@@ -138,11 +138,11 @@ def chance_of(metric: str, targets: Integers) -> float:
     }[metric]
 
 
-def _rate_too_high(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
+def _rate_too_high(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_Versus]) -> Diagnosis | None:
     """Return that training moved, and ended at guessing on weights that a linear classifier learns from."""
     seen = curves.read(run)
     probe = next((versus for versus in against if versus.other.is_probe and versus.is_better), None)
-    known = any(finding.tag in {"rate_too_low", "rate_too_high", "diverged"} for finding in own)
+    known = any(diagnosis.tag in {"rate_too_low", "rate_too_high", "diverged"} for diagnosis in by_itself)
     if probe is None or known or seen.learned or not run.trains_pretrained:
         return None
     end = seen.train[-max(1, len(seen.train) // 3) :]
@@ -154,13 +154,13 @@ def _rate_too_high(run: Run, own: Sequence[Finding], against: Sequence[_Versus])
         f"Its training loss ended at {seen.train[-1]:.3f}, where guessing has {seen.train_chance:.3f}, while "
         f"{probe.other.name} learned from the same weights as they were, and is ahead on validation by {probe.lead}."
     )
-    return Finding(
+    return Diagnosis(
         "rate_too_high", evidence, None, suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
     )
 
 
-def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
-    if own or run.settings.start != "pretrained":
+def _frozen_too_deep(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_Versus]) -> Diagnosis | None:
+    if by_itself or run.settings.start != "pretrained":
         return None
     seen = curves.read(run)
     fitted = float(seen.train.min())
@@ -178,7 +178,7 @@ def _frozen_too_deep(run: Run, own: Sequence[Finding], against: Sequence[_Versus
                 f"{versus.lead}."
             )
             part = run.topmost_frozen
-            return Finding(
+            return Diagnosis(
                 "frozen_too_deep", evidence, None, suggestions.thawed_further(run.settings, part) if part else None
             )
     return None
@@ -190,8 +190,8 @@ def _same_loss(run: Run, seen: Curves, other: Run) -> bool:
     return seen.comparable and not raised and run.settings.treats_classes_alike == other.settings.treats_classes_alike
 
 
-def _thawed_too_far(run: Run, own: Sequence[Finding], against: Sequence[_Versus]) -> Finding | None:
-    has_other_cause = any(finding.tag in {"rate_too_low", "not_converging", "collapsed"} for finding in own)
+def _thawed_too_far(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_Versus]) -> Diagnosis | None:
+    has_other_cause = any(diagnosis.tag in {"rate_too_low", "not_converging", "collapsed"} for diagnosis in by_itself)
     probes = [versus for versus in against if versus.other.is_probe and versus.is_better]
     if has_other_cause or not run.trains_pretrained or not probes:
         return None
@@ -203,21 +203,21 @@ def _thawed_too_far(run: Run, own: Sequence[Finding], against: Sequence[_Versus]
         f"{best.other.name}, which trains the head alone, is ahead on validation by {best.lead}: training spoilt what "
         "the weights knew."
     )
-    return Finding("thawed_too_far", evidence, None, gentler)
+    return Diagnosis("thawed_too_far", evidence, None, gentler)
 
 
 def _solves_its_head(run: Run) -> bool:
     return run.settings.schedule()[-1].solver == "lbfgs"
 
 
-def _domain_too_far(run: Run, scored: _Scored, against: Sequence[_Versus]) -> Finding | None:
+def _domain_too_far(run: Run, scored: _Scored, against: Sequence[_Versus]) -> Diagnosis | None:
     scratch = next((versus for versus in against if versus.other.settings.start == "random"), None)
     if run.settings.start != "pretrained" or scratch is None:
         return None
     if scratch.theirs.interval is None or scratch.theirs.interval[0] <= scratch.theirs.chance:
         return None
     pretrained = [scored, *(versus.theirs for versus in against if versus.other.settings.start == "pretrained")]
-    gains = [one.less(scratch.theirs) for one in pretrained]
+    gains = [strategy.less(scratch.theirs) for strategy in pretrained]
     if any(gain.low > 0 or gain.high >= MATTERS for gain in gains):
         return None
     evidence = (
@@ -225,20 +225,20 @@ def _domain_too_far(run: Run, scored: _Scored, against: Sequence[_Versus]) -> Fi
         f"{_with_interval(max(gains, key=lambda gain: gain.difference))}: other pretrained weights may suit these "
         "images better."
     )
-    return Finding("domain_too_far", evidence)
+    return Diagnosis("domain_too_far", evidence)
 
 
-def _labels_suspect(run: Run, against: Sequence[_Versus]) -> Finding | None:
-    found = labels.surely_wrong(run.targets, run.answers)
-    if found.p_value > CHANCE or not _can_judge_labels(run, against):
+def _labels_suspect(run: Run, against: Sequence[_Versus]) -> Diagnosis | None:
+    contradicted = label_noise.surely_wrong(run.targets, run.answers)
+    if contradicted.p_value > CHANCE or not _can_judge_labels(run, against):
         return None
-    images, suspects = len(run.targets), len(labels.suspects(run.targets, run.answers))
+    images, suspects = len(run.targets), len(label_noise.suspects(run.targets, run.answers))
+    surest, expected = int(label_noise.SUREST * images), contradicted.errors * label_noise.SUREST**2
     evidence = (
-        f"{suspects} of {images} labels are suspect: {found.wrong} of the {int(labels.SUREST * images)} answers "
-        f"that it is surest of contradict the label, where {found.errors * labels.SUREST**2:.0f} would if "
-        "errors dwindled with confidence."
+        f"{suspects} of {images} labels are suspect: {contradicted.wrong} of the {surest} answers that it is surest of "
+        f"contradict the label, where {expected:.0f} would if errors dwindled with confidence."
     )
-    return Finding("labels_suspect", evidence, None, suggestions.smoothed(run.settings) or None)
+    return Diagnosis("labels_suspect", evidence, None, suggestions.smoothed(run.settings) or None)
 
 
 def _can_judge_labels(run: Run, against: Sequence[_Versus]) -> bool:

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tasks.comparison.compare import Entrant, targets_of
+from tasks.arrays import Integers
 from tasks.comparison.diagnosis_against import diagnose_against
+from tasks.comparison.entrants import Entrant
 from tasks.comparison.schema import Finding, SuspectLabel
-from tasks.evaluation import labels
+from tasks.evaluation import label_noise
 from tasks.evaluation.curves import Run
 from tasks.evaluation.diagnosis import configuration, diagnose
-from tasks.evaluation.metrics import Integers
-from tasks.evaluation.predictions import probabilities_of
+from tasks.evaluation.predictions import probabilities_of, targets_of
 from tasks.params import Params
 
 MOST_SUSPECTS = 30
@@ -36,7 +36,7 @@ def findings(
 def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
     """Return the validation images whose labels a strategy doubts with confidence, the least likely first."""
     probabilities = probabilities_of(entrant.val, classes)
-    found = labels.suspects(targets_of(entrant.val, classes), probabilities)[:MOST_SUSPECTS]
+    suspects = label_noise.suspects(targets_of(entrant.val, classes), probabilities)[:MOST_SUSPECTS]
     return [
         SuspectLabel(
             path=str(entrant.val["path"].iloc[suspect.image]),
@@ -44,7 +44,7 @@ def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabe
             suggested=classes[suspect.suggested],
             probability=float(probabilities[suspect.image, suspect.suggested]),
         )
-        for suspect in found
+        for suspect in suspects
     ]
 
 
@@ -65,10 +65,10 @@ def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integ
 def _of_run(run: Run, others: Sequence[Run], params: Params) -> list[Finding]:
     return [
         Finding(
-            tag=found.tag,
-            evidence=found.evidence,
-            epoch=found.epoch,
-            configuration=configuration(run, found, params.train) if found.suggestion else None,
+            tag=diagnosis.tag,
+            evidence=diagnosis.evidence,
+            epoch=diagnosis.epoch,
+            configuration=configuration(run, diagnosis, params.train) if diagnosis.suggestion else None,
         )
-        for found in (*diagnose(run), *diagnose_against(run, others, params.compare))
+        for diagnosis in (*diagnose(run), *diagnose_against(run, others, params.compare))
     ]

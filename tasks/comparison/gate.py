@@ -1,20 +1,17 @@
 """Whether a challenger takes the champion's place: both have answered the same images, which neither was trained on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from tasks.arrays import Flags, Floats, Integers
 from tasks.comparison import statistics
 from tasks.comparison.verdict import METRIC_NAMES
-from tasks.evaluation import metrics
-from tasks.evaluation.metrics import Floats, Integers
 from tasks.params import RetrainParams
-
-Mask = npt.NDArray[np.bool_]
+from tasks.record import Record
 
 
 @dataclass(frozen=True)
@@ -33,14 +30,12 @@ class Answered:
     targets: Integers
     champion: Floats
     challenger: Floats
-    parts: Mapping[str, Mask]
+    parts: Mapping[str, Flags]
     seconds: tuple[float, float]
 
 
-class Check(BaseModel):
+class Check(Record):
     """One thing that was asked of the challenger."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     kind: Literal["metric", "class", "part", "calibration", "latency"]
@@ -52,15 +47,13 @@ class Check(BaseModel):
     limit: float
 
 
-class Ruling(BaseModel):
+class Ruling(Record):
     """What the gate decides, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     promote: bool
     reason: str
     images: int = Field(description="test images that both answered and neither was trained on")
-    checks: list[Check] = []
+    checks: list[Check] = Field(default=[])
 
 
 def judge(answered: Answered, params: RetrainParams, metric: str, seed: int = 0) -> Ruling:
@@ -137,7 +130,7 @@ def _parts(answered: Answered, params: RetrainParams) -> list[Check]:
 
 
 def _accuracy(
-    answered: Answered, name: str, mask: Mask, kind: Literal["class", "part"], params: RetrainParams
+    answered: Answered, name: str, mask: Flags, kind: Literal["class", "part"], params: RetrainParams
 ) -> Check:  # fmt: skip
     targets = answered.targets[mask]
     right, was_right = (p[mask].argmax(axis=1) == targets for p in (answered.challenger, answered.champion))
@@ -160,11 +153,16 @@ def _accuracy(
 
 def _calibration(answered: Answered, counts: statistics.Counts, params: RetrainParams) -> Check:
     once = np.ones((1, len(answered.targets)), dtype=np.float32)
-    error: Callable[[statistics.Counts, Floats], Floats] = lambda drawn, p: _ece(drawn, answered.targets, p)  # noqa: E731
-    before, now = (float(error(once, p)[0]) for p in (answered.champion, answered.challenger))
-    paired = statistics.paired(
-        now, before, error(counts, answered.challenger), error(counts, answered.champion), params.confidence
-    )
+
+    def errors(drawn: statistics.Counts) -> list[Floats]:
+        return [
+            statistics.calibration_error(drawn, answered.targets, probabilities)
+            for probabilities in (answered.champion, answered.challenger)
+        ]
+
+    before, now = (float(error[0]) for error in errors(once))
+    resampled_before, resampled = errors(counts)
+    paired = statistics.paired(now, before, resampled, resampled_before, params.confidence)
     passed = paired.difference <= params.max_ece_rise or paired.low <= 0
     goes = "rises" if now > before else "goes"
     return Check(
@@ -177,16 +175,6 @@ def _calibration(answered: Answered, counts: statistics.Counts, params: RetrainP
         challenger=now,
         limit=params.max_ece_rise,
     )
-
-
-def _ece(counts: statistics.Counts, targets: Integers, probabilities: Floats) -> Floats:
-    """Return the expected calibration error of every resample, shape (resamples,)."""
-    confidence = probabilities.max(axis=1)
-    gap = confidence - (probabilities.argmax(axis=1) == targets)
-    bins = metrics.confidence_bins(confidence, metrics.CALIBRATION_BINS)
-    of_bin = np.eye(metrics.CALIBRATION_BINS)[bins] * gap[:, None]
-    found: Floats = np.abs(counts @ of_bin).sum(axis=1) / counts.sum(axis=1)
-    return found
 
 
 def _latency(answered: Answered, params: RetrainParams) -> Check:

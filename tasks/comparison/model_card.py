@@ -14,18 +14,25 @@ FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "log_loss")
 ELPV_LICENCE = "images CC BY-NC-SA 4.0"
 
 
-def write(found: Comparison, target: Path) -> None:
+def write(comparison: Comparison, target: Path) -> None:
     """Write the card of a comparison's champion."""
-    winner = found.leader
+    winner = comparison.leader
     figures = {name: value for name in FIGURES if (value := getattr(winner.test, name)) is not None}
-    licences = [f"backbone {found.backbone['licence']}", *([ELPV_LICENCE] if found.data.source == "elpv" else [])]
+    licences = [
+        f"backbone {comparison.backbone['licence']}",
+        *([ELPV_LICENCE] if comparison.data.source == "elpv" else []),
+    ]
     environment = jinja2.Environment(  # noqa: S701 - Markdown, in which names are shown as they are
         loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined
     )
     environment.filters["plain"] = _plain
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "sort_keys": True}
     page = environment.get_template(TEMPLATE).render(
-        found=found, winner=winner, figures=figures, metric=METRIC_NAMES[found.metric], licence="; ".join(licences)
+        comparison=comparison,
+        winner=winner,
+        figures=figures,
+        metric=METRIC_NAMES[comparison.metric],
+        licence="; ".join(licences),
     )
     write_bytes(target, page.encode())
 

@@ -83,7 +83,7 @@ def replay(full: Mapping[str, Runner], seconds: Mapping[str, float], images: int
     ends = {
         name: rungs(len(runner.history), min(runner.earliest, len(runner.history))) for name, runner in full.items()
     }
-    for rung in range(max((len(own) for own in ends.values()), default=0)):
+    for rung in range(max((len(epochs) for epochs in ends.values()), default=0)):
         running = {name: runner for name, runner in full.items() if name not in stopped}
         seen = {name: _at(runner, ends[name][min(rung, len(ends[name]) - 1)]) for name, runner in running.items()}
         stopped |= {name: len(seen[name].history) for name in dominated(seen, images)}
@@ -107,10 +107,10 @@ def _reach(runner: Runner) -> float:
     return min(1.0, best + (best - before) * math.ceil(math.log2(runner.epochs / done)))
 
 
-def _margin(one: float, other: float, images: int) -> float:
+def _margin(accuracy: float, other: float, images: int) -> float:
     """Return the half-width of the interval of a difference between two accuracies, as of independent images.
 
     Answers to the same images go together, so that this is on the safe side.
     """
-    variance = (one * (1 - one) + other * (1 - other)) / images
+    variance = (accuracy * (1 - accuracy) + other * (1 - other)) / images
     return float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance)

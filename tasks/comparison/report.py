@@ -1,36 +1,31 @@
 """``comparison.html``: one self-contained page."""
 
-import base64
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
-from PIL import Image
 
-from tasks.comparison import figures, reliability_figures, repeat_figures
-from tasks.comparison.data_figures import CLASSES, GROUPS, contact_sheet, spread
-from tasks.comparison.figures import Picture, Saliency
-from tasks.comparison.lettering import Lettering
-from tasks.comparison.schema import Comparison, Part
+from tasks.comparison.figures import confusions, curves, photographs, plans, repeats, robustness, scores
+from tasks.comparison.figures.lettering import Lettering
+from tasks.comparison.figures.photographs import ReadImage, Saliency
+from tasks.comparison.figures.reliability import draw_reliability
+from tasks.comparison.figures.rendering import Picture, as_png, as_svg, save
+from tasks.comparison.figures.style import Panels
+from tasks.comparison.schema import Comparison
 from tasks.comparison.verdict import METRIC_NAMES
 from tasks.data.quality import Group, Quality, rows
-from tasks.evaluation.predictions import probabilities_of
-from tasks.evaluation.probed import Pretence
-from tasks.evaluation.robustness import Robustness
-from tasks.files import atomic_path, write_bytes
+from tasks.evaluation.predictions import probabilities_of, targets_of
+from tasks.evaluation.probes import Pretence
+from tasks.files import write_bytes
 
 TEMPLATE = "report.html"
-MARGIN = 0.03  # inches around a panel
-PIXELS_AN_INCH = 100  # so that words in pictures are about as large as those around them
 SMALL, PLAIN = 250, 600  # pixels of width: two side by side, and one, can be read on a phone
-IN_PANELS = {"plans", "curves", "confusions", "robustness", "shares", "mistakes", "suspects"}
+CLASSES, GROUPS = 30, 6  # rows of the contact sheets
+
+Drawn = Mapping[str, Figure | Panels | None]  # by name; None: there is nothing to show
 
 
 @dataclass(frozen=True)
@@ -41,13 +36,13 @@ class DataPage:
         quality: the counted data set.
         pretences: what a random split would have pretended; nothing if no images are in groups.
         table: the manifest.
-        picture: returns the pixels of an image by its path.
+        read_image: returns the pixels of an image by its path.
     """
 
     quality: Quality
     pretences: Sequence[Pretence]
     table: pd.DataFrame
-    picture: Picture
+    read_image: ReadImage
 
 
 @dataclass(frozen=True)
@@ -55,146 +50,110 @@ class Embedded:
     """A picture inside the page.
 
     Attributes:
-        png: as base64.
-        width: in pixels, where there is room.
-        height: in pixels, where there is room.
+        picture: what is shown.
         kind: ``wide`` does not fit a phone, ``small`` fits it twice, ``legend`` has a line of its own, ``plain``.
     """
 
-    png: str
-    width: int
-    height: int
+    picture: Picture
     kind: str
 
 
 def write(
-    found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, target: Path, folder: Path
+    comparison: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, target: Path, folder: Path
 ) -> list[Path]:
     """Write the page, and its pictures as files of their own; return the pictures.
 
     Args:
-        found: the comparison.
+        comparison: what it is about.
         predictions: the champion's, on the test split.
         data: what is known of the images.
         saliency: returns which part of an image speaks for a class, to the champion.
         target: the page.
         folder: where the pictures go.
     """
-    lettering = Lettering(found.data.classes)
-    drawn = _drawn(found, predictions, data, saliency, lettering)
-    files = {name: save(figure, folder / f"{name}.png") for name, figure in drawn.items()}
+    lettering = Lettering(comparison.data.classes)
+    embedded = {
+        **_embed(_diagrams(comparison, predictions), as_svg),
+        **_embed(_photographs(comparison, predictions, data, saliency, lettering), as_png),
+    }
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template(TEMPLATE).render(
-        found=found,
-        metric=METRIC_NAMES[found.metric],
-        pictures={name: _embedded(file, drawn[name], name in IN_PANELS) for name, file in files.items()},
+        comparison=comparison,
+        metric=METRIC_NAMES[comparison.metric],
+        pictures=embedded,
         numbered=lettering.numbered,
         quality=data.quality,
         quality_rows=rows(data.quality),
         pretences=data.pretences,
-        few_classes=figures.FEW_CLASSES,
-        groups=sorted({group for result in found.strategies.values() for group in result.test.groups}),
+        few_classes=confusions.FEW_CLASSES,
+        groups=sorted({group for result in comparison.strategies.values() for group in result.test.groups}),
     )
     write_bytes(target, page.encode())
-    return list(files.values())
+    return [save([shown.picture for shown in panels], folder, name) for name, panels in embedded.items()]
 
 
-def _drawn(
-    found: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, lettering: Lettering
-) -> dict[str, Figure]:
-    """Return the pictures that there is something to show on, by name."""
-    drawn = {
-        "scores": figures.scores(found),
-        "costs": figures.costs(found),
-        "seeds": repeat_figures.seeds(found),
-        "shares": repeat_figures.shares(found),
-        "plans": figures.plans(found),
-        "curves": figures.curves(found),
-        "confusions": figures.confusions(found),
-        "reliability": _reliability(found, predictions),
-        "robustness": _robustness(found),
-        "mistakes": figures.mistakes(predictions, found.data.classes, data.picture, saliency),
-        "suspects": figures.suspects(found.suspect_labels, found.data.classes, data.picture),
-        "data_classes": contact_sheet(_samples(data.table, lettering), data.picture),
-        "data_groups": contact_sheet(_groups(data.quality, lettering), data.picture) if data.quality.groups else None,
+def _diagrams(comparison: Comparison, predictions: pd.DataFrame) -> Drawn:
+    classes = comparison.data.classes
+    measured = {name: result.robustness for name, result in comparison.strategies.items() if result.robustness}
+    return {
+        "scores": scores.draw_scores(comparison),
+        "costs": scores.draw_costs(comparison),
+        "seeds": repeats.draw_seeds(comparison),
+        "shares": repeats.draw_shares(comparison),
+        "plans": plans.draw_plans(comparison),
+        "curves": curves.draw_curves(comparison),
+        "confusions": confusions.draw_confusions(comparison),
+        "reliability": draw_reliability(
+            targets_of(predictions, classes),
+            probabilities_of(predictions, classes),
+            comparison.leader.calibration.temperature,
+        ),
+        "robustness": robustness.draw_robustness(measured, METRIC_NAMES[comparison.metric]) if measured else None,
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def _embedded(file: Path, figure: Figure, in_panels: bool) -> list[Embedded]:
-    """Return a picture, or its legends and panels one by one, which flow into the columns that a page has room for."""
-    if not in_panels:
-        return [_shown(file.read_bytes(), tuple(figure.get_size_inches()))]
-    legends = [legend.get_window_extent() for part in (figure, *figure.subfigs) for legend in part.legends]
-    panels = [box for axes in figure.axes if axes.get_visible() and (box := axes.get_tightbbox())]
-    with Image.open(file) as whole:
-        return [_cut(whole, box, figure.dpi, legend=True) for box in legends] + [
-            _cut(whole, box, figure.dpi) for box in panels
-        ]
-
-
-def _cut(whole: Image.Image, box: Bbox, dpi: float, *, legend: bool = False) -> Embedded:
-    """Return a part of a picture, given what it covers in pixels from the lower left."""
-    left, bottom, right, top = box.padded(MARGIN * dpi).extents
-    upper, lower = max(0, int(whole.height - top)), min(whole.height, int(whole.height - bottom))
-    part = whole.crop((max(0, int(left)), upper, min(whole.width, int(right)), lower))
-    content = io.BytesIO()
-    part.save(content, format="PNG")
-    return _shown(content.getvalue(), (part.width / dpi, part.height / dpi), legend=legend)
-
-
-def _shown(png: bytes, inches: Sequence[float], *, legend: bool = False) -> Embedded:
-    width, height = (round(PIXELS_AN_INCH * side) for side in inches)
-    kind = "legend" if legend else "small" if width <= SMALL else "plain" if width <= PLAIN else "wide"
-    return Embedded(base64.b64encode(png).decode(), width, height, kind)
-
-
-def _reliability(found: Comparison, predictions: pd.DataFrame) -> Figure:
-    targets = np.asarray([found.data.classes.index(label) for label in predictions["label"]])
-    probabilities = probabilities_of(predictions, found.data.classes)
-    return reliability_figures.reliability(targets, probabilities, found.leader.calibration.temperature)
-
-
-def _robustness(found: Comparison) -> Figure | None:
-    measured = {name: Robustness(**r.robustness.model_dump()) for name, r in found.strategies.items() if r.robustness}
-    return reliability_figures.robustness(measured, METRIC_NAMES[found.metric]) if measured else None
-
-
-def run_figures(
-    folder: Path,
-    progress: dict[str, Any],
-    plan: dict[str, Any],
-    range_tests: Sequence[tuple[Sequence[tuple[float, float]], float]],
-    scores: dict[str, Any],
-    classes: Sequence[str],
-) -> list[Path]:
-    """Draw the pictures of one strategy and return their files.
-
-    Args:
-        folder: where the pictures go.
-        progress: what the training has behind it.
-        plan: its parts and phases.
-        range_tests: of each learning-rate range test (rate, loss) a step, and the rate that was taken.
-        scores: of the validation split.
-        classes: their names.
-    """
-    parts = [Part(**part) for part in plan["parts"]]
-    drawn = {
-        "run": figures.of_run(progress["history"], progress["best_epoch"], scores["confusion"], classes),
-        "freeze_plan": figures.plan_of_run(parts, plan["phases"]),
+def _photographs(
+    comparison: Comparison, predictions: pd.DataFrame, data: DataPage, saliency: Saliency, lettering: Lettering
+) -> Drawn:
+    classes, read_image = comparison.data.classes, data.read_image
+    return {
+        "mistakes": photographs.draw_mistakes(predictions, classes, read_image, saliency),
+        "suspects": photographs.draw_suspects(comparison.suspect_labels, classes, read_image),
+        "data_classes": photographs.draw_contact_sheet(_samples(data.table, lettering), read_image),
+        "data_groups": (
+            photographs.draw_contact_sheet(_groups(data.quality, lettering), read_image)
+            if data.quality.groups
+            else None
+        ),
     }
-    drawn |= {f"range_test_{i}": figures.range_test(curve, taken) for i, (curve, taken) in enumerate(range_tests, 1)}
-    return [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _embed(drawn: Drawn, render: Callable[[Figure], Picture]) -> dict[str, list[Embedded]]:
+    """Return the pictures that there is something to show on, by name: legends first, then panel by panel."""
+    embedded = {}
+    for name, figures in drawn.items():
+        if figures is None:
+            continue
+        panels = figures if isinstance(figures, Panels) else Panels([figures])
+        legend = [Embedded(render(panels.legend), "legend")] if panels.legend else []
+        embedded[name] = [*legend, *(_by_width(render(figure)) for figure in panels.figures)]
+    return embedded
+
+
+def _by_width(picture: Picture) -> Embedded:
+    kind = "small" if picture.width <= SMALL else "plain" if picture.width <= PLAIN else "wide"
+    return Embedded(picture, kind)
 
 
 def _samples(table: pd.DataFrame, lettering: Lettering) -> list[tuple[str, list[str]]]:
     """Return images that are trained on, for a contact sheet with a row a class."""
-    seen = table[table["split"] == "train"].sort_values("path").groupby("label")["path"]
-    return [(f"{lettering.of(str(label))} ({len(paths)} trained on)", spread(paths.tolist())) for label, paths in seen][
-        :CLASSES
-    ]
+    by_class = table[table["split"] == "train"].sort_values("path").groupby("label")["path"]
+    return [
+        (f"{lettering.of(str(label))} ({len(paths)} trained on)", photographs.spread(paths.tolist()))
+        for label, paths in by_class
+    ][:CLASSES]
 
 
 def _groups(quality: Quality, lettering: Lettering) -> list[tuple[str, list[str]]]:
@@ -203,16 +162,13 @@ def _groups(quality: Quality, lettering: Lettering) -> list[tuple[str, list[str]
     mixed = [group for group in largest[GROUPS - 1 :] if len(group.classes) > 1][:1]
     shown = [*largest[: GROUPS - 1], *(mixed or largest[GROUPS - 1 : GROUPS])]
     return [
-        (f"{lettering.of(g.name)}: {g.images} images of {_classes(g, lettering)}, {g.split}", g.paths) for g in shown
+        (
+            f"{lettering.of(group.name)}: {group.images} images of {_classes(group, lettering)}, {group.split}",
+            group.paths,
+        )
+        for group in shown
     ]
 
 
 def _classes(group: Group, lettering: Lettering) -> str:
     return lettering.of(next(iter(group.classes))) if len(group.classes) == 1 else f"{len(group.classes)} classes"
-
-
-def save(figure: Figure, target: Path) -> Path:
-    """Write a figure as PNG, whole or not at all, and return its path."""
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
-    return target

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.comparison.recommendation import Recommendation
+from tasks.comparison.statistics import Paired
+from tasks.evaluation.robustness import Robustness, WorstGroup
+from tasks.record import Record
 
 VERSION = 4
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Scores(_Record):
+class Scores(Record):
     """Metrics on one split; a metric that the split leaves undefined is null."""
 
     accuracy: float | None
@@ -38,7 +37,7 @@ class Scores(_Record):
         }
 
 
-class Spread(_Record):
+class Spread(Record):
     """A metric of several seeds."""
 
     values: list[float | None] = Field(description="of each seed")
@@ -47,7 +46,7 @@ class Spread(_Record):
     interval: tuple[float, float] | None = Field(description="of the mean, over images and seeds")
 
 
-class OverSeeds(_Record):
+class OverSeeds(Record):
     """What a strategy reaches with several seeds; ``val`` and ``test`` of the strategy are those of the first."""
 
     seeds: list[int]
@@ -57,7 +56,7 @@ class OverSeeds(_Record):
     mlflow_run_ids: list[str]
 
 
-class OnShare(_Record):
+class OnShare(Record):
     """What a strategy reaches on validation with a share of the training split."""
 
     share: float
@@ -67,19 +66,14 @@ class OnShare(_Record):
     mlflow_run_id: str
 
 
-class Versus(_Record):
+class Versus(Paired):
     """A strategy's validation metric (the mean over seeds) less that of the best one, on the same resamples."""
 
-    difference: float
-    low: float
-    high: float
-    standard_error: float
-    p_value: float = Field(description="two-sided, of no difference, from the paired resamples")
     p_adjusted: float = Field(description="the same, adjusted for the number of strategies (Holm)")
     mcnemar: float = Field(description="exact p-value of equally many errors (McNemar), adjusted likewise")
 
 
-class Part(_Record):
+class Part(Record):
     """A part of the network, when it trains and how fast."""
 
     name: str
@@ -90,7 +84,7 @@ class Part(_Record):
     )
 
 
-class Calibration(_Record):
+class Calibration(Record):
     """What the test split's probabilities are worth once they are divided by a temperature."""
 
     temperature: float = Field(description="fitted on the validation split (Guo et al., ICML 2017); 1 changes nothing")
@@ -98,25 +92,7 @@ class Calibration(_Record):
     test_log_loss: float
 
 
-class Robustness(_Record):
-    """The metric on corrupted validation images (after Hendrycks and Dietterich, ICLR 2019)."""
-
-    images: int = Field(description="number of images that it was measured on")
-    clean: float | None = Field(description="on these images as they are")
-    scores: dict[str, list[float | None]] = Field(description="of each kind of corruption, at severities 1 to 5")
-    mean: float | None = Field(description="over all kinds and severities")
-    relative_drop: float | None = Field(description="share of the clean score that is lost in the mean")
-
-
-class WorstGroup(_Record):
-    """The group of test images with the worst score of the metric, of those with 20 images or more."""
-
-    name: str
-    score: float
-    images: int
-
-
-class Serving(_Record):
+class Serving(Record):
     """What an answer costs, on the machine and in the precision of the comparison."""
 
     model_bytes: int = Field(description="of the weights")
@@ -124,7 +100,7 @@ class Serving(_Record):
     images_a_second: float = Field(description="in batches, median")
 
 
-class Finding(_Record):
+class Finding(Record):
     """Something that went wrong in a strategy's run."""
 
     tag: str
@@ -133,7 +109,7 @@ class Finding(_Record):
     configuration: str | None = Field(description="what to try next, as YAML for params.yaml; null if nothing helps")
 
 
-class SuspectLabel(_Record):
+class SuspectLabel(Record):
     """A validation image whose label the champion doubts (Northcutt et al., JAIR 2021)."""
 
     path: str
@@ -142,7 +118,7 @@ class SuspectLabel(_Record):
     probability: float = Field(description="of the suggested class")
 
 
-class StrategyResult(_Record):
+class StrategyResult(Record):
     """One strategy: what it was, what it reached, what it cost."""
 
     name: str
@@ -175,7 +151,7 @@ class StrategyResult(_Record):
         description="epochs after which it had scratch's best validation accuracy; null: never, or there is no scratch"
     )
     seconds_to_scratch: float | None = Field(description="the same in seconds, as that share of the training time")
-    findings: list[Finding] = []
+    findings: list[Finding] = Field(default=[])
     history: list[dict[str, float]]
     mlflow_run_id: str
     recorded_run_id: str = Field(
@@ -191,7 +167,7 @@ class StrategyResult(_Record):
         return getattr(scores, metric), scores.intervals[metric]
 
 
-class DataFacts(_Record):
+class DataFacts(Record):
     """The images that were compared on."""
 
     source: str
@@ -205,14 +181,14 @@ class DataFacts(_Record):
     unusable: int = Field(description="files left out, listed in data/quarantine.parquet")
 
 
-class Chance(_Record):
+class Chance(Record):
     """What the best strategy would score on the validation split if the labels meant nothing."""
 
     high: float = Field(description="upper bound of the best score under permuted labels, at the confidence")
     p_value: float = Field(description="of the best score, if nothing was learned; all strategies taken into account")
 
 
-class Advised(_Record):
+class Advised(Record):
     """What was recommended before training, and what following it would have cost."""
 
     recommendation: Recommendation
@@ -220,7 +196,7 @@ class Advised(_Record):
     regret_of_three: float = Field(description="the same for the best of the first three")
 
 
-class Racing(_Record):
+class Racing(Record):
     """What a time budget did to the strategies, or would have done."""
 
     budget: float | None = Field(description="seconds; null: every strategy ran to its end, and the rest is a replay")
@@ -233,7 +209,7 @@ class Racing(_Record):
     )
 
 
-class MadeWith(_Record):
+class MadeWith(Record):
     """What a comparison was made with: all that it takes to make it again, besides the images and the weights."""
 
     commit: str = Field(description="of the code, with '-dirty' where files differed; empty outside a git repository")
@@ -245,7 +221,7 @@ class MadeWith(_Record):
     packages: dict[str, str] = Field(description="version by name")
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """Everything that a comparison found."""
 
     schema_version: int = VERSION
@@ -262,7 +238,7 @@ class Comparison(_Record):
     made_with: MadeWith
     mlflow_run_id: str = Field(description="the parent run")
     mlflow_experiment_id: str
-    suspect_labels: list[SuspectLabel] = []
+    suspect_labels: list[SuspectLabel] = Field(default=[])
     strategies: dict[str, StrategyResult] = Field(description="by name, best first")
 
     @property

@@ -6,15 +6,17 @@ are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from scipy.stats import binomtest
 
-from tasks.evaluation.metrics import Floats, Integers
+from tasks.arrays import Flags, Floats, Integers, Singles
+from tasks.evaluation.metrics import CALIBRATION_BINS, confidence_gaps
+from tasks.record import Record
 
-Counts = npt.NDArray[np.float32]
+Counts = Singles
 
 
 def draw(images: int, resamples: int, seed: int) -> Counts:
@@ -61,6 +63,14 @@ def average_precision(counts: Counts, targets: Integers, probabilities: Floats) 
     return _ranked(counts, targets, probabilities, _area_under_precision)
 
 
+def calibration_error(counts: Counts, targets: Integers, probabilities: Floats) -> Floats:
+    """Return the expected calibration error of every resample."""
+    gaps, bin_of = confidence_gaps(targets, probabilities, CALIBRATION_BINS)
+    in_bin = np.eye(CALIBRATION_BINS)[bin_of] * gaps[:, None]
+    errors: Floats = np.abs(counts @ in_bin).sum(axis=1) / counts.sum(axis=1)
+    return errors
+
+
 METRICS: dict[str, Callable[[Counts, Integers, Floats], Floats]] = {
     "accuracy": accuracy,
     "balanced_accuracy": balanced_accuracy,
@@ -101,22 +111,14 @@ def over_seeds(resampled: Sequence[Floats], seed: int) -> Floats:
     return widened
 
 
-@dataclass(frozen=True)
-class Paired:
-    """A strategy's metric less another's on the same images.
-
-    Attributes:
-        difference: on the images as they are.
-        low, high: percentile interval over the resamples.
-        standard_error: standard deviation over the resamples.
-        p_value: two-sided, from the share of resamples in which the sign turns.
-    """
+class Paired(Record):
+    """A strategy's metric less another's on the same images and resamples."""
 
     difference: float
     low: float
     high: float
     standard_error: float
-    p_value: float
+    p_value: float = Field(description="two-sided, of no difference, from the paired resamples")
 
 
 def paired(value: float, other: float, resampled: Floats, resampled_other: Floats, confidence: float) -> Paired:
@@ -126,10 +128,16 @@ def paired(value: float, other: float, resampled: Floats, resampled_other: Float
     low, high = np.quantile(differences, [(1 - confidence) / 2, (1 + confidence) / 2])
     turned = min(int(np.sum(differences <= 0)), int(np.sum(differences >= 0)))
     p_value = min(1.0, 2 * (turned + 1) / (len(differences) + 1))
-    return Paired(value - other, float(low), float(high), float(differences.std()), p_value)
+    return Paired(
+        difference=value - other,
+        low=float(low),
+        high=float(high),
+        standard_error=float(differences.std()),
+        p_value=p_value,
+    )
 
 
-def mcnemar(correct: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
+def mcnemar(correct: Flags, other: Flags) -> float:
     """Return the exact two-sided p-value of two classifiers that err equally often (McNemar, Psychometrika 12, 1947).
 
     Args:
@@ -155,7 +163,7 @@ def best(metric: str, targets: Integers, answers: Sequence[Sequence[Floats]]) ->
     def score(probabilities: Floats) -> float:
         return float(np.nan_to_num(METRICS[metric](once, targets, probabilities), nan=-1.0)[0])
 
-    return max(float(np.mean([score(one) for one in of_seeds])) for of_seeds in answers)
+    return max(float(np.mean([score(probabilities) for probabilities in of_seeds])) for of_seeds in answers)
 
 
 def best_by_chance(
@@ -177,7 +185,7 @@ def best_by_chance(
     return np.asarray([best(metric, rng.permutation(targets), answers) for _ in range(permutations)])
 
 
-def _one_hot(classes: Integers, count: int) -> npt.NDArray[np.float32]:
+def _one_hot(classes: Integers, count: int) -> Singles:
     return np.eye(count, dtype=np.float32)[classes]
 
 

@@ -8,48 +8,48 @@ from tasks.comparison.verdict import METRIC_NAMES, starred
 SHOWN = 30  # strategies in Markdown, whose length tools limit
 
 
-def rows(found: Comparison) -> list[dict[str, str]]:
+def rows(comparison: Comparison) -> list[dict[str, str]]:
     """Return a row a strategy, best first, as people read it."""
-    name = METRIC_NAMES[found.metric]
+    name = METRIC_NAMES[comparison.metric]
     return [
         {
-            "strategy": starred(result, found.champion),
-            f"validation {name}": cell(*result.figure("val", found.metric)),
+            "strategy": starred(result, comparison.champion),
+            f"validation {name}": cell(*result.figure("val", comparison.metric)),
             "to the best": _difference(result),
-            f"test {name}": cell(*result.figure("test", found.metric)),
+            f"test {name}": cell(*result.figure("test", comparison.metric)),
             "test accuracy": cell(result.figure("test", "accuracy")[0]),
             "training seconds": f"{result.train_seconds:,.1f}",
             "peak MiB": f"{result.peak_memory_mib:,.0f}",
             "trainable parameters": f"{result.trainable_parameters:,} ({_share(result)})",
         }
-        for result in found.strategies.values()
+        for result in comparison.strategies.values()
     ]
 
 
-def markdown(found: Comparison, links: Mapping[str, str]) -> str:
+def markdown(comparison: Comparison, links: Mapping[str, str]) -> str:
     """Return the winner, links to more, given by what they say, the verdict and the table.
 
     The links come early: MLflow's UI folds what is behind the first lines.
     """
-    table = rows(found)
+    table = rows(comparison)
     lines = [_line(list(table[0])), _line([":--", *["--:"] * (len(table[0]) - 1)])]
     lines += [_line(list(row.values())) for row in table[:SHOWN]]
     more = [f"and {len(table) - SHOWN} more"] if len(table) > SHOWN else []
-    key = f"★ champion, = tied with the best on validation; intervals at {found.confidence:.0%}"
+    key = f"★ champion, = tied with the best on validation; intervals at {comparison.confidence:.0%}"
     see = " · ".join(f"[{words}]({address})" for words, address in links.items())
-    winner = f"★ {found.champion}" if found.champion else "No champion"
-    return "\n\n".join([f"**{winner}** · {see}", found.verdict, "\n".join(lines), *more, key])
+    winner = f"★ {comparison.champion}" if comparison.champion else "No champion"
+    return "\n\n".join([f"**{winner}** · {see}", comparison.verdict, "\n".join(lines), *more, key])
 
 
-def of_strategy(result: StrategyResult, found: Comparison) -> str:
+def of_strategy(result: StrategyResult, comparison: Comparison) -> str:
     """Return what a comparison says of one strategy, as Markdown."""
-    name = METRIC_NAMES[found.metric]
-    place = f"{result.rank} of {len(found.strategies)} by validation {name}"
+    name = METRIC_NAMES[comparison.metric]
+    place = f"{result.rank} of {len(comparison.strategies)} by validation {name}"
     tied = ", tied with the best" if result.tied and result.rank > 1 else ""
     first = (
-        f"**{'★ Champion, ' if result.name == found.champion else ''}{place}**{tied}: "
-        f"{cell(*result.figure('val', found.metric))}; trains {_share(result)} of {result.parameters:,} parameters in "
-        f"{result.epochs} epoch{'s' if result.epochs != 1 else ''}, {result.train_seconds:,.1f} s."
+        f"**{'★ Champion, ' if result.name == comparison.champion else ''}{place}**{tied}: "
+        f"{cell(*result.figure('val', comparison.metric))}; trains {_share(result)} of {result.parameters:,} "
+        f"parameters in {result.epochs} epoch{'s' if result.epochs != 1 else ''}, {result.train_seconds:,.1f} s."
     )
     found_out = [f"**{finding.tag.replace('_', ' ')}**: {finding.evidence}" for finding in result.findings]
     barred = [f"Can't win: {'; '.join(result.excluded)}."] if result.excluded else []

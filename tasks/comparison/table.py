@@ -12,36 +12,36 @@ PLAIN_WIDTH = 132
 WIDEST = 1000
 
 
-def show(found: Comparison, console: Console | None = None) -> None:
+def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the strategies, best first, and the verdict."""
     console = console or Console(highlight=False)
-    name = METRIC_NAMES[found.metric]
+    name = METRIC_NAMES[comparison.metric]
     table = Table(title="★ champion, = tied with the best on validation", title_justify="left", title_style="dim")
     table.add_column("strategy", no_wrap=True)
     headings = (f"val {name}", f"test {name}", "test accuracy", "seconds", "peak MiB", "trainable parameters")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for result in found.strategies.values():
-        mark = "★" if result.name == found.champion else "=" if result.tied else " "
+    for result in comparison.strategies.values():
+        mark = "★" if result.name == comparison.champion else "=" if result.tied else " "
         table.add_row(
             f"{mark} {result.name}",
-            cell(*result.figure("val", found.metric)),
-            cell(*result.figure("test", found.metric)),
+            cell(*result.figure("val", comparison.metric)),
+            cell(*result.figure("test", comparison.metric)),
             cell(*result.figure("test", "accuracy")),
             f"{result.train_seconds:.1f}",
             f"{result.peak_memory_mib:.0f}",
             f"{result.trainable_parameters:,}",
-            style="bold" if result.name == found.champion else None,
+            style="bold" if result.name == comparison.champion else None,
         )
     if not console.is_terminal:
         needed = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
         console.width = max(console.width, PLAIN_WIDTH, needed)
     console.print(table)
-    if found.leader.over_seeds:
+    if comparison.leader.over_seeds:
         console.print(
-            f"Means over {len(found.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
+            f"Means over {len(comparison.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
         )
-    if found.racing.budget and found.racing.stopped:
-        stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in found.racing.stopped.items())
+    if comparison.racing.budget and comparison.racing.stopped:
+        stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in comparison.racing.stopped.items())
         console.print(f"The race stopped {stops}.")
-    console.print(found.verdict)
+    console.print(comparison.verdict)

@@ -15,5 +15,5 @@
    the table of images without a label.
 5. ``quality`` counts all of it for a person; ``remarks`` and ``small_splits`` are the sentences, by ``wording``.
 
-``augmentation`` changes batches of images while a network trains. ``arrays`` has the types of all arrays.
+``augmentation`` changes batches of images while a network trains.
 """

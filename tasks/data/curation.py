@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from tasks.arrays import Pairs
 from tasks.data import folds, leaks, manifest, quarantine, remarks, splits
-from tasks.data.arrays import Pairs
 from tasks.data.groups import components, linked_pairs
 from tasks.data.ingest import Ingested
 from tasks.data.manifest import EarlierPlaces

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from tasks.arrays import Pixels, Plane
 from tasks.data import heif
-from tasks.data.arrays import Pixels, Plane
 from tasks.data.grey_ranges import Extent, extent_of
 from tasks.data.image_facts import ImageFacts
 from tasks.params import DataParams

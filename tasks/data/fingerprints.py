@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from tasks.data.arrays import Floats, Pixels, Thumbnails
+from tasks.arrays import Pixels, Singles, Thumbnails
 
 SIDE = 32
 COMPONENTS = 128
@@ -29,8 +29,8 @@ class Fingerprints(NamedTuple):
         whitened: shape (images, at most 128).
     """
 
-    ranks: Floats
-    whitened: Floats
+    ranks: Singles
+    whitened: Singles
 
 
 def thumbnail(pixels: Pixels) -> Thumbnails:
@@ -42,7 +42,7 @@ def thumbnail(pixels: Pixels) -> Thumbnails:
     return np.asarray(small if colours == 1 else small.convert("L"))
 
 
-def exposure_levels(thumbnails: Thumbnails) -> Floats:
+def exposure_levels(thumbnails: Thumbnails) -> Singles:
     """Return the largest of ``LEVELS`` at which each image is whole: the share of its values that aren't saturated."""
     unsaturated = 1 - (thumbnails >= SATURATED).mean(axis=(1, 2))
     levels = np.full(len(thumbnails), LEVELS[-1], dtype=np.float32)
@@ -67,7 +67,7 @@ def fingerprints(thumbnails: Thumbnails, level: float) -> Fingerprints:
     return Fingerprints(ranks, np.where(structured[:, None], whitened, 0))
 
 
-def _ranks(values: Thumbnails) -> Floats:
+def _ranks(values: Thumbnails) -> Singles:
     """Return the rank of each value among those of its row, in (0, 1]; equal values share the mean of theirs."""
     ranks = np.empty(values.shape, dtype=np.float32)
     rows, width = values.shape
@@ -80,8 +80,8 @@ def _ranks(values: Thumbnails) -> Floats:
     return ranks
 
 
-def _unit(vectors: Floats) -> Floats:
+def _unit(vectors: Singles) -> Singles:
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = np.where(lengths > 1e-4, vectors / np.maximum(lengths, 1e-4), 0)
+    unit: Singles = np.where(lengths > 1e-4, vectors / np.maximum(lengths, 1e-4), 0)
     return unit

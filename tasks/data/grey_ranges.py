@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from tasks.data.arrays import Values
+from tasks.arrays import Values
 from tasks.data.wording import have
 from tasks.errors import NOTED, listed
 

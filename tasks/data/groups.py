@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tasks.data.arrays import Bools, Integers, Pairs
+from tasks.arrays import Flags, Integers, Pairs
 
 
 def components(count: int, pairs: Pairs) -> Integers:
@@ -26,7 +26,7 @@ def linked_pairs(images: pd.DataFrame, pairs: Pairs) -> Pairs:
     return np.concatenate([pairs[inside], _pairs_of_equal(images["group"]), _pairs_of_equal(images["sha256"])])
 
 
-def members(groups: Integers, chosen: Bools) -> list[list[int]]:
+def members(groups: Integers, chosen: Flags) -> list[list[int]]:
     """Return the places of the chosen images of each group, groups in the order of their numbers."""
     order = np.flatnonzero(chosen)
     order = order[np.argsort(groups[order], kind="stable")]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks import stopping
-from tasks.data.arrays import Pixels, Plane, Thumbnails
+from tasks.arrays import Pixels, Plane, Thumbnails
 from tasks.data.decoding import DeepGrey, to_8_bits
 from tasks.data.fingerprints import SIDE, thumbnail
 from tasks.data.grey_ranges import Asked, Extent, notes_on_range, range_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tasks.data.arrays import Pairs
+from tasks.arrays import Pairs
 from tasks.data.near_duplicates import NearDuplicates
 from tasks.data.quarantine import LEAK, Reasons
 from tasks.data.splits import SPLITS

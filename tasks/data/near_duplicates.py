@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.data.arrays import Bools, Floats, Integers, Pairs, Thumbnails
+from tasks.arrays import Flags, Integers, Pairs, Singles, Thumbnails
 from tasks.data.fingerprints import LEVELS, Fingerprints, exposure_levels, fingerprints
 from tasks.data.scenes import NO_SCENE, find_scenes
 
@@ -28,7 +28,7 @@ class NearDuplicates(NamedTuple):
     """
 
     pairs: Pairs
-    similarities: Floats
+    similarities: Singles
     scenes: Integers
 
 
@@ -68,11 +68,11 @@ def find_near_duplicates(
     return NearDuplicates(unique, similarities[first], np.max([part.scenes for part in parts], axis=0))
 
 
-def _no_pairs() -> tuple[Pairs, Floats]:
+def _no_pairs() -> tuple[Pairs, Singles]:
     return np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32)
 
 
-def _within(thumbnails: Thumbnails, classes: Integers, asks: Bools, level: float, threshold: float) -> NearDuplicates:
+def _within(thumbnails: Thumbnails, classes: Integers, asks: Flags, level: float, threshold: float) -> NearDuplicates:
     """Return the pairs among thumbnails, at least one of whose images asks."""
     prints = fingerprints(thumbnails, level)
     scenes = find_scenes(prints.ranks, classes)
@@ -92,8 +92,8 @@ def _within(thumbnails: Thumbnails, classes: Integers, asks: Bools, level: float
 
 
 def _compared(
-    prints: Fingerprints, classes: Integers, asks: Bools, threshold: float, scenes: Integers
-) -> tuple[Pairs, Floats]:
+    prints: Fingerprints, classes: Integers, asks: Flags, threshold: float, scenes: Integers
+) -> tuple[Pairs, Singles]:
     """Return the pairs of near fingerprints, but those within a scene, and how near they are."""
     least, least_ranks = min(threshold, 1 - ROUNDING), min(1 - (1 - threshold) / RANKS_CLOSER, 1 - ROUNDING)
     no_pairs, nothing = _no_pairs()
@@ -115,7 +115,7 @@ def _compared(
     return np.concatenate(pairs), np.concatenate(similarities).clip(0, 1)
 
 
-def _neighbourhoods(vectors: Floats) -> Iterator[Integers]:
+def _neighbourhoods(vectors: Singles) -> Iterator[Integers]:
     """Yield sets of places in which every pair of near vectors stands together at least once."""
     count = len(vectors)
     if count <= EXACT:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from tasks.arrays import Pixels
 from tasks.data import file_access, heif
-from tasks.data.arrays import Pixels
 from tasks.data.decoding import Decoded, decode, formats, is_grey_mode
 from tasks.data.image_facts import ImageFacts
 from tasks.params import DataParams

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tasks.data.arrays import Integers
+from tasks.arrays import Integers
 from tasks.data.image_facts import ImageFacts
 from tasks.data.scenes import NO_SCENE
 from tasks.data.split_completion import SMALLEST

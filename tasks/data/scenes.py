@@ -7,7 +7,7 @@ images so alike carry different labels, or they are a large part of the set.
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from tasks.data.arrays import Bools, Floats, Integers
+from tasks.arrays import Flags, Integers, Singles
 
 NO_SCENE = -1
 SAMPLE = 2048  # images among which scenes are looked for
@@ -18,7 +18,7 @@ MIXED = 0.1  # share of different labels among pairs of nearly equal images
 LARGE = 0.2  # share of the set
 
 
-def find_scenes(ranks: Floats, labels: Integers) -> Integers:
+def find_scenes(ranks: Singles, labels: Integers) -> Integers:
     """Return the number of the scene that each image is a shot of, or ``NO_SCENE``.
 
     Args:
@@ -40,7 +40,7 @@ def find_scenes(ranks: Floats, labels: Integers) -> Integers:
     return _spread(scenes, ranks, sample)
 
 
-def _is_scene(nearness: Floats, labels: Integers, images: int) -> bool:
+def _is_scene(nearness: Singles, labels: Integers, images: int) -> bool:
     """Return whether images that look alike are shots of one scene."""
     nearly_equal = nearness >= NEARLY_EQUAL
     pairs = np.triu(nearly_equal, 1)
@@ -51,12 +51,12 @@ def _is_scene(nearness: Floats, labels: Integers, images: int) -> bool:
     return bool(mixed.sum() >= MIXED * pairs.sum() or largest >= max(SMALLEST, LARGE * images))
 
 
-def _spread(scenes: Integers, ranks: Floats, sample: Integers) -> Integers:
+def _spread(scenes: Integers, ranks: Singles, sample: Integers) -> Integers:
     """Return the scenes of all images: that of the sampled shot which an image is most like, if it is so at all."""
     shots = sample[scenes[sample] != NO_SCENE]
     for start in range(0, len(ranks), SAMPLE):
         nearness = ranks[start : start + SAMPLE] @ ranks[shots].T
         nearest = nearness.argmax(axis=1)
-        near: Bools = nearness.max(axis=1) >= SIMILAR
+        near: Flags = nearness.max(axis=1) >= SIMILAR
         scenes[start : start + SAMPLE] = np.where(near, scenes[shots[nearest]], NO_SCENE)
     return scenes

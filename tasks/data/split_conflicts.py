@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from tasks.data.arrays import Bools, Pairs
+from tasks.arrays import Flags, Pairs
 from tasks.data.groups import components, linked_pairs, members
 from tasks.data.split_draws import SplitDraws
 
@@ -27,7 +27,7 @@ def bridge_reason(places: Collection[str]) -> str:
     return f"belongs together with images of different splits or folds ({', '.join(names)}), which it would join"
 
 
-def follow_given(was: list[str], images: pd.DataFrame, drawn: Bools, linked: Pairs) -> tuple[dict[int, str], set[int]]:
+def follow_given(was: list[str], images: pd.DataFrame, drawn: Flags, linked: Pairs) -> tuple[dict[int, str], set[int]]:
     """Let images that have no split yet follow those they belong with that the source gave one.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from tasks.data.arrays import Bools
+from tasks.arrays import Flags
 from tasks.params import SplitParams
 
 
@@ -49,7 +49,7 @@ class SplitDraws:
         return "test" if drawn < self._test else "val" if drawn < self._test + self._validation else "train"
 
 
-def drawn_images(given: pd.Series, params: SplitParams) -> Bools:
+def drawn_images(given: pd.Series, params: SplitParams) -> Flags:
     """Return which images are drawn: those without a split, and ``train`` where a held-out split is carved from it."""
     carved = sum(_shares(given, params)) > 0
     return ((given == "") | ((given == "train") & carved)).to_numpy(copy=True)

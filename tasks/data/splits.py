@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from tasks.data.arrays import Bools, Integers, Pairs
+from tasks.arrays import Flags, Integers, Pairs
 from tasks.data.groups import components, linked_pairs, members
 from tasks.data.split_completion import DrawnSplits
 from tasks.data.split_conflicts import FOLD, bridge_reason, follow_given, settle, split_of
@@ -113,7 +113,7 @@ def counted_classes(names: Sequence[str]) -> str:
 
 def _earlier_places(
     digests: pd.Series,
-    drawn: Bools,
+    drawn: Flags,
     params: SplitParams,
     earlier: Mapping[str, str],
     folds: Mapping[str, int],
@@ -127,7 +127,7 @@ def _earlier_places(
 
 
 def _place_groups(
-    images: pd.DataFrame, pairs: Pairs, drawn: Bools, was: Sequence[str], draws: SplitDraws
+    images: pd.DataFrame, pairs: Pairs, drawn: Flags, was: Sequence[str], draws: SplitDraws
 ) -> tuple[list[str], dict[int, str]]:
     """Give the images of each group the split that they had, or else the one that is drawn for the group.
 
@@ -150,7 +150,7 @@ def _place_groups(
     return splits, left_out
 
 
-def _all_but(places: Collection[int], count: int) -> Bools:
+def _all_but(places: Collection[int], count: int) -> Flags:
     """Return which of ``count`` images are not at the places."""
     return ~np.isin(np.arange(count), list(places))
 

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Integers, Pixels
 from tasks.data.decoding import is_deep_mode
 from tasks.data.image_facts import ImageFacts
 from tasks.errors import UserError
@@ -145,7 +144,7 @@ def unmap(pixels: Pixels) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-_checked: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}  # the rows that are whole, by the state of the files
+_checked: dict[tuple[int, ...], Integers] = {}  # the rows that are whole, by the state of the files
 
 
 def _state_of(pixels: Path) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels
 from tasks.data.image_facts import ImageFacts
 from tasks.data.store import DecodeSettings, Entry, index_of
 from tasks.files import atomic_path, naming_what_the_disk_refuses, write_at

@@ -11,10 +11,10 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import binomtest
 
-from tasks.evaluation.metrics import CALIBRATION_BINS, Floats, Integers, confidence_bins
+from tasks.arrays import Floats, Integers
+from tasks.evaluation.metrics import CALIBRATION_BINS, LEAST_PROBABILITY, confidence_bins
 
 LOWEST, HIGHEST = 0.05, 1000.0  # temperatures that a fit can give
-SMALLEST = 1e-12  # stands for smaller probabilities, as in the log loss: one rounded to 0 would outweigh the rest
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def fit_temperature(probabilities: Floats, targets: Integers) -> float:
     def loss(log_temperature: float) -> float:
         return float(-log_softmax(logits / exp(log_temperature), axis=1)[places, targets].mean())
 
-    found = minimize_scalar(loss, bounds=(log(LOWEST), log(HIGHEST)), method="bounded")
-    return exp(found.x) if found.fun < loss(0.0) else 1.0
+    best = minimize_scalar(loss, bounds=(log(LOWEST), log(HIGHEST)), method="bounded")
+    return exp(best.x) if best.fun < loss(0.0) else 1.0
 
 
 def scaled(probabilities: Floats, temperature: float) -> Floats:
@@ -69,8 +69,8 @@ def scaled(probabilities: Floats, temperature: float) -> Floats:
         probabilities: shape (images, classes), rows that sum to one.
         temperature: above 0; 1 changes nothing, more makes the classes more alike.
     """
-    found: Floats = softmax(_logits(probabilities) / temperature, axis=1)
-    return found
+    tempered: Floats = softmax(_logits(probabilities) / temperature, axis=1)
+    return tempered
 
 
 def reliability(
@@ -90,12 +90,12 @@ def reliability(
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
     bin_of = confidence_bins(confidence, bins)
-    found = []
+    filled = []
     for place in np.unique(bin_of):
         inside = bin_of == place
         images, right = int(inside.sum()), int(correct[inside].sum())
         interval = binomtest(right, images).proportion_ci(level, method="wilson")
-        found.append(
+        filled.append(
             Bin(
                 low=float(place / bins),
                 high=float((place + 1) / bins),
@@ -106,8 +106,8 @@ def reliability(
                 accuracy_high=float(interval.high),
             )
         )
-    return found
+    return filled
 
 
 def _logits(probabilities: Floats) -> Floats:
-    return np.log(np.maximum(probabilities, SMALLEST))
+    return np.log(np.maximum(probabilities, LEAST_PROBABILITY))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Integers, Pixels
 
 Kind = Literal["noise", "blur", "brightness", "jpeg", "shift"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -32,7 +32,7 @@ DIRECTIONS = np.array([direction for direction in product((-1, 0, 1), repeat=2) 
 Generators = Sequence[np.random.Generator]
 
 
-def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: npt.NDArray[np.int64] | None = None) -> Pixels:
+def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: Integers | None = None) -> Pixels:
     """Return a corrupted copy of images.
 
     What is drawn for an image depends on the kind, the seed and the image's row alone, not on the images beside it;
@@ -83,8 +83,8 @@ def _compressed(image: Pixels, quality: int) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "JPEG", quality=quality)
     with Image.open(file) as opened:
-        found: Pixels = np.asarray(opened).reshape(image.shape)
-    return found
+        decoded: Pixels = np.asarray(opened).reshape(image.shape)
+    return decoded
 
 
 def _shift(images: Pixels, share: float, generators: Generators) -> Pixels:

@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from tasks.arrays import Flags, Floats, Integers
 from tasks.evaluation import suggestions
-from tasks.evaluation.metrics import Floats, Integers
+from tasks.evaluation.metrics import LEAST_PROBABILITY
 from tasks.params import StrategyParams
 from tasks.strategies.selectors import AUXILIARY, HEAD
 
-SMALLEST = 1e-12  # probability
 LEAST_SPREAD = 0.5  # answers that are all alike, as those of a network that hardly trained, hide how losses spread
 CLEARLY = 2.0  # standard errors
 OF_NORMAL = 0.6745  # median absolute value of a standard normal variable
 
-Flags = npt.NDArray[np.bool_]
 Loss = TypeVar("Loss", float, Floats)
 
 
@@ -197,7 +195,7 @@ def read(run: Run) -> Curves:
         train_least=least,
         val_chance=_val_chance(settings, run.train_counts, run.targets),
         untrained=max(chance, math.log(len(run.train_counts))),
-        spread=max(LEAST_SPREAD, math.sqrt(weights @ (losses - mean) ** 2) / max(mean, SMALLEST)),
+        spread=max(LEAST_SPREAD, math.sqrt(weights @ (losses - mean) ** 2) / max(mean, LEAST_PROBABILITY)),
         train_images=float(run.train_counts.sum()),
         val_images=1 / float(np.sum(weights**2)),
         comparable=knows_loss and not settings.focal_gamma and not settings.logit_adjustment,
@@ -218,7 +216,7 @@ def _first_training(run: Run) -> list[Mapping[str, float]]:
 
 def _image_losses(targets: Integers, probabilities: Floats, *, alike: bool) -> tuple[Floats, Floats]:
     """Return each image's loss and its weight in the mean, which is over the images, or over the classes alike."""
-    losses = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], SMALLEST))
+    losses = -np.log(np.maximum(probabilities[np.arange(len(targets)), targets], LEAST_PROBABILITY))
     weights = 1 / np.bincount(targets)[targets] if alike else np.ones(len(targets))
     return losses, weights / weights.sum()
 

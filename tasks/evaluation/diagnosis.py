@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
+from tasks.arrays import Flags, Floats
 from tasks.evaluation import curves, suggestions
-from tasks.evaluation.curves import Curves, Flags, Run
-from tasks.evaluation.metrics import Floats
+from tasks.evaluation.curves import Curves, Run
 from tasks.evaluation.suggestions import Suggestion
 from tasks.params import TrainParams
 
@@ -53,7 +53,7 @@ CHANCE = 0.01  # probability below which luck is no explanation
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """Something that went wrong.
 
     Attributes:
@@ -69,25 +69,25 @@ class Finding:
     suggestion: Suggestion | None = None
 
 
-def configuration(run: Run, finding: Finding, shared: TrainParams) -> str:
-    """Return what a finding suggests as a whole strategy of a new name, to be pasted into ``params.yaml``.
+def configuration(run: Run, diagnosis: Diagnosis, shared: TrainParams) -> str:
+    """Return what a diagnosis suggests as a whole strategy of a new name, to be pasted into ``params.yaml``.
 
     Args:
         run: the run that was diagnosed.
-        finding: one of its findings, with a suggestion.
+        diagnosis: one of its diagnoses, with a suggestion.
         shared: the section ``train`` of ``params.yaml``.
 
     Raises:
-        ValueError: the finding has no suggestion.
+        ValueError: the diagnosis has no suggestion.
     """
-    if finding.suggestion is None:
-        raise ValueError(f"no configuration helps against '{finding.tag}'")
-    word = WORDS[finding.tag]
+    if diagnosis.suggestion is None:
+        raise ValueError(f"no configuration helps against '{diagnosis.tag}'")
+    word = WORDS[diagnosis.tag]
     name = f"{run.name[: LONGEST_NAME - len(word) - 1]}_{word}"
-    return suggestions.as_yaml(name, run.settings, finding.suggestion, shared)
+    return suggestions.as_yaml(name, run.settings, diagnosis.suggestion, shared)
 
 
-def diagnose(run: Run) -> list[Finding]:
+def diagnose(run: Run) -> list[Diagnosis]:
     """Return what a run's own losses and answers show, the cause before its effects; nothing for a healthy one."""
     if failed := _diverged(run):
         return [failed]
@@ -97,16 +97,16 @@ def diagnose(run: Run) -> list[Finding]:
     rate = _rate_too_high(run, seen) or _rate_too_low(run, seen) or _not_converging(run, seen)
     rising = None if rate and rate.tag == "rate_too_high" else _validation_rises(run, seen)
     collapsed = _collapsed(run, seen, rate or rising)
-    found = [finding for finding in (rate, rising, collapsed) if finding]
-    return found or [finding for finding in [_learned_by_heart(run, seen)] if finding]
+    diagnoses = [diagnosis for diagnosis in (rate, rising, collapsed) if diagnosis]
+    return diagnoses or [diagnosis for diagnosis in [_learned_by_heart(run, seen)] if diagnosis]
 
 
-def _diverged(run: Run) -> Finding | None:
+def _diverged(run: Run) -> Diagnosis | None:
     lower = suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
     for row in run.history:
         if not math.isfinite(row["train_loss"] + row["val_loss"]):
             evidence = f"The loss became non-finite in epoch {row['epoch'] + 1:.0f}."
-            return Finding("diverged", evidence, int(row["epoch"]), lower)
+            return Diagnosis("diverged", evidence, int(row["epoch"]), lower)
     if run.probabilities is None:
         return None
     seen = curves.read(run)
@@ -115,10 +115,10 @@ def _diverged(run: Run) -> Finding | None:
     evidence = (
         f"The training loss ended at {seen.train[-1]:.3g}; that of an untrained network is about {seen.untrained:.3f}."
     )
-    return Finding("diverged", evidence, seen.first + int(np.argmax(seen.train > FAR * seen.untrained)), lower)
+    return Diagnosis("diverged", evidence, seen.first + int(np.argmax(seen.train > FAR * seen.untrained)), lower)
 
 
-def _rate_too_high(run: Run, seen: Curves) -> Finding | None:
+def _rate_too_high(run: Run, seen: Curves) -> Diagnosis | None:
     lower = suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
     worse = seen.train > WORSE * seen.untrained
     spoils = run.settings.start == "pretrained" and worse[seen.warm :].any()  # scratch has nothing to lose
@@ -128,14 +128,14 @@ def _rate_too_high(run: Run, seen: Curves) -> Finding | None:
             f"The training loss rose to {seen.train.max():.3f}; that of an untrained network is about "
             f"{seen.untrained:.3f}."
         )
-        return Finding("rate_too_high", evidence, seen.first + place, lower)
+        return Diagnosis("rate_too_high", evidence, seen.first + place, lower)
     if seen.lost_again.any() and not run.settings.start_size:
         place = int(np.argmax(seen.lost_again))
         evidence = (
             f"The training loss fell to {seen.train[:place].min():.3f} and rose to {seen.train[place]:.3f} again, "
             f"above the {seen.train_chance:.3f} of an answer that knows the classes' frequencies alone."
         )
-        return Finding("rate_too_high", evidence, seen.first + place, lower)
+        return Diagnosis("rate_too_high", evidence, seen.first + place, lower)
     rises = np.flatnonzero(_rise(seen.train, seen.train_noise(seen.train)) & ~seen.fitted)  # close to 0, all jumps
     rises = rises[rises > seen.warm]
     if len(rises) < 2 or not _rise(seen.val, seen.val_noise(seen.val)).any() or run.settings.start_size:
@@ -145,7 +145,7 @@ def _rate_too_high(run: Run, seen: Curves) -> Finding | None:
         f"to {seen.train[rises[0]]:.3f}, and the validation loss by up to {np.diff(seen.val).max():.3f} from one epoch "
         "to the next."
     )
-    return Finding("rate_too_high", evidence, seen.first + int(rises[0]), lower)
+    return Diagnosis("rate_too_high", evidence, seen.first + int(rises[0]), lower)
 
 
 def _rise(losses: Floats, noise: Floats) -> Flags:
@@ -153,7 +153,7 @@ def _rise(losses: Floats, noise: Floats) -> Flags:
     return np.diff(losses, prepend=losses[0]) > NOISE * math.sqrt(2) * noise
 
 
-def _rate_too_low(run: Run, seen: Curves) -> Finding | None:
+def _rate_too_low(run: Run, seen: Curves) -> Diagnosis | None:
     if seen.learned or len(seen.train) < FEWEST_EPOCHS:
         return None
     end, spread = seen.train[-1], np.ptp(seen.train)
@@ -167,12 +167,12 @@ def _rate_too_low(run: Run, seen: Curves) -> Finding | None:
         f"{seen.val[0]:.3f} to {seen.val[-1]:.3f}; an answer that knows the classes' frequencies alone has "
         f"{seen.train_chance:.3f} and {seen.val_chance:.3f}."
     )
-    return Finding(
+    return Diagnosis(
         "rate_too_low", evidence, None, suggestions.other_rate(run.settings, run.schedule, 10.0, run.peak_rate)
     )
 
 
-def _not_converging(run: Run, seen: Curves) -> Finding | None:
+def _not_converging(run: Run, seen: Curves) -> Diagnosis | None:
     if len(seen.train) < FEWEST_EPOCHS:
         return None
     if not seen.learned and seen.val.min() > seen.val_chance - seen.val_noise(seen.val_chance):
@@ -180,7 +180,7 @@ def _not_converging(run: Run, seen: Curves) -> Finding | None:
             f"The training loss never fell clearly below the {seen.train_chance:.3f} of an answer that knows the "
             f"classes' frequencies alone: its lowest is {seen.train.min():.3f}."
         )
-        return Finding("not_converging", evidence, None, suggestions.found_rate(run.settings, run.schedule))
+        return Diagnosis("not_converging", evidence, None, suggestions.found_rate(run.settings, run.schedule))
     before, end = _last_third(seen)
     falls = seen.train[end] < (1 - SLIGHT) * seen.train[before] and _falls_late(seen, seen.val_jitter)
     if seen.fitted[end] or not seen.complete or not falls:
@@ -190,7 +190,7 @@ def _not_converging(run: Run, seen: Curves) -> Finding | None:
         f"{seen.first + end + 1} the training loss from {seen.train[before]:.3f} to {seen.train[end]:.3f}, the "
         f"validation loss from {seen.val[before]:.3f} to {seen.val[end]:.3f}."
     )
-    return Finding("not_converging", evidence, seen.first + end, suggestions.more_epochs(run.settings))
+    return Diagnosis("not_converging", evidence, seen.first + end, suggestions.more_epochs(run.settings))
 
 
 def _last_third(seen: Curves) -> tuple[int, int]:
@@ -206,7 +206,7 @@ def _falls_late(seen: Curves, jitter: float) -> bool:
     return bool(seen.val[end] < seen.val[before] - noise)
 
 
-def _validation_rises(run: Run, seen: Curves) -> Finding | None:
+def _validation_rises(run: Run, seen: Curves) -> Diagnosis | None:
     kept, end = seen.kept, len(seen.train) - 1
     opened = _first_for_good((seen.val > seen.val[kept] + _gap_noise(seen)) & (seen.train < seen.train[kept]))
     if end - opened < 1:
@@ -217,10 +217,10 @@ def _validation_rises(run: Run, seen: Curves) -> Finding | None:
         f"(standard error {seen.val_noise(seen.val[end]):.3f})."
     )
     stronger = suggestions.regularised(run.settings, trains_pretrained=run.trains_pretrained)
-    return Finding("overfitting", evidence, seen.first + opened, stronger)
+    return Diagnosis("overfitting", evidence, seen.first + opened, stronger)
 
 
-def _learned_by_heart(run: Run, seen: Curves) -> Finding | None:
+def _learned_by_heart(run: Run, seen: Curves) -> Diagnosis | None:
     end = len(seen.train) - 1
     opened = _first_for_good(seen.val - seen.train > _gap_noise(seen))
     train, val = np.median(seen.train[-FEWEST_EPOCHS:]), np.median(seen.val[-FEWEST_EPOCHS:])
@@ -233,7 +233,7 @@ def _learned_by_heart(run: Run, seen: Curves) -> Finding | None:
         f"{seen.val_noise(seen.val[end]):.3f})."
     )
     stronger = suggestions.regularised(run.settings, trains_pretrained=run.trains_pretrained)
-    return Finding("overfitting", evidence, seen.first + opened, stronger)
+    return Diagnosis("overfitting", evidence, seen.first + opened, stronger)
 
 
 def _gap_noise(seen: Curves) -> Floats:
@@ -247,7 +247,7 @@ def _first_for_good(holds: Flags) -> int:
     return int(broken[-1]) + 1 if len(broken) else 0
 
 
-def _collapsed(run: Run, seen: Curves, cause: Finding | None) -> Finding | None:
+def _collapsed(run: Run, seen: Curves, cause: Diagnosis | None) -> Diagnosis | None:
     if seen.val[seen.kept] < seen.val_chance - seen.val_noise(seen.val_chance):
         return None  # the answers say something of the images, be it too little to outweigh the frequent class
     images = len(run.targets)
@@ -262,7 +262,7 @@ def _collapsed(run: Run, seen: Curves, cause: Finding | None) -> Finding | None:
         f"{answers[favourite]} of {images} validation images are taken for {name}, which "
         f"{images - round(share * images)} of them are labelled."
     )
-    return Finding("collapsed", evidence, None, cause.suggestion if cause else _spread_out(run, seen, favourite))
+    return Diagnosis("collapsed", evidence, None, cause.suggestion if cause else _spread_out(run, seen, favourite))
 
 
 def _spread_out(run: Run, seen: Curves, favourite: int) -> Suggestion | None:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.stats import chi2_contingency
 from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import normalize
 
-from tasks.evaluation.metrics import Floats
-from tasks.evaluation.novelty import Features
+from tasks.arrays import Features, Floats
+from tasks.record import Record
 
 IMAGES = 500  # of each side, at most: the time grows with their square
 SMALLEST = 10  # images of a side, below which nothing is said
@@ -18,10 +18,8 @@ SHIFTED = 0.1  # population stability index from which on a mix is usually calle
 LEAST_SHARE = 1e-4  # of a class that a side lacks, whose logarithm would be infinite
 
 
-class Drift(BaseModel):
+class Drift(Record):
     """How new images differ from known ones; null where there are too few to say."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     images: int = Field(description="new images whose features were looked at")
     distance: float | None = Field(description="maximum mean discrepancy of the features, 0 to sqrt(2)")
@@ -69,9 +67,9 @@ def discrepancy(known: Features, new: Features, seed: int = 0) -> tuple[float, f
     sides = np.concatenate([np.full(len(known), 1 / len(known)), np.full(len(new), -1 / len(new))])
     rng = np.random.default_rng(seed)
     signs = np.stack([sides, *(rng.permutation(sides) for _ in range(PERMUTATIONS))], axis=1)
-    found = np.einsum("ij,ij->j", signs, kernel @ signs)
-    at_least = int(np.sum(found[1:] >= found[0] - 1e-12))
-    return float(np.sqrt(max(found[0], 0))), (at_least + 1) / (PERMUTATIONS + 1)
+    squared = np.einsum("ij,ij->j", signs, kernel @ signs)
+    at_least = int(np.sum(squared[1:] >= squared[0] - 1e-12))
+    return float(np.sqrt(max(squared[0], 0))), (at_least + 1) / (PERMUTATIONS + 1)
 
 
 def stability_index(known: Mapping[str, int], new: Mapping[str, int]) -> float:
@@ -91,19 +89,19 @@ def same_mix(known: Mapping[str, int], new: Mapping[str, int]) -> float:
     return float(chi2_contingency(table, correction=False).pvalue)
 
 
-def sentences(found: Drift, confidence: float) -> list[str]:
+def sentences(drift: Drift, confidence: float) -> list[str]:
     """Return a warning for the features and for the classes, where they differ by more than noise."""
     warnings = []
-    if found.p_value is not None and found.p_value <= 1 - confidence:
+    if drift.p_value is not None and drift.p_value <= 1 - confidence:
         warnings.append(
             f"the new images are unlike those that the champion knows (distance of their features "
-            f"{found.distance:.3f}, {_p(found.p_value)}, {found.images} images)"
+            f"{drift.distance:.3f}, {_p(drift.p_value)}, {drift.images} images)"
         )
-    is_shifted = found.stability_index is not None and found.stability_index > SHIFTED
-    if is_shifted and found.classes_p_value is not None and found.classes_p_value <= 1 - confidence:
+    is_shifted = drift.stability_index is not None and drift.stability_index > SHIFTED
+    if is_shifted and drift.classes_p_value is not None and drift.classes_p_value <= 1 - confidence:
         warnings.append(
             f"the classes have other shares among the new images than the champion was trained on (population "
-            f"stability index {found.stability_index:.2f}, {_p(found.classes_p_value)})"
+            f"stability index {drift.stability_index:.2f}, {_p(drift.classes_p_value)})"
         )
     return warnings
 

@@ -3,18 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
-from tasks.evaluation.probed import Pretence
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+from tasks.arrays import Features, Integers
+from tasks.evaluation.probes import Pretence, each_in_a_group
 
 DRAWS = 20
 PROBES: dict[str, Any] = {
@@ -23,7 +19,9 @@ PROBES: dict[str, Any] = {
 }
 
 
-def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_out: float, seed: int) -> list[Pretence]:
+def pretences(
+    features: Features, targets: Integers, groups: Sequence[str], held_out: float, seed: int
+) -> list[Pretence]:
     """Return what probes reach on splits that keep groups whole, and on splits that don't.
 
     Args:
@@ -33,7 +31,7 @@ def pretences(features: Floats, targets: Integers, groups: Sequence[str], held_o
         held_out: share of the images that is held out.
         seed: of the draws, which are the same for every probe.
     """
-    single = [group or f" {place}" for place, group in enumerate(groups)]
+    single = each_in_a_group(groups)
     if len(set(single)) < 2:
         return []
     ways = {
@@ -58,7 +56,7 @@ def _count(of: int, share: float) -> int:
     return min(max(1, round(share * of)), of - 1)
 
 
-def _accuracy(probe: Any, features: Floats, targets: Integers, train: Integers, held_out: Integers) -> float:
+def _accuracy(probe: Any, features: Features, targets: Integers, train: Integers, held_out: Integers) -> float:
     if len(set(targets[train].tolist())) < 2:
         return float((targets[held_out] == targets[train][0]).mean())
     fitted = probe.fit(features[train], targets[train])

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn import metrics as sk
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from tasks.arrays import Floats, Integers
+
 CALIBRATION_BINS = 15
+LEAST_PROBABILITY = 1e-12  # stands for smaller ones: in a mean of logarithms, one rounded to 0 would outweigh the rest
 
 
 def scores(targets: Integers, probabilities: Floats) -> dict[str, float | None]:
@@ -36,7 +36,9 @@ def scores(targets: Integers, probabilities: Floats) -> dict[str, float | None]:
         "auroc": _mean([sk.roc_auc_score(targets == c, probabilities[:, c]) for c in rankable]),
         "average_precision": _mean([sk.average_precision_score(targets == c, probabilities[:, c]) for c in rankable]),
         "ece": expected_calibration_error(targets, probabilities),
-        "log_loss": _number(-np.log(np.clip(probabilities[np.arange(len(targets)), targets], 1e-12, 1)).mean()),
+        "log_loss": _number(
+            -np.log(np.clip(probabilities[np.arange(len(targets)), targets], LEAST_PROBABILITY, 1)).mean()
+        ),
     }
 
 
@@ -45,10 +47,19 @@ def expected_calibration_error(targets: Integers, probabilities: Floats, bins: i
 
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
     """
+    gaps, bin_of = confidence_gaps(targets, probabilities, bins)
+    return float(np.abs(np.bincount(bin_of, weights=gaps, minlength=bins)).sum() / len(targets))
+
+
+def confidence_gaps(targets: Integers, probabilities: Floats, bins: int) -> tuple[Floats, Integers]:
+    """Return what the expected calibration error is made of, an entry an image.
+
+    Returns:
+        The confidence less 1 for a right answer and less 0 for a wrong one; and the bin that the confidence is in.
+    """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == targets
-    gap = np.bincount(confidence_bins(confidence, bins), weights=confidence - correct, minlength=bins)
-    return float(np.abs(gap).sum() / len(targets))
+    return confidence - correct, confidence_bins(confidence, bins)
 
 
 def confidence_bins(confidence: Floats, bins: int) -> Integers:
@@ -84,11 +95,11 @@ def report(targets: Integers, probabilities: Floats, labels: Sequence[str], grou
 def by_group(targets: Integers, probabilities: Floats, groups: Sequence[str]) -> dict[str, dict[str, float | None]]:
     """Return the scores of each named group, with its number of images; groups without a name are left out."""
     names = pd.Series(list(groups), dtype="str")
-    found: dict[str, dict[str, float | None]] = {}
+    by_name: dict[str, dict[str, float | None]] = {}
     for name in sorted(set(names) - {""}):
         rows = np.flatnonzero(names == name)
-        found[name] = {**scores(targets[rows], probabilities[rows]), "images": len(rows)}
-    return found
+        by_name[name] = {**scores(targets[rows], probabilities[rows]), "images": len(rows)}
+    return by_name
 
 
 def _number(value: float) -> float | None:

@@ -6,11 +6,11 @@ Sun et al., Out-of-Distribution Detection with Deep Nearest Neighbors, ICML 2022
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-Features = npt.NDArray[np.float32]
+from tasks.arrays import Features
+
 NEIGHBOURS = 5
 FAMILIAR_SHARE = 0.99  # of the validation images, which are like those that were trained on
 
@@ -31,8 +31,8 @@ class Familiar:
         """Return the distance of images to the fifth nearest known one, shape (images,), for features of any length."""
         count = min(NEIGHBOURS, len(self.features))
         search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(self.features)
-        found: Features = search.kneighbors(normalize(features))[0][:, -1]
-        return found
+        farthest: Features = search.kneighbors(normalize(features))[0][:, -1]
+        return farthest
 
 
 def familiar(trained_on: Features, held_out: Features) -> Familiar:

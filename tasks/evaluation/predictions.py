@@ -1,4 +1,4 @@
-"""The table of predictions, checked by pandera at every door."""
+"""The table of predictions, checked by pandera at every door, and what it holds as arrays."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from tasks.evaluation.metrics import Floats
+from tasks.arrays import Floats, Integers
 
 PREDICTIONS = pa.DataFrameSchema(
     {
@@ -37,11 +37,20 @@ def table(
     columns.insert(0, "strategy", pd.Series([strategy] * len(rows), dtype="str"))
     columns.insert(1, "repeat", pd.Series([repeat] * len(rows), dtype="str"))
     columns["predicted"] = pd.Series(predicted, dtype="str")
-    for c, label in enumerate(labels):
-        columns[f"p[{label}]"] = probabilities[:, c]
-    return columns
+    return columns.assign(**probability_columns(probabilities, labels))
+
+
+def probability_columns(probabilities: Floats, labels: Sequence[str]) -> dict[str, Floats]:
+    """Return the columns of a table that hold probabilities of shape (rows, labels), by their names."""
+    return {f"p[{label}]": probabilities[:, c] for c, label in enumerate(labels)}
 
 
 def probabilities_of(predictions: pd.DataFrame, labels: Sequence[str]) -> Floats:
     """Return the probabilities of a table in the order of ``labels``, shape (rows, labels)."""
     return predictions[[f"p[{label}]" for label in labels]].to_numpy(dtype=np.float64)
+
+
+def targets_of(rows: pd.DataFrame, labels: Sequence[str]) -> Integers:
+    """Return the classes of a table with the column ``label`` by their places in ``labels``, shape (rows,)."""
+    codes = {label: code for code, label in enumerate(labels)}
+    return np.asarray(rows["label"].map(codes), dtype=np.int64)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
+from pydantic import Field
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Floats, Integers, Pixels
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, Kind, corrupt
-from tasks.evaluation.metrics import Floats, Integers
+from tasks.record import Record
 from tasks.training.batches import Rows, Split
 
 IMAGES = 200
@@ -17,27 +18,18 @@ SMALLEST_GROUP = 20
 LOWER_IS_BETTER = ("ece", "log_loss")
 
 
-@dataclass(frozen=True)
-class Robustness:
-    """A metric on images as they are and on corrupted ones.
+class Robustness(Record):
+    """The metric on corrupted validation images (after Hendrycks and Dietterich, ICLR 2019)."""
 
-    Attributes:
-        images: number of images that it was measured on.
-        clean: on the images as they are; None if these images leave the metric undefined, as below.
-        scores: of each kind of corruption, at severities 1 to 5.
-        mean: over all kinds and severities.
-        relative_drop: share of ``clean`` that is lost in the mean; None also where ``clean`` is 0.
-    """
-
-    images: int
-    clean: float | None
-    scores: dict[Kind, list[float | None]]
-    mean: float | None
-    relative_drop: float | None
+    images: int = Field(description="number of images that it was measured on")
+    clean: float | None = Field(description="on these images as they are")
+    scores: dict[str, list[float | None]] = Field(description="of each kind of corruption, at severities 1 to 5")
+    mean: float | None = Field(description="over all kinds and severities")
+    relative_drop: float | None = Field(description="share of the clean score that is lost in the mean")
 
 
-class WorstGroup(NamedTuple):
-    """The group of images with the worst score."""
+class WorstGroup(Record):
+    """The group of test images with the worst score of the metric, of those with 20 images or more."""
 
     name: str
     score: float
@@ -94,14 +86,14 @@ def robustness(
     drawn = Split(split.store, split.rows[chosen], split.targets[chosen])
     targets = drawn.targets.numpy()
     clean = metric(targets, predict(drawn))
-    scores = {
+    scores: dict[str, list[float | None]] = {
         kind: [metric(targets, predict(corrupted(drawn, kind, severity, seed))) for severity in SEVERITIES]
         for kind in KINDS
     }
     defined = [score for of_kind in scores.values() for score in of_kind if score is not None]
     mean = fmean(defined) if defined else None
     drop = 1 - mean / clean if clean and mean is not None else None
-    return Robustness(len(drawn), clean, scores, mean, drop)
+    return Robustness(images=len(drawn), clean=clean, scores=scores, mean=mean, relative_drop=drop)
 
 
 def stratified(targets: Integers, count: int, seed: int) -> Rows:
@@ -132,10 +124,10 @@ def worst_group(
     Returns:
         The group, or None if none is large enough and has the metric defined.
     """
-    found = [
-        WorstGroup(name, score, int(scores["images"] or 0))
+    large = [
+        WorstGroup(name=name, score=score, images=int(scores["images"] or 0))
         for name, scores in groups.items()
         if (score := scores[metric]) is not None and (scores["images"] or 0) >= smallest
     ]
     worst = max if metric in LOWER_IS_BETTER else min
-    return worst(found, key=lambda group: group.score, default=None)
+    return worst(large, key=lambda group: group.score, default=None)

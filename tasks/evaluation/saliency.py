@@ -8,17 +8,16 @@ Where it answers tokens or vectors, or maps of few positions: integrated gradien
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels, Singles
 from tasks.strategies.stages import BEHIND_STAGES
 from tasks.strategies.surgery import Adapted
 
-Map = npt.NDArray[np.float32]
+Map = Singles
 FEWEST_POSITIONS = 4  # of maps along a side, below which they tell places no longer apart
 STEPS, BATCH = 8, 8  # of integrated gradients
 BLUR = 1 / 32  # of a side: gradients of single pixels are noise to the eye
@@ -42,9 +41,9 @@ def saliency(adapted: Adapted, pixels: Pixels, place: int, device: torch.device)
     image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
     image = adapted.normalisation(image.to(device)).float()
     maps = _last_maps(adapted, image)
-    found = _of_pixels(model, image, place) if maps is None else _of_maps(model, maps, image, place)
-    found = found.detach().clamp(min=0)[0, 0].cpu()
-    return (found / found.max() if found.max() > 0 else found).numpy()
+    evidence = _of_pixels(model, image, place) if maps is None else _of_maps(model, maps, image, place)
+    evidence = evidence.detach().clamp(min=0)[0, 0].cpu()
+    return (evidence / evidence.max() if evidence.max() > 0 else evidence).numpy()
 
 
 class _Maps(NamedTuple):
@@ -82,8 +81,8 @@ def _of_maps(model: nn.Module, maps: _Maps, image: Tensor, place: int) -> Tensor
     from captum.attr import LayerGradientXActivation
 
     method = LayerGradientXActivation(lambda images: _evidence(model, images), maps.module)
-    found = method.attribute(image.requires_grad_(), target=place).sum(maps.features)
-    return F.interpolate(found[:, None], image.shape[2:], mode="bilinear", align_corners=False)
+    attributed = method.attribute(image.requires_grad_(), target=place).sum(maps.features)
+    return F.interpolate(attributed[:, None], image.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _of_pixels(model: nn.Module, image: Tensor, place: int) -> Tensor:
@@ -92,9 +91,9 @@ def _of_pixels(model: nn.Module, image: Tensor, place: int) -> Tensor:
 
     plain = image.mean((2, 3), keepdim=True).expand_as(image).clone()
     method = IntegratedGradients(lambda images: _evidence(model, images))
-    found = method.attribute(image, plain, target=place, n_steps=STEPS, internal_batch_size=BATCH)
+    attributed = method.attribute(image, plain, target=place, n_steps=STEPS, internal_batch_size=BATCH)
     sigma = max(image.shape[2:]) * BLUR
-    blurred: Tensor = gaussian_blur(found.sum(1, keepdim=True).float(), 2 * round(2 * sigma) + 1, sigma)
+    blurred: Tensor = gaussian_blur(attributed.sum(1, keepdim=True).float(), 2 * round(2 * sigma) + 1, sigma)
     return blurred
 
 

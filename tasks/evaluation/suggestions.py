@@ -36,10 +36,14 @@ def as_yaml(name: str, settings: StrategyParams, suggestion: Mapping[str, Any], 
     chosen = merged(settings, suggestion)
     inherited = StrategyParams.model_construct(**shared.model_dump()).model_dump(mode="json")
     short = chosen.model_dump(mode="json", exclude_defaults=True)
-    own = {k: short.get(k, value) for k, value in chosen.model_dump(mode="json").items() if value != inherited[k]}
+    changed = {
+        name: short.get(name, value)
+        for name, value in chosen.model_dump(mode="json").items()
+        if value != inherited[name]
+    }
     yaml, text = YAML(), StringIO()
     yaml.default_flow_style, yaml.width = None, 120
-    yaml.dump({"strategies": {name: own}}, text)
+    yaml.dump({"strategies": {name: changed}}, text)
     return text.getvalue()
 
 

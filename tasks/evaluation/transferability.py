@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, special
 from sklearn.base import clone
 from sklearn.covariance import ledoit_wolf
@@ -22,12 +21,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tasks import stopping
+from tasks.arrays import Features, Floats, Integers
 from tasks.evaluation import metrics
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability, each_in_a_group
 
-Features = npt.NDArray[np.float32]
-Floats = metrics.Floats
-Integers = metrics.Integers
 Division = list[tuple[Integers, Integers]]
 
 MOST_NEIGHBOURS = 20
@@ -65,7 +62,7 @@ def transferability(features: Features, targets: Integers, groups: Sequence[str]
         images=len(features),
         features=features.shape[1],
         neighbours=int(neighbours),
-        probes={name: _probed(probe, features, targets, folds, division) for name, probe in probes.items()},
+        probes={name: _cross_validate(probe, features, targets, folds, division) for name, probe in probes.items()},
         logme=logme(features, targets),
         h_score=h_score(features, targets),
     )
@@ -78,7 +75,7 @@ def divide(targets: Integers, groups: Sequence[str], seed: int) -> tuple[int, Di
         The number of folds: five, or as many as there are groups or images of the most frequent class; 0 if that is
         one. And the rows that are trained on and those that are held out, a pair a fold, one division after the other.
     """
-    single = [group or f" {place}" for place, group in enumerate(groups)]
+    single = each_in_a_group(groups)
     folds = min(FOLDS, len(set(single)), int(np.bincount(targets).max()))
     if folds < 2:
         return 0, []
@@ -148,7 +145,7 @@ class _ClassScores(RidgeClassifier):  # type: ignore[misc]
         return probabilities
 
 
-def _probed(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> Probed:
+def _cross_validate(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> ProbeScores:
     reached = []
     for train, held_out in stopping.between(division):
         probabilities = np.zeros((len(held_out), int(targets.max()) + 1))
@@ -159,7 +156,7 @@ def _probed(probe: Any, features: Features, targets: Integers, folds: int, divis
             fitted = clone(probe).fit(features[train], targets[train])
             probabilities[:, known] = fitted.predict_proba(features[held_out])
         reached.append(metrics.scores(targets[held_out], probabilities))
-    return Probed(
+    return ProbeScores(
         folds=folds,
         balanced_accuracy=[scores["balanced_accuracy"] or 0.0 for scores in reached],
         auroc=[scores["auroc"] for scores in reached],

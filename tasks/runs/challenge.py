@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from tasks import layout
-from tasks.comparison.gate import Answered, Mask
+from tasks.arrays import Features, Flags, Floats
+from tasks.comparison.gate import Answered
 from tasks.data import sources
 from tasks.data.sources.label_spelling import spelt_as
 from tasks.evaluation import drift as drifting
 from tasks.evaluation.drift import Drift
-from tasks.evaluation.metrics import Floats
-from tasks.evaluation.novelty import Features
+from tasks.evaluation.predictions import targets_of
 from tasks.params import DataParams
 from tasks.runs.links import links_to
 from tasks.runs.prepared import PreparedData
@@ -82,10 +82,9 @@ def contest(champion: Contender, challenger: Contender, data: PreparedData, para
     both = [_probabilities(side.champion, root, names, classes) for side in (champion, challenger)]
     usable = np.isfinite(both[0][:, 0]) & np.isfinite(both[1][:, 0])
     counted = fresh[usable]
-    codes = {label: code for code, label in enumerate(classes)}
     answered = Answered(
         classes=classes,
-        targets=np.asarray(counted["label"].map(codes), dtype=np.int64),
+        targets=targets_of(counted, classes),
         champion=both[0][usable],
         challenger=both[1][usable],
         parts=_parts(counted, champion.origin),
@@ -106,7 +105,7 @@ def unseen(table: pd.DataFrame, seen: frozenset[str]) -> pd.DataFrame:
     return table[~known & ~table["group"].isin(groups)]
 
 
-def _parts(rows: pd.DataFrame, origin: Origin) -> dict[str, Mask]:
+def _parts(rows: pd.DataFrame, origin: Origin) -> dict[str, Flags]:
     """Return the subsets; and the images that the champion was tested on, which what is new must not outweigh."""
     subsets = sorted(set(rows["subset"]) - {""})
     parts = {f"the group '{subset}'": (rows["subset"] == subset).to_numpy() for subset in subsets}

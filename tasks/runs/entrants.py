@@ -1,18 +1,18 @@
 """What a strategy's fine-tunings bring to a comparison: their answers on the test split, costs and robustness."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from tasks import layout
-from tasks.comparison import compare
-from tasks.comparison.schema import OnShare, Robustness, Serving
+from tasks.comparison.entrants import Entrant, Repeated
+from tasks.comparison.schema import OnShare, Serving
 from tasks.data import manifest
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
 from tasks.evaluation.latency import milliseconds
+from tasks.evaluation.robustness import Robustness
 from tasks.files import digest_of, read_json, sha256_of, write_json
 from tasks.params import CompareParams, Params, StrategyParams
 from tasks.runs.code import EVALUATION, digest_of_code
@@ -24,7 +24,7 @@ from tasks.strategies.surgery import Adapted
 TIMED_IMAGES, TIMED_RUNS = 64, 3
 
 
-def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str, str]) -> compare.Entrant:
+def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str, str]) -> Entrant:
     """Return all that a comparison needs to know of a strategy.
 
     Args:
@@ -36,7 +36,7 @@ def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str,
     first, adapted = _repeated(name, FIRST, params, data, runs)
     history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
     model, settings = sha256_of(layout.run_file(name, "model.safetensors")), params.strategies[name]
-    return compare.Entrant(
+    return Entrant(
         name,
         first.run,
         history,
@@ -66,15 +66,13 @@ def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) ->
 
 def _repeated(
     name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Mapping[str, str]
-) -> tuple[compare.Repeated, Adapted]:
+) -> tuple[Repeated, Adapted]:
     """Return a fine-tuning with its answers on the test split, and its network."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
     answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
     run, val = _validated(name, repeat, data.folds, runs)
-    return compare.Repeated(
-        run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)
-    ), adapted
+    return Repeated(run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)), adapted
 
 
 def _validated(name: str, repeat: Repeat, folds: int, runs: Mapping[str, str]) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -95,7 +93,7 @@ def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Mapping[str, 
     return OnShare(
         share=repeat.share,
         images=run["images"],
-        val=metrics.scores(compare.targets_of(val, data.classes), predictions.probabilities_of(val, data.classes)),
+        val=metrics.scores(predictions.targets_of(val, data.classes), predictions.probabilities_of(val, data.classes)),
         train_seconds=run["train_seconds"],
         mlflow_run_id=run["mlflow_run_id"],
     )
@@ -116,5 +114,5 @@ def _robustness(
             params.robustness_images,
             params.seed,
         )
-        write_json(file, asdict(measured))
+        write_json(file, measured.model_dump())
     return Robustness.model_validate(read_json(file))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tasks import layout, tracking
-from tasks.comparison import report
+from tasks.comparison.figures import training_run
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.runs.prepared import PreparedData
 
@@ -51,7 +51,7 @@ def track_model(
         folder: has ``plan.json``, and takes the figures.
     """
     tracking.log_files(run_id, [layout.run_file(strategy, name) for name in TRACKED_FILES])
-    figures = report.run_figures(folder, progress, plan, range_tests, scores, data.classes)
+    figures = training_run.write_figures(folder, progress, plan, range_tests, scores, data.classes)
     tracking.log_files(run_id, figures, "figures")
     tracking.log_files(run_id, [folder / "plan.json"])
     example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)

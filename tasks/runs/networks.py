@@ -4,10 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from tasks import layout
+from tasks.arrays import Floats
 from tasks.backbones import weights
 from tasks.backbones.architecture import Architecture, State
 from tasks.params import Params, StrategyParams
@@ -70,9 +68,7 @@ def flips_for(settings: StrategyParams, params: Params) -> Flips:
     return tta_flips(tta=settings.tta, upright=params.data.is_upright)
 
 
-def probabilities_of(
-    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA
-) -> npt.NDArray[np.float64]:
+def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA) -> Floats:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
     logits = predict(adapted, split, device.choose(settings), flips)

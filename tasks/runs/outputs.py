@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from tasks import layout
-from tasks.comparison.recommendation import Facts
+from tasks.comparison.facts import Facts
 from tasks.comparison.schema import Comparison
 from tasks.data.quality import Quality
 from tasks.errors import UserError
-from tasks.evaluation.probed import Pretence
+from tasks.evaluation.probes import Pretence
 from tasks.files import read_json
 
 

@@ -9,11 +9,12 @@ import pandas as pd
 import torch
 
 from tasks import layout
+from tasks.arrays import Pixels
 from tasks.backbones.weights import WeightsRecord
 from tasks.data import manifest
-from tasks.data.arrays import Pixels
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
+from tasks.evaluation.predictions import targets_of
 from tasks.files import digest_of, sha256_of
 from tasks.params import TrainParams
 from tasks.runs.code import FINE_TUNING, digest_of_code
@@ -75,11 +76,10 @@ class PreparedData:
 
     def chosen(self, rows: pd.DataFrame) -> Split:
         """Return the images and classes of some rows of the manifest, in their order."""
-        codes = {label: code for code, label in enumerate(self.classes)}
         return Split(
             self.store,
             rows["row"].to_numpy(dtype=np.int64),
-            torch.tensor(rows["label"].map(codes).tolist(), dtype=torch.int64),
+            torch.tensor(targets_of(rows, self.classes)),
             torch.tensor(rows["weight"].tolist(), dtype=torch.float32) if (rows["weight"] != 1).any() else None,
         )
 

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from tasks import layout, tracking
-from tasks.comparison.compare import targets_of
 from tasks.data import manifest
 from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
+from tasks.evaluation.predictions import targets_of
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags

@@ -10,14 +10,13 @@ import safetensors.numpy
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from tasks.arrays import Features, Floats, Pixels
 from tasks.backbones import catalogue, weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.weights import WeightsRecord
-from tasks.data.arrays import Pixels
 from tasks.errors import UserError
 from tasks.evaluation.calibration import scaled
-from tasks.evaluation.metrics import Floats
-from tasks.evaluation.novelty import Familiar, Features
+from tasks.evaluation.novelty import Familiar
 from tasks.files import atomic_path, read_json, write_json
 from tasks.params import DataParams, StrategyParams
 from tasks.strategies import surgery

@@ -16,11 +16,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Floats, Pixels
 from tasks.errors import UserError
-from tasks.evaluation.calibration import SMALLEST
 from tasks.evaluation.latency import milliseconds
-from tasks.evaluation.metrics import Floats
+from tasks.evaluation.metrics import LEAST_PROBABILITY
 from tasks.files import sha256_of, write_json
 from tasks.serving.champion import Champion
 from tasks.serving.runtimes import INPUT, OUTPUT, Infer, in_batches, of_onnx, of_torch, of_torch_export
@@ -95,7 +94,7 @@ class Deployable(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return probabilities of shape (batch, classes) for uint8 images of shape (batch, channels, size, size)."""
         answers = mean_logits(self.network, self._normalisation(images), self._flips)
-        logits = answers.log_softmax(1).clamp(min=math.log(SMALLEST))
+        logits = answers.log_softmax(1).clamp(min=math.log(LEAST_PROBABILITY))
         probabilities: Tensor = (logits / self._temperature).softmax(1)
         return probabilities
 

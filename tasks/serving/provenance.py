@@ -10,7 +10,7 @@ import safetensors
 import safetensors.numpy
 from sklearn.preprocessing import normalize
 
-from tasks.evaluation.novelty import Features
+from tasks.arrays import Features
 from tasks.files import atomic_path
 
 FILE = "origin.safetensors"

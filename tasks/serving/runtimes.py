@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tasks.data.arrays import Pixels
-from tasks.evaluation.metrics import Floats
+from tasks.arrays import Floats, Pixels
 
 INPUT, OUTPUT = "images", "probabilities"
 

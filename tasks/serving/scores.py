@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels
 from tasks.data.decoding import DeepGrey, to_8_bits
 from tasks.data.reading import read
+from tasks.evaluation.predictions import probability_columns
 from tasks.serving.champion import Champion
 
 BLOCK = 512  # images that are in memory at once; a multiple of the inference batch
@@ -100,4 +101,4 @@ def _table(champion: Champion, names: Sequence[str], problems: Sequence[str], pi
             "problem": pd.Series(problems, dtype="str"),
         }
     )
-    return table.assign(**{f"p[{label}]": probabilities[:, c] for c, label in enumerate(classes)})
+    return table.assign(**probability_columns(probabilities, classes))

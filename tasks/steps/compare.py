@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from tasks import layout, tracking, versioning
-from tasks.comparison import compare as comparing
-from tasks.comparison import report, verdict
-from tasks.comparison.compare import Entrant
+from tasks.comparison import ranking, report, verdict
+from tasks.comparison.entrants import Entrant
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
 from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, Racing, StrategyResult
@@ -31,7 +30,7 @@ from tasks.training import device
 
 
 @dataclass(frozen=True)
-class Ranking:
+class Standings:
     """The strategies in their order, and what is said of all of them together."""
 
     results: list[StrategyResult]
@@ -54,13 +53,13 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     runs = relogging.runs_of(params, data)
     entrants = [entrant_of(name, params, data, runs) for name in params.strategies]
-    ranking = _rank(entrants, params, data)
+    standings = _rank(entrants, params, data)
     run_id = tracking.start_run(
         "comparison", shared_params(params, data), tags("comparison", "", all_params, data), data_identity(params),
         layout.started("compare"),
     )  # fmt: skip
     try:
-        comparison = _comparison(ranking, entrants, params, data, read_at, run_id)
+        comparison = _comparison(standings, entrants, params, data, read_at, run_id)
         log_comparison(comparison, _write(comparison, entrants, params, data))
         if comparison.champion:
             version = register_champion(comparison, params, data, promote=promote)
@@ -79,31 +78,31 @@ def _of_one_strategy(params: Params, name: str) -> Params:
     return params.model_copy(update={"strategies": {name: params.strategy(name)}})
 
 
-def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> Ranking:
+def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> Standings:
     """Order the strategies, and add to each what was found out of its training."""
-    results = comparing.rank(entrants, data.classes, params.compare)
+    results = ranking.rank(entrants, data.classes, params.compare)
     counts = {str(label): int(count) for label, count in data.rows("train")["label"].value_counts().items()}
     found_out = findings(entrants, params, data.classes, counts)
     results = [result.model_copy(update={"findings": found_out[result.name]}) for result in results]
-    return Ranking(
+    return Standings(
         results,
-        comparing.chance(entrants, data.classes, params.compare),
-        comparing.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
-        comparing.racing(entrants, results, params),
+        ranking.chance(entrants, data.classes, params.compare),
+        ranking.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
+        ranking.racing(entrants, results, params),
     )
 
 
 def _comparison(
-    ranking: Ranking, entrants: Sequence[Entrant], params: Params, data: PreparedData, read_at: str, run_id: str
+    standings: Standings, entrants: Sequence[Entrant], params: Params, data: PreparedData, read_at: str, run_id: str
 ) -> Comparison:
-    results, confidence = ranking.results, params.compare.confidence
-    winner = verdict.champion(results, ranking.chance, confidence)
+    results, confidence = standings.results, params.compare.confidence
+    winner = verdict.champion(results, standings.chance, confidence)
     comparison = Comparison(
         champion=winner.name if winner else None,
-        chance=ranking.chance,
-        advised=ranking.advised,
-        racing=ranking.racing,
-        verdict=verdict.paragraph(results, ranking.chance, params.compare.metric, confidence, data.folds),
+        chance=standings.chance,
+        advised=standings.advised,
+        racing=standings.racing,
+        verdict=verdict.paragraph(results, standings.chance, params.compare.metric, confidence, data.folds),
         metric=params.compare.metric,
         confidence=confidence,
         test_read_at=read_at,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels
 from tasks.errors import UserError
 from tasks.files import atomic_path
 from tasks.serving.champion import Champion

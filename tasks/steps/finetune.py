@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tasks import layout, tracking
+from tasks.arrays import Floats
 from tasks.backbones import weights
 from tasks.data import manifest
 from tasks.errors import UserError
@@ -174,7 +175,7 @@ def _write_outputs(
     attempt: Attempt,
     fine_tuning: FineTuning,
     scores: dict[str, Any],
-    probabilities: metrics.Floats,
+    probabilities: Floats,
     progress: dict[str, Any],
     facts: dict[str, Any],
 ) -> None:

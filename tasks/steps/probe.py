@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from tasks import layout
-from tasks.comparison.recommendation import Facts
+from tasks.arrays import Features
+from tasks.comparison.facts import Facts
 from tasks.evaluation.leakage import pretences
-from tasks.evaluation.transferability import Features, transferability
+from tasks.evaluation.transferability import transferability
 from tasks.files import write_json
 from tasks.params import StrategyParams, load_params
 from tasks.runs.networks import network

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from tasks import stopping
-from tasks.data.arrays import Pixels
+from tasks.arrays import Integers, Pixels
 from tasks.data.augmentation import Augmentation
 from tasks.data.store import unmap
 from tasks.params import Sampling
 
-Rows = npt.NDArray[np.int64]
+Rows = Integers
 LocalRows = Callable[[int], Rows]  # of a batch of so many images, the places of those that this process runs
 INFERENCE_BATCH = 16  # fits the processor's cache; larger batches were slower
 

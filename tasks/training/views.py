@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from tasks import stopping
+from tasks.arrays import Integers
 from tasks.data.augmentation import Augmentation, Changes
 from tasks.params import Sampling
 from tasks.training.batches import Batch, LocalRows, Rows, Split, epoch_order, generator_for, weights_of
@@ -41,11 +41,11 @@ class Views:
         """Every version that there is."""
         return list(range(self.count)) or [PLAIN]
 
-    def of_epoch(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    def of_epoch(self, seed: int, epoch: int) -> Integers:
         """Return the version of each of the split's images that an epoch shows: all in turn, from a drawn one on."""
         if not self.count:
             return np.full(len(self.split), PLAIN)
-        first: npt.NDArray[np.int64] = torch.randint(
+        first: Integers = torch.randint(
             self.count, (len(self.split),), generator=generator_for(seed, SEED_OF_VIEWS)
         ).numpy()
         return (first + epoch) % self.count
@@ -85,7 +85,7 @@ def batches_of_views(
         yield Batch(in_order(shown[rows], rows, inputs_of), split.targets[chosen], weights_of(split.weights, chosen))
 
 
-def in_order(views: npt.NDArray[np.int64], rows: Rows, inputs_of: Callable[[Rows, int], Tensor]) -> Tensor:
+def in_order(views: Integers, rows: Rows, inputs_of: Callable[[Rows, int], Tensor]) -> Tensor:
     """Return what ``inputs_of`` answers for images of several versions, asked version by version, in their order."""
     pieces, places = [], []
     for view, at in by_view(views):
@@ -95,7 +95,7 @@ def in_order(views: npt.NDArray[np.int64], rows: Rows, inputs_of: Callable[[Rows
     return together.contiguous(memory_format=torch.channels_last) if together.dim() == 4 else together
 
 
-def by_view(views: npt.NDArray[np.int64]) -> Iterator[tuple[int, Rows]]:
+def by_view(views: Integers) -> Iterator[tuple[int, Rows]]:
     """Yield each version that occurs, and the places at which it does."""
     for view in np.unique(views):
         yield int(view), np.flatnonzero(views == view)

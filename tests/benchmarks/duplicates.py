@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
-from tasks.data.arrays import Thumbnails
+from tasks.arrays import Thumbnails
 from tasks.data.fingerprints import SIDE, thumbnail
 from tasks.data.groups import components
 from tasks.data.near_duplicates import find_near_duplicates

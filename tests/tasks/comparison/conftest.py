@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 
 from tasks.comparison import verdict
-from tasks.comparison.compare import Entrant, advised, rank
-from tasks.comparison.recommendation import Advice, Kind, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Robustness, Serving, StrategyResult
+from tasks.comparison.entrants import Entrant
+from tasks.comparison.kinds import Kind
+from tasks.comparison.ranking import advised, rank
+from tasks.comparison.recommendation import Advice, Recommendation
+from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Serving, StrategyResult
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
+from tasks.evaluation.robustness import Robustness
 from tasks.params import CompareParams
 
 PARAMS = CompareParams(metric="auroc", resamples=300)
@@ -38,8 +41,8 @@ def answers(labels: Sequence[str], classes: Sequence[str], skill: float, seed: S
     rng = np.random.default_rng(seed)
     truth = np.eye(len(classes))[[classes.index(label) for label in labels]]
     odds = np.exp(skill * truth + 2 * rng.normal(size=truth.shape))
-    found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
-    return found
+    probabilities: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +109,12 @@ def entrant(cells: Path) -> MakeEntrant:
 def ranked_of(entrants: Sequence[Entrant], classes: Sequence[str] = ("intact", "broken")) -> list[StrategyResult]:
     """Return results in their order."""
     return rank(entrants, list(classes), PARAMS)
+
+
+def with_undefined_auroc(result: StrategyResult) -> StrategyResult:
+    """Return a result whose AUROC is undefined on the test split."""
+    undefined = {"auroc": None, "intervals": result.test.intervals | {"auroc": None}}
+    return result.model_copy(update={"test": result.test.model_copy(update=undefined)})
 
 
 def recommended(names: Sequence[str]) -> Recommendation:

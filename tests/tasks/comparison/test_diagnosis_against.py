@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tasks.arrays import Floats
 from tasks.comparison.diagnosis_against import chance_of, diagnose_against
 from tasks.evaluation import suggestions
 from tasks.evaluation.curves import Run
-from tasks.evaluation.diagnosis import Finding
-from tasks.evaluation.metrics import Floats, scores
+from tasks.evaluation.diagnosis import Diagnosis
+from tasks.evaluation.metrics import scores
 from tasks.params import CompareParams
 from tests.tasks.evaluation.fitting import Fit, Fitted, Splits, few, mislabelled
 
@@ -23,7 +24,7 @@ def pretrained(fit: Fit, kinds: Splits) -> Fitted:
     return fit("pretraining", kinds, train="all", lr=0.003, epochs=10)
 
 
-def found(runs: Sequence[Run]) -> dict[str, dict[str, Finding]]:
+def diagnosed(runs: Sequence[Run]) -> dict[str, dict[str, Diagnosis]]:
     """Return the findings of every run beside the others, by run and tag."""
     return {
         run.name: {f.tag: f for f in diagnose_against(run, [other for other in runs if other is not run], PARAMS)}
@@ -46,7 +47,7 @@ def test_strategies_that_suit_the_images_have_no_findings(fit: Fit, kinds: Split
         fit("last", kinds, pretrained.state, train=["stages[-1]", "head"], lr=0.001, epochs=3).run,
         fit("scratch", kinds, train="all", start="random", lr=0.0003, epochs=3).run,
     ]
-    assert {name: tags for name, tags in found(runs).items() if tags} == {}
+    assert {name: tags for name, tags in diagnosed(runs).items() if tags} == {}
 
 
 def test_training_that_spoils_what_the_weights_knew(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
@@ -54,7 +55,7 @@ def test_training_that_spoils_what_the_weights_knew(fit: Fit, kinds: Splits, pre
     splits = Splits(few(kinds.train, 16), kinds.val)
     probe = fit("probe", splits, pretrained.state, train="head", solver="lbfgs").run
     wild = fit("wild", splits, pretrained.state, train="all", lr=0.03, epochs=6).run
-    tags = found([probe, wild])
+    tags = diagnosed([probe, wild])
     assert tags["probe"] == {}
     assert list(tags["wild"]) == ["thawed_too_far"]
     suggestion = tags["wild"]["thawed_too_far"].suggestion
@@ -62,8 +63,8 @@ def test_training_that_spoils_what_the_weights_knew(fit: Fit, kinds: Splits, pre
     gentle = fit("gentle", splits, pretrained.state, settings=suggestions.merged(wild.settings, suggestion)).run
     assert auroc(gentle) > auroc(wild)
     walked = replace(probe, settings=probe.settings.model_copy(update={"solver": "steps"}))
-    (finding,) = diagnose_against(wild, [walked], PARAMS)
-    assert finding.suggestion == {"lr": pytest.approx(0.003)}, "nothing says that the head can be solved"
+    (diagnosis,) = diagnose_against(wild, [walked], PARAMS)
+    assert diagnosis.suggestion == {"lr": pytest.approx(0.003)}, "nothing says that the head can be solved"
 
 
 def test_training_that_wipes_out_what_the_weights_knew(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
@@ -78,11 +79,11 @@ def test_training_that_wipes_out_what_the_weights_knew(fit: Fit, kinds: Splits, 
         return replace(full, name=name, history=rows, probabilities=np.full_like(full.answers, 0.5))
 
     hot, cold = guessing("hot", 0.81, 0.75, 0.7, 0.69, 0.69), guessing("cold", 0.7, 0.71, 0.7, 0.7, 0.7)
-    tags = found([probe, full, hot, cold])
+    tags = diagnosed([probe, full, hot, cold])
     assert tags["hot"]["rate_too_high"].suggestion == {"lr": pytest.approx(0.0001)}
     assert tags["probe"] == tags["full"] == {}
     assert "rate_too_high" not in tags["cold"]
-    assert "rate_too_high" not in found([hot])["hot"], "nothing says that there is something to learn"
+    assert "rate_too_high" not in diagnosed([hot])["hot"], "nothing says that there is something to learn"
 
 
 def test_features_that_do_not_suffice(fit: Fit, kinds: Splits) -> None:
@@ -90,7 +91,7 @@ def test_features_that_do_not_suffice(fit: Fit, kinds: Splits) -> None:
     state = fit("elsewhere", mislabelled(kinds, 0.5), network="narrow", train="all", lr=0.01, epochs=4).state
     probe = fit("probe", kinds, state, network="narrow", train="head", solver="lbfgs", lr=0.01, epochs=5).run
     full = fit("full", kinds, state, network="narrow", train="all", lr=0.003, epochs=8).run
-    tags = found([probe, full])
+    tags = diagnosed([probe, full])
     assert tags["full"] == {}
     suggestion = tags["probe"]["frozen_too_deep"].suggestion
     assert suggestion is not None
@@ -107,21 +108,21 @@ def test_weights_that_are_no_better_than_none(fit: Fit, kinds: Splits, pretraine
     scratch = fit("scratch", kinds, train="all", start="random", lr=0.003, epochs=7).run
     last = fit("last", kinds, elsewhere.state, train=["stages[-1]", "head"], lr=0.003, epochs=3).run
     probe = fit("probe", kinds, elsewhere.state, train="head", solver="lbfgs").run
-    tags = found([scratch, last, probe])
+    tags = diagnosed([scratch, last, probe])
     assert "domain_too_far" in tags["last"]
     assert "domain_too_far" in tags["probe"]
     assert tags["last"]["domain_too_far"].suggestion is None
     assert tags["scratch"] == {}
     weak = replace(probe, name="weak", settings=scratch.settings)
-    assert all("domain_too_far" not in tags for tags in found([weak, pretrained.run, probe]).values())
+    assert all("domain_too_far" not in tags for tags in diagnosed([weak, pretrained.run, probe]).values())
 
 
 def test_labels_that_mean_nothing(fit: Fit, kinds: Splits) -> None:
     """Nothing is learned, whether training fits them or not; the same network learns what labels mean something."""
     noise = fit("noise", mislabelled(kinds, 0.5), train="all", lr=0.003, epochs=6).run
-    assert "nothing_learned" in found([noise])["noise"]
+    assert "nothing_learned" in diagnosed([noise])["noise"]
     learned = fit("learned", kinds, train="all", lr=0.003, epochs=6).run
-    assert found([learned]) == {"learned": {}}
+    assert diagnosed([learned]) == {"learned": {}}
 
 
 def test_labels_that_are_often_wrong(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
@@ -131,16 +132,16 @@ def test_labels_that_are_often_wrong(fit: Fit, kinds: Splits, pretrained: Fitted
         name: fit(name, splits, pretrained.state, train="head", solver="lbfgs").run
         for name, splits in {"wrong": wrong, "right": kinds}.items()
     }
-    assert list(found([runs["wrong"]])["wrong"]) == ["labels_suspect"]
-    assert found([runs["right"]])["right"] == {}
-    assert found([runs["wrong"]])["wrong"]["labels_suspect"].suggestion == {"label_smoothing": 0.1}
+    assert list(diagnosed([runs["wrong"]])["wrong"]) == ["labels_suspect"]
+    assert diagnosed([runs["right"]])["right"] == {}
+    assert diagnosed([runs["wrong"]])["wrong"]["labels_suspect"].suggestion == {"label_smoothing": 0.1}
 
 
 def test_failed_strategies_count_for_nothing(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
     """Neither have they findings beside others, nor others beside them."""
     probe = fit("probe", kinds, pretrained.state, train="head", solver="lbfgs").run
     failed = replace(probe, name="failed", probabilities=None)
-    assert found([probe, failed]) == {"probe": {}, "failed": {}}
+    assert diagnosed([probe, failed]) == {"probe": {}, "failed": {}}
 
 
 def test_runs_on_other_images_are_refused(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
@@ -155,7 +156,7 @@ def test_a_ranking_of_a_single_class(fit: Fit, kinds: Splits, pretrained: Fitted
     single = Splits(kinds.train, few(kinds.val, 40, rare=0))
     probe = fit("probe", single, pretrained.state, train="head", solver="lbfgs").run
     full = fit("full", single, pretrained.state, train="all", lr=0.001, epochs=2).run
-    assert found([probe, full]) == {"probe": {}, "full": {}}
+    assert diagnosed([probe, full]) == {"probe": {}, "full": {}}
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"])

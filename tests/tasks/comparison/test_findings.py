@@ -32,8 +32,8 @@ def test_a_suggestion_can_be_pasted(entrant: MakeEntrant, params: Params, tmp_pa
         {"epoch": float(e), "train_loss": t, "val_loss": v, "val_accuracy": 0.7, "learning_rate": 0.001}
         for e, (t, v) in enumerate(zip(train, val, strict=True))
     ]
-    found = findings([replace(one, history=history)], params, CLASSES, {"intact": 20, "broken": 20})
-    tags = {finding.tag: finding for finding in found["full"]}
+    of_strategies = findings([replace(one, history=history)], params, CLASSES, {"intact": 20, "broken": 20})
+    tags = {finding.tag: finding for finding in of_strategies["full"]}
     assert "overfitting" in tags
     suggested = tags["overfitting"].configuration
     assert suggested is not None

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.arrays import Floats
 from tasks.comparison.gate import Answered, Check, Ruling, judge
-from tasks.evaluation.metrics import Floats
 from tasks.params import RetrainParams
 
 CLASSES = ["broken", "intact"]
@@ -17,11 +17,11 @@ def answers(targets: np.ndarray, skill: float, seed: int) -> Floats:
     """Return probabilities that know the more of the classes the larger the skill is."""
     rng = np.random.default_rng(seed)
     odds = np.exp(skill * np.eye(2)[targets] + rng.normal(size=(len(targets), 2)))
-    found: Floats = odds / odds.sum(axis=1, keepdims=True)
-    return found
+    probabilities: Floats = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-def answered(skill: float, skill_now: float, images: int = 200, **own: Any) -> Answered:
+def answered(skill: float, skill_now: float, images: int = 200, **instead: Any) -> Answered:
     """Return answers of a champion and a challenger of some skill."""
     targets = np.arange(images) % 2
     given: dict[str, Any] = {
@@ -32,12 +32,12 @@ def answered(skill: float, skill_now: float, images: int = 200, **own: Any) -> A
         "parts": {},
         "seconds": (0.01, 0.01),
     }
-    return Answered(**given | own)
+    return Answered(**given | instead)
 
 
 def check(ruling: Ruling, name: str) -> Check:
     """Return a check by its name."""
-    return next(found for found in ruling.checks if found.name == name)
+    return next(asked for asked in ruling.checks if asked.name == name)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_only_what_is_better_by_more_than_noise_is_promoted(
     """The reason has both scores and the interval of their difference."""
     ruling = judge(answered(champion, challenger), PARAMS, "auroc")
     assert ruling.promote == promoted
-    found = check(ruling, "auroc")
-    assert found.passed == promoted
+    asked = check(ruling, "auroc")
+    assert asked.passed == promoted
     assert (
-        f"AUROC {found.challenger:.3f} against the champion's {found.champion:.3f} on 200 test images" in ruling.reason
+        f"AUROC {asked.challenger:.3f} against the champion's {asked.champion:.3f} on 200 test images" in ruling.reason
     )
 
 

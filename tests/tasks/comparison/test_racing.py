@@ -17,10 +17,10 @@ def runner(accuracies: list[float], epochs: int | None = None, earliest: int = 1
 @given(st.integers(1, 200), st.integers(1, 200))
 def test_rungs_lead_to_the_end(epochs: int, earliest: int) -> None:
     """They rise to the last epoch, and none lies before the first at which a strategy may be stopped."""
-    own = rungs(epochs, min(earliest, epochs))
-    assert own == sorted(set(own))
-    assert own[-1] == epochs
-    assert own[0] >= min(earliest, epochs)
+    looked_at = rungs(epochs, min(earliest, epochs))
+    assert looked_at == sorted(set(looked_at))
+    assert looked_at[-1] == epochs
+    assert looked_at[0] >= min(earliest, epochs)
 
 
 def test_a_flat_curve_far_behind_is_hopeless() -> None:
@@ -51,16 +51,16 @@ def test_the_last_phase_has_to_begin() -> None:
 def test_a_replay_says_what_racing_saves() -> None:
     """The flat strategy would have been stopped after two of its eight epochs; the best one is never stopped."""
     full = {"best": runner([0.9, 0.95]), "flat": runner([0.5] * 8)}
-    found = replay(full, {"best": 10.0, "flat": 80.0}, 1000)
-    assert found.stopped == {"flat": 2}
-    assert found.saved == pytest.approx(80 * 6 / 8 / 90)
+    replayed = replay(full, {"best": 10.0, "flat": 80.0}, 1000)
+    assert replayed.stopped == {"flat": 2}
+    assert replayed.saved == pytest.approx(80 * 6 / 8 / 90)
 
 
 @given(st.dictionaries(st.text("abcdef", min_size=1), curves, min_size=1, max_size=6), st.integers(10, 5000))
 def test_someone_always_finishes(of: dict[str, list[float]], images: int) -> None:
     """Whatever the curves, a race has a survivor, and saves no more than all of the time."""
     full = {name: runner(accuracies) for name, accuracies in of.items()}
-    found = replay(full, dict.fromkeys(full, 1.0), images)
-    assert set(found.stopped) < set(full)
-    assert all(1 < epochs < len(of[name]) for name, epochs in found.stopped.items())
-    assert 0 <= found.saved < 1
+    replayed = replay(full, dict.fromkeys(full, 1.0), images)
+    assert set(replayed.stopped) < set(full)
+    assert all(1 < epochs < len(of[name]) for name, epochs in replayed.stopped.items())
+    assert 0 <= replayed.saved < 1

@@ -7,29 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.comparison.recommendation import Advice, Facts, Kind, Recommendation, kind_of, recommend, regret
+from tasks.comparison.facts import Facts
+from tasks.comparison.kinds import Kind
+from tasks.comparison.recommendation import Advice, Recommendation, recommend, regret
 from tasks.errors import UserError
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability
 from tasks.params import StrategyParams
-
-PARTS = ("stem", "stage1", "stage2", "stage3", "stage4", "head")
-LP_FT = {"phases": [{"train": "head"}, {"train": "all"}]}
-ONE_OF_EACH: dict[str, dict[str, Any]] = {
-    "a": {"train": "all", "start": "random"},
-    "b": {"train": "head"},
-    "c": {"train": ["stages[3:]", "head"]},
-    "d": {"train": ["stem", "head"]},
-    "e": {"train": "all"},
-    "f": LP_FT,
-    "g": {"train": "all", "adapters": {"kind": "lora"}},
-}
-KINDS = dict(
-    zip(
-        ONE_OF_EACH,
-        (Kind.SCRATCH, Kind.HEAD, Kind.LATE, Kind.EARLY, Kind.FULL, Kind.GENTLE, Kind.ADAPTERS),
-        strict=True,
-    )
-)
+from tests.tasks.comparison.test_kinds import ONE_OF_EACH, PARTS
 
 
 def settings_of(given: Mapping[str, Mapping[str, Any]]) -> dict[str, StrategyParams]:
@@ -40,7 +24,7 @@ def settings_of(given: Mapping[str, Mapping[str, Any]]) -> dict[str, StrategyPar
 def features(auroc: float) -> Transferability:
     """Return scores of features on which probes reach about this AUROC, the folds close to each other."""
     folds = [min(1.0, max(0.0, auroc + off)) for off in (-0.002, -0.001, 0.0, 0.001, 0.002)]
-    probed = Probed(folds=5, balanced_accuracy=folds, auroc=list(folds))
+    probed = ProbeScores(folds=5, balanced_accuracy=folds, auroc=list(folds))
     return Transferability(
         images=300, features=64, neighbours=5, probes={NEIGHBOURS: probed, LINEAR: probed}, logme=0.1, h_score=0.5
     )
@@ -69,50 +53,6 @@ def warned(**changes: Any) -> str:
     return " ".join(recommend(facts(**changes), settings_of(ONE_OF_EACH)).warnings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "kind"),
-    [
-        *((settings, KINDS[name]) for name, settings in ONE_OF_EACH.items()),
-        ({"train": "head", "start": "random"}, Kind.SCRATCH),
-        ({"train": "head", "head": {"kind": "on_top"}}, Kind.HEAD),
-        ({"train": "head", "solver": "lbfgs"}, Kind.HEAD),
-        ({"train": "head", "only": "norms"}, Kind.HEAD),
-        ({"train": ["stages[-1]", "head"]}, Kind.LATE),
-        ({"train": ["stages", "head"]}, Kind.LATE),
-        ({"train": ["stages[1:3]", "head"]}, Kind.EARLY),
-        ({"train": ["stem", "stages", "head"]}, Kind.FULL),
-        ({"train": "all", "gradual": 1}, Kind.GENTLE),
-        ({"train": "all", "layer_decay": 0.7}, Kind.GENTLE),
-        ({"train": "all", "l2_sp": 0.01}, Kind.GENTLE),
-        ({"train": "all", "wise_ft": 0.5}, Kind.GENTLE),
-        ({"train": "all", "auto_rgn": True}, Kind.GENTLE),
-        ({"train": "all", "lr": {"all": 0.001, "head": 0.01}}, Kind.GENTLE),
-        ({"milestones": {0: "head", 2: "all"}}, Kind.GENTLE),
-        ({"milestones": {0: "head", 2: "stages[-1]"}}, Kind.LATE),
-        ({"train": "all", "only": "norms"}, Kind.ADAPTERS),
-        ({"train": "all", "only": "biases"}, Kind.ADAPTERS),
-        ({"train": ["stages[-1]", "head"], "cut": 1}, Kind.LATE),
-        ({"train": ["stage3", "head"], "cut": 1}, Kind.LATE),
-        ({"train": ["new1", "head"], "insert": 1}, Kind.HEAD),
-        ({"train": "all", "cut": 2, "insert": 1}, Kind.FULL),
-        ({"train": "high", "groups": {"low": ["a.*"], "high": ["b.*"], "head": ["c.*"]}}, Kind.LATE),
-        ({"train": "low", "groups": {"low": ["a.*"], "high": ["b.*"], "head": ["c.*"]}}, Kind.EARLY),
-        ({"train": "top", "groups": {"low": ["a.*"], "top": ["c.*"]}}, Kind.HEAD),
-    ],
-    ids=lambda value: "" if isinstance(value, Kind) else "-".join(f"{key} {value[key]}" for key in value),
-)
-def test_a_strategy_is_what_it_trains(settings: dict[str, Any], kind: Kind) -> None:
-    """Settings alone decide what kind of fine-tuning a strategy is."""
-    assert kind_of(StrategyParams.model_validate(settings), PARTS) == kind
-
-
-def test_auxiliary_classifiers_are_no_layers_of_the_body() -> None:
-    """A network with an auxiliary classifier trains everything without it, too."""
-    parts = (*PARTS[:-1], "aux", "head")
-    everything = StrategyParams(train=("stem", "stages", "head"))
-    assert kind_of(everything, parts) == Kind.FULL
-
-
 def test_a_part_that_is_not_there_is_an_error() -> None:
     """A selector that stands for nothing is told as when training."""
     with pytest.raises(UserError, match="stage9"):
@@ -121,26 +61,26 @@ def test_a_part_that_is_not_there_is_an_error() -> None:
 
 def test_names_do_not_matter() -> None:
     """Strategies under other names are ordered alike."""
-    found = recommend(facts(), settings_of(ONE_OF_EACH))
+    recommendation = recommend(facts(), settings_of(ONE_OF_EACH))
     renamed = recommend(facts(), settings_of({f"full {name}": given for name, given in ONE_OF_EACH.items()}))
-    assert [f"full {advice.name}" for advice in found.order] == [advice.name for advice in renamed.order]
+    assert [f"full {advice.name}" for advice in recommendation.order] == [advice.name for advice in renamed.order]
 
 
 def test_without_a_reason_against_it_everything_trains_gently_first() -> None:
     """Enough images, near, and good features: head first and then everything, scratch last and dispensable."""
-    found = advised()
-    assert next(iter(found)) == Kind.GENTLE
-    assert list(found)[-1] == Kind.SCRATCH
-    assert [kind for kind, advice in found.items() if not advice.worth_running] == [Kind.SCRATCH]
-    assert "random" in found[Kind.SCRATCH].reason
+    by_kind = advised()
+    assert next(iter(by_kind)) == Kind.GENTLE
+    assert list(by_kind)[-1] == Kind.SCRATCH
+    assert [kind for kind, advice in by_kind.items() if not advice.worth_running] == [Kind.SCRATCH]
+    assert "random" in by_kind[Kind.SCRATCH].reason
 
 
 def test_few_images_speak_for_the_head_and_against_many_weights() -> None:
     """A handful of images a class puts the head first, and says why full fine-tuning can be left out."""
-    found = advised(images={"intact": 12, "broken": 9})
-    assert next(iter(found)) == Kind.HEAD
-    assert not found[Kind.FULL].worth_running
-    assert "9 images a class" in found[Kind.FULL].reason
+    by_kind = advised(images={"intact": 12, "broken": 9})
+    assert next(iter(by_kind)) == Kind.HEAD
+    assert not by_kind[Kind.FULL].worth_running
+    assert "9 images a class" in by_kind[Kind.FULL].reason
     assert "overfit" in warned(images={"intact": 12, "broken": 9})
     assert "overfit" not in warned()
 
@@ -155,11 +95,11 @@ def test_a_rare_class_beside_full_ones_is_not_few_images() -> None:
 def test_far_images_speak_against_training_everything_at_once() -> None:
     """A large distance puts more between training the head first and training everything at once."""
     far = {"divergences": {"stem": 1.5, "stage1": 4.0, "stage2": 6.0}}
-    near, found = advised(), advised(**far)
+    near, by_kind = advised(), advised(**far)
     gap = near[Kind.FULL].expected_rank - near[Kind.GENTLE].expected_rank
-    assert found[Kind.FULL].expected_rank - found[Kind.GENTLE].expected_rank > gap
-    assert "Kumar" in found[Kind.FULL].reason
-    assert list(advised(divergences={}, pixel_distance=2.0)) == list(found)
+    assert by_kind[Kind.FULL].expected_rank - by_kind[Kind.GENTLE].expected_rank > gap
+    assert "Kumar" in by_kind[Kind.FULL].reason
+    assert list(advised(divergences={}, pixel_distance=2.0)) == list(by_kind)
 
 
 def test_a_shift_at_the_input_speaks_for_the_early_layers() -> None:
@@ -174,11 +114,11 @@ def test_a_shift_at_the_input_speaks_for_the_early_layers() -> None:
 
 def test_features_no_better_than_random_are_a_warning() -> None:
     """Where pretraining gives nothing, frozen layers go down, training from scratch goes up, and it is said."""
-    found = advised(pretrained=features(0.6), random=features(0.6))
-    order = list(found)
+    by_kind = advised(pretrained=features(0.6), random=features(0.6))
+    order = list(by_kind)
     assert order.index(Kind.SCRATCH) < order.index(Kind.LATE) < order.index(Kind.HEAD)
-    assert not found[Kind.HEAD].worth_running
-    assert found[Kind.SCRATCH].worth_running
+    assert not by_kind[Kind.HEAD].worth_running
+    assert by_kind[Kind.SCRATCH].worth_running
     assert "fine-tuning may not help" in warned(pretrained=features(0.6), random=features(0.6))
     assert "fine-tuning may not help" not in warned()
 
@@ -194,10 +134,10 @@ def test_many_far_images_speak_for_scratch() -> None:
 
 def test_where_the_head_suffices_it_comes_first() -> None:
     """A linear probe at the ceiling leaves the other strategies nothing to gain."""
-    found = advised(pretrained=features(0.998))
-    assert next(iter(found)) == Kind.HEAD
-    assert "0.998" in found[Kind.HEAD].reason
-    assert not found[Kind.FULL].worth_running
+    by_kind = advised(pretrained=features(0.998))
+    assert next(iter(by_kind)) == Kind.HEAD
+    assert "0.998" in by_kind[Kind.HEAD].reason
+    assert not by_kind[Kind.FULL].worth_running
 
 
 def test_imbalance_names_the_remedy_and_who_lacks_it() -> None:
@@ -228,15 +168,15 @@ def test_what_was_not_measured_is_said() -> None:
 
 def test_the_text_has_every_strategy_reason_and_warning() -> None:
     """Terminal and report say the same as the record."""
-    found = recommend(facts(images={"intact": 60, "broken": 9}), settings_of(ONE_OF_EACH))
-    lines, paragraph = found.lines(), found.paragraph()
-    assert len(lines) == len(found.order) + len(found.warnings)
-    for line, advice in zip(lines, found.order, strict=False):
+    recommendation = recommend(facts(images={"intact": 60, "broken": 9}), settings_of(ONE_OF_EACH))
+    lines, paragraph = recommendation.lines(), recommendation.paragraph()
+    assert len(lines) == len(recommendation.order) + len(recommendation.warnings)
+    for line, advice in zip(lines, recommendation.order, strict=False):
         assert advice.name in line
         assert advice.reason in line
         assert ("can be left out" in line) == (not advice.worth_running)
-    assert paragraph.startswith(f"{found.order[0].name} is expected to do best")
-    assert all(warning in paragraph and f"Warning: {warning}" in lines for warning in found.warnings)
+    assert paragraph.startswith(f"{recommendation.order[0].name} is expected to do best")
+    assert all(warning in paragraph and f"Warning: {warning}" in lines for warning in recommendation.warnings)
 
 
 AUROC = st.floats(0, 1)
@@ -257,16 +197,18 @@ CHOSEN = st.lists(st.sampled_from(list(ONE_OF_EACH)), min_size=1, max_size=12)
 def test_advice_is_whole_whatever_the_facts(facts: Facts, chosen: list[str]) -> None:
     """Every strategy is ordered once, by its rank, the first one is worth running, and the record survives JSON."""
     strategies = settings_of({f"{name}{place}": ONE_OF_EACH[name] for place, name in enumerate(chosen)})
-    found = recommend(facts, strategies)
-    assert {advice.name for advice in found.order} == set(strategies)
-    assert len(found.order) == len(strategies)
-    ranks = [advice.expected_rank for advice in found.order]
+    recommendation = recommend(facts, strategies)
+    assert {advice.name for advice in recommendation.order} == set(strategies)
+    assert len(recommendation.order) == len(strategies)
+    ranks = [advice.expected_rank for advice in recommendation.order]
     assert ranks == sorted(ranks)
     assert sum(ranks) == pytest.approx(len(ranks) * (len(ranks) + 1) / 2)
-    assert found.order[0].worth_running
-    assert len({(advice.kind, advice.expected_rank) for advice in found.order}) == len(set(chosen))
-    assert all(text.endswith(".") for text in (*(advice.reason for advice in found.order), *found.warnings))
-    assert Recommendation.model_validate_json(found.model_dump_json()) == found
+    assert recommendation.order[0].worth_running
+    assert len({(advice.kind, advice.expected_rank) for advice in recommendation.order}) == len(set(chosen))
+    assert all(
+        text.endswith(".") for text in (*(advice.reason for advice in recommendation.order), *recommendation.warnings)
+    )
+    assert Recommendation.model_validate_json(recommendation.model_dump_json()) == recommendation
     assert Facts.model_validate_json(facts.model_dump_json()) == facts
 
 
@@ -276,23 +218,23 @@ SCORES = st.fixed_dictionaries({name: st.floats(0, 1) for name in ONE_OF_EACH})
 @given(facts=FACTS, scores=SCORES)
 def test_regret_is_what_following_the_advice_cost(facts: Facts, scores: dict[str, float]) -> None:
     """Never negative, never larger the more is run, and nothing once the best is among what is run."""
-    found = recommend(facts, settings_of(ONE_OF_EACH))
-    regrets = [regret(found, scores, first) for first in range(1, len(scores) + 1)]
+    recommendation = recommend(facts, settings_of(ONE_OF_EACH))
+    regrets = [regret(recommendation, scores, first) for first in range(1, len(scores) + 1)]
     assert all(value >= 0 for value in regrets)
     assert regrets == sorted(regrets, reverse=True)
     best = max(scores.values())
     for first, value in enumerate(regrets, 1):
-        assert (value == 0) == any(scores[advice.name] == best for advice in found.order[:first])
+        assert (value == 0) == any(scores[advice.name] == best for advice in recommendation.order[:first])
 
 
 def test_regret_passes_over_what_was_not_run() -> None:
     """Strategies without a score take no place; without any score there is nothing to regret."""
-    found = recommend(facts(), settings_of(ONE_OF_EACH))
-    first, second, third = (advice.name for advice in found.order[:3])
-    assert regret(found, {second: 0.8, third: 0.9}) == pytest.approx(0.1)
-    assert regret(found, {second: 0.8, third: 0.9}, first=2) == 0
-    assert regret(found, {first: 0.7, "added later": 0.9}) == pytest.approx(0.2)
+    recommendation = recommend(facts(), settings_of(ONE_OF_EACH))
+    first, second, third = (advice.name for advice in recommendation.order[:3])
+    assert regret(recommendation, {second: 0.8, third: 0.9}) == pytest.approx(0.1)
+    assert regret(recommendation, {second: 0.8, third: 0.9}, first=2) == 0
+    assert regret(recommendation, {first: 0.7, "added later": 0.9}) == pytest.approx(0.2)
     with pytest.raises(ValueError, match="score"):
-        regret(found, {"added later": 0.9})
+        regret(recommendation, {"added later": 0.9})
     with pytest.raises(ValueError, match="score"):
-        regret(found, {first: 0.9}, first=0)
+        regret(recommendation, {first: 0.9}, first=0)

@@ -2,59 +2,28 @@
 
 import base64
 import io
-import itertools
 import re
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from PIL import Image
 
-from tasks.comparison import figures, repeat_figures, report
-from tasks.comparison.compare import Entrant, Repeated
+from tasks.comparison import report
+from tasks.comparison.entrants import Entrant, Repeated
+from tasks.comparison.figures.repeats import draw_shares
 from tasks.comparison.schema import Comparison, OnShare, SuspectLabel
-from tasks.data.arrays import Pixels
-from tasks.data.quality import describe
-from tasks.evaluation.probed import Pretence
-from tasks.evaluation.saliency import Map
+from tasks.evaluation.probes import Pretence
 from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.pages import CLASSES, EVIL, data_of, svg_of, upper_half
 
-EVIL = "<script>alert('x')</script>"
-CLASSES = [EVIL, "b\"&'$_$ <b>"]
 LOADING = {"src", "href", "data", "poster", "srcset", "action", "background"}
 
 
 PRETENCES = [Pretence("nearest neighbour", [0.61, 0.63], [0.91, 0.93])]
-
-
-def data_of(cells: Path, pretences: Sequence[Pretence] = ()) -> report.DataPage:
-    """Return what is known of the real images, two of which make a group, and one file of which was left out."""
-    paths = sorted(path.relative_to(cells).as_posix() for path in cells.rglob("*.png"))
-    table = pd.DataFrame(
-        {"path": paths, "label": [CLASSES[path.startswith("intact")] for path in paths], "split": "train"}
-    ).assign(group=["twins", "twins", *[""] * (len(paths) - 2)], width=300, height=300, mode="L", format="PNG")
-    bad = pd.DataFrame({"path": [EVIL], "label": [EVIL], "kind": ["unreadable"], "reason": [f"no image {EVIL}"]})
-    leak = {"path": EVIL, "split": "train", "twin": EVIL, "twin_split": "test", "alike": 0.97}
-    quality = describe(table.assign(animated=False), bad, pd.DataFrame([leak]), {"integer": (3.0, 4000.0)})
-
-    def picture(path: str) -> Pixels:
-        with Image.open(cells / path) as image:
-            return np.asarray(image)[..., None]
-
-    return report.DataPage(quality, pretences, table, picture)
-
-
-def upper_half(path: str, label: str) -> Map:
-    """Return a saliency map that is hot in the upper half."""
-    return np.repeat(np.array([1, 0], dtype=np.float32), 150)[:, None].repeat(300, axis=1)
 
 
 class Page(HTMLParser):
@@ -89,10 +58,30 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
 
 
+def content_of(address: str) -> bytes:
+    """Return the picture that an address holds."""
+    return base64.b64decode(address.partition(",")[2])
+
+
+def panels_of(content: bytes) -> list[bytes]:
+    """Return the pictures that stand side by side in a file; a single one is its only one."""
+    images = re.findall(rb'<image [^>]*href="([^"]+)"', content)
+    return [content_of(image.decode()) for image in images] or [content]
+
+
+def size_of(content: bytes) -> tuple[float, float]:
+    """Return the width and the height of a picture, in its own unit."""
+    if content.startswith(b"<?xml"):
+        tree = svg_of(content)
+        return float(str(tree.get("width")).removesuffix("pt")), float(str(tree.get("height")).removesuffix("pt"))
+    with Image.open(io.BytesIO(content)) as image:
+        return image.size
+
+
 class Written(NamedTuple):
     """A report on disk."""
 
-    found: Comparison
+    comparison: Comparison
     raw: str
     page: Page
     pictures: list[Path]
@@ -106,28 +95,28 @@ def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPath
         entrant("head_only", 1.9, 90, 3.0, classes=CLASSES, seed=1),
         entrant("scratch", 0.1, 1000, 40.0, "random", classes=CLASSES),
     ]
-    found = comparison_of(ranked_of(entrants, CLASSES), CLASSES)
+    comparison = comparison_of(ranked_of(entrants, CLASSES), CLASSES)
     folder = tmp_path_factory.mktemp("report")
-    champion = next(one.test for one in entrants if one.name == found.champion)
+    champion = next(entered.test for entered in entrants if entered.name == comparison.champion)
     assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
     data = data_of(cells, PRETENCES)
     doubted = SuspectLabel(path=data.table["path"][3], label=EVIL, suggested=CLASSES[1], probability=0.97)
-    found = found.model_copy(update={"suspect_labels": [doubted]})
-    pictures = report.write(found, champion, data, upper_half, folder / "page.html", folder / "figures")
+    comparison = comparison.model_copy(update={"suspect_labels": [doubted]})
+    pictures = report.write(comparison, champion, data, upper_half, folder / "page.html", folder / "figures")
     raw = (folder / "page.html").read_text(encoding="utf-8")
-    return Written(found, raw, Page(raw), pictures)
+    return Written(comparison, raw, Page(raw), pictures)
 
 
 def test_the_page_loads_nothing_from_elsewhere(written: Written) -> None:
     """Every picture is inside the page; there is no address to fetch, in tags or in styles."""
     assert written.page.loads
-    assert all(address.startswith("data:image/png;base64,") for address in written.page.loads)
+    assert all(re.match(r"data:image/(png|svg\+xml);base64,", address) for address in written.page.loads)
     assert not re.search(r"url\(|@import", written.raw)
     assert not {"link", "iframe", "object", "embed", "base"} & set(written.page.tags)
 
 
 def test_every_picture_is_embedded(written: Written) -> None:
-    """The embedded pictures are those on disk, or their panels; each is a readable image with something on it."""
+    """The embedded pictures are those on disk, or what these consist of; each is readable and has something on it."""
     files = {file.stem: file.read_bytes() for file in written.pictures}
     assert set(files) == {
         "scores",
@@ -142,12 +131,31 @@ def test_every_picture_is_embedded(written: Written) -> None:
         "data_groups",
         "suspects",
     }
-    embedded = [base64.b64decode(address.partition(",")[2]) for address in written.page.loads]
-    assert {name for name, content in files.items() if content in embedded} == set(files) - report.IN_PANELS
+    on_disk = [panel for content in files.values() for panel in panels_of(content)]
+    embedded = [content_of(address) for address in written.page.loads]
+    assert sorted(embedded) == sorted(on_disk)
+    assert len(embedded) > len(files)
     for picture, content in zip(written.page.pictures, embedded, strict=True):
+        if content.startswith(b"<?xml"):
+            drawn = [element for element in svg_of(content).iter() if element.get("d")]
+            assert len(drawn) > 10
+            continue
+        assert picture["class"] != "legend"
         with Image.open(io.BytesIO(content)) as image:
-            assert min(image.size) > (15 if picture["class"] == "legend" else 60)
+            assert min(image.size) > 60
             assert len(image.convert("L").getcolors() or []) > 10
+
+
+def test_drawings_are_sharp_and_photographs_small(written: Written) -> None:
+    """What is drawn is a vector graphic, of any size; what was photographed is not."""
+    kinds = {picture["alt"]: address.partition(";")[0] for picture, address in zip(
+        written.page.pictures, written.page.loads, strict=True
+    )}  # fmt: skip
+    photographs = ("misclassified images", "images whose label is doubted", "samples of every class", "images of the")
+    assert {kind for words, kind in kinds.items() if (words or "").startswith(photographs)} == {"data:image/png"}
+    assert {kind for words, kind in kinds.items() if not (words or "").startswith(photographs)} == {
+        "data:image/svg+xml"
+    }
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,7 @@ def test_every_picture_is_embedded(written: Written) -> None:
 def test_every_strategy_has_a_panel_that_wraps(written: Written, words: str, others: int) -> None:
     """On a phone or a sheet of paper no panel lies outside: each is an image of its own."""
     panels = [picture for picture in written.page.pictures if (picture["alt"] or "").startswith(f"{words}, ")]
-    assert len(panels) == len(written.found.strategies) + others
+    assert len(panels) == len(written.comparison.strategies) + others
     assert all(int(picture["width"] or 0) <= report.PLAIN for picture in panels)
 
 
@@ -172,9 +180,26 @@ def test_every_picture_is_described_and_keeps_its_shape(written: Written) -> Non
     assert all(words)
     assert len(set(words)) == len(words)
     for picture, address in zip(written.page.pictures, written.page.loads, strict=True):
-        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
-            shown = int(picture["width"] or 0) / int(picture["height"] or 0)
-            assert shown == pytest.approx(image.width / image.height, rel=0.02)
+        width, height = size_of(content_of(address))
+        assert int(picture["width"] or 0) / int(picture["height"] or 0) == pytest.approx(width / height, rel=0.02)
+
+
+def test_the_same_comparison_is_the_same_page(
+    written: Written, entrant: MakeEntrant, cells: Path, tmp_path: Path
+) -> None:
+    """Byte for byte: nothing of the day or of chance is in it."""
+    comparison, champion = written.comparison, entrant("full", 2.0, classes=CLASSES).test
+    pages = []
+    for name in ("first", "second"):
+        report.write(comparison, champion, data_of(cells), upper_half, tmp_path / f"{name}.html", tmp_path / name)
+        pages.append((tmp_path / f"{name}.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_doubted_labels_are_on_the_page(written: Written) -> None:
+    """With the image itself, and as a file."""
+    assert "suspects" in {picture.stem for picture in written.pictures}
+    assert any("doubted" in (picture["alt"] or "") for picture in written.page.pictures)
 
 
 def test_the_verdict_comes_first(written: Written) -> None:
@@ -196,10 +221,10 @@ def test_class_names_are_text(written: Written) -> None:
 def test_every_strategy_has_its_row(written: Written) -> None:
     """Scores and costs are in the tables, best first; the champion has a star."""
     header = next(i for i, row in enumerate(written.page.rows) if row and row[0] == "strategy")
-    strategies = list(written.found.strategies.values())
+    strategies = list(written.comparison.strategies.values())
     rows = written.page.rows[header + 1 : header + 1 + len(strategies)]
     for row, result in zip(rows, strategies, strict=True):
-        star = "★ " if result.name == written.found.champion else ""
+        star = "★ " if result.name == written.comparison.champion else ""
         assert row[0].strip() == f"{star}{result.name}"
         assert f"{result.val.auroc:.3f}" in row[1]
         assert f"{result.test.auroc:.3f}" in row[3]
@@ -210,11 +235,17 @@ def test_every_strategy_has_its_row(written: Written) -> None:
 def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
     """A reader finds what won, on which data, and how it can be made again."""
     text = " ".join(written.page.text.split())
-    found = written.found
-    assert found.verdict in text
-    for fact in (found.data.path, found.data.digest, found.test_read_at, found.mlflow_run_id, "dvc repro"):
+    comparison = written.comparison
+    assert comparison.verdict in text
+    for fact in (
+        comparison.data.path,
+        comparison.data.digest,
+        comparison.test_read_at,
+        comparison.mlflow_run_id,
+        "dvc repro",
+    ):
         assert fact in text
-    made = found.made_with
+    made = comparison.made_with
     packages = [f"{name} {version}" for name, version in made.packages.items()]
     for fact in (made.code_sha256, made.params_digest, made.params, f"Python {made.python}", made.machine, *packages):
         assert fact in text
@@ -225,8 +256,8 @@ def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
 
 def test_the_page_says_what_an_answer_costs(written: Written) -> None:
     """Latency, throughput and size are the champion's."""
-    serving, words = written.found.leader.serving, " ".join(written.page.text.split())
-    assert f"{written.found.leader.name} answers an image in {serving.milliseconds:.1f} ms" in words
+    serving, words = written.comparison.leader.serving, " ".join(written.page.text.split())
+    assert f"{written.comparison.leader.name} answers an image in {serving.milliseconds:.1f} ms" in words
     assert f"{serving.images_a_second:.0f} images a second" in words
     assert f"{serving.model_bytes / 1e6:.1f} MB" in words
 
@@ -234,77 +265,11 @@ def test_the_page_says_what_an_answer_costs(written: Written) -> None:
 def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
     """A champion that was always right has no picture of mistakes, and the page no heading for them."""
     perfect = entrant("perfect", 60.0)
-    found = comparison_of(ranked_of([perfect]))
+    comparison = comparison_of(ranked_of([perfect]))
     assert (perfect.test["label"] == perfect.test["predicted"]).all()
-    pictures = report.write(found, perfect.test, data_of(cells), upper_half, tmp_path / "page.html", tmp_path)
+    pictures = report.write(comparison, perfect.test, data_of(cells), upper_half, tmp_path / "page.html", tmp_path)
     assert "mistakes" not in {file.stem for file in pictures}
     assert "mistakes" not in (tmp_path / "page.html").read_text(encoding="utf-8")
-
-
-def test_the_legend_has_the_colours_of_the_points(written: Written) -> None:
-    """Validation and test scores are drawn in the colours that the legend gives them."""
-    (axes,) = figures.scores(written.found).axes
-    legend = axes.get_legend()
-    assert legend is not None
-    colours = {
-        text.get_text(): to_hex(handle.get_color())  # type: ignore[union-attr]
-        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
-    }
-    drawn = {}
-    for line in axes.lines:
-        xs, ys = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
-        if len(xs) == 1:
-            drawn[round(ys[0]), float(xs[0])] = to_hex(line.get_color())
-    for row, result in enumerate(written.found.strategies.values()):
-        for label, value in (("validation", result.val.auroc), ("test", result.test.auroc)):
-            assert value is not None
-            assert drawn[row, value] == colours[label]
-    assert len(set(colours.values())) == 2
-
-
-def test_the_worst_mistakes_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
-    """Misclassified images only, the surest first, each with its answer and its label as they are written."""
-    table = entrant("full", 0.5, classes=CLASSES).test
-    figure = figures.mistakes(table, CLASSES, data_of(cells).picture, upper_half)
-    assert isinstance(figure, Figure)
-    wrong = table[table["label"] != table["predicted"]]
-    sure = wrong[[f"p[{name}]" for name in CLASSES]].max(axis=1).sort_values(ascending=False)
-    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.images]
-    assert len(titles) == min(len(wrong), figures.MISTAKES)
-    assert [title.splitlines()[0].split()[-1] for title in titles] == [f"{p:.2f}" for p in sure[: len(titles)]]
-    for axes in figure.axes[: len(titles)]:
-        (shown,) = axes.images
-        above, below = np.split(np.asarray(shown.get_array())[:, -300:].astype(int), 2)
-        assert np.ptp(above, axis=2).mean() > 50, "what speaks for the answer is coloured"
-        assert np.ptp(below, axis=2).max() == 0, "and the rest is as it was"
-
-
-def test_the_kept_epoch_is_beside_the_last_one(entrant: MakeEntrant) -> None:
-    """Every run has its panel with both losses, and its values at the kept and the last epoch lie on one line."""
-    overfitted = entrant("full", 2.0)
-    overfitted.run["best_epoch"] = 1  # type: ignore[index]
-    overfitted.history[1] |= {"val_loss": 0.2, "val_accuracy": 0.9}
-    figure = figures.curves(comparison_of(ranked_of([overfitted, entrant("head_only", 0.5)])))
-    panels = {axes.get_title(loc="left").removeprefix("★ "): axes for axes in figure.axes[:2]}
-    assert {len(axes.lines[0].get_xdata()) for axes in panels.values()} == {3}  # type: ignore[arg-type]
-    losses, accuracies = figure.axes[2:]
-    row = [label.get_text().removeprefix("★ ") for label in losses.get_yticklabels()].index("full")
-    for axes, name in ((losses, "val_loss"), (accuracies, "val_accuracy")):
-        line, last, kept = axes.lines[3 * row : 3 * row + 3]
-        values = [overfitted.history[epoch][name] for epoch in (1, 2)]
-        assert list(line.get_xdata()) == values  # type: ignore[arg-type]
-        assert [*kept.get_xdata(), *last.get_xdata()] == values  # type: ignore[misc]
-
-
-def test_labels_of_costs_cover_nothing(entrant: MakeEntrant) -> None:
-    """Strategies that cost and score nearly the same have labels that can be read all the same."""
-    alike = [entrant(f"strategy_{i}", 1.0, 500 + i, 10.0 + i / 10, seed=i // 3) for i in range(7)]
-    figure = figures.costs(comparison_of(ranked_of(alike)))
-    (axes,) = figure.axes
-    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
-    assert len(boxes) == len(alike)
-    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_the_images_are_described(written: Written) -> None:
@@ -319,60 +284,17 @@ def test_the_images_are_described(written: Written) -> None:
     assert ["mode L", "80"] in rows
 
 
-def test_plans_show_what_is_frozen_when(written: Written) -> None:
-    """A panel a strategy, its parts from the image upwards; cells without a rate are those of frozen phases."""
-    figure = figures.plans(written.found)
-    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left").removeprefix("★ ") for axes in panels] == list(written.found.strategies)
-    for axes, result in zip(panels, written.found.strategies.values(), strict=True):
-        assert [label.get_text() for label in axes.get_yticklabels()] == [part.name for part in result.parts]
-        (mesh,) = axes.collections
-        rates = np.ma.filled(np.ma.masked_invalid(mesh.get_array()), 0).reshape(len(result.parts), len(result.phases))
-        assert rates.tolist() == [[rate or 0 for rate in part.rates] for part in result.parts]
-        assert axes.get_xlim() == (0, sum(result.phases))
-
-
-def test_many_classes_have_one_confusion_matrix(entrant: MakeEntrant) -> None:
-    """With dozens of classes the champion's matrix is drawn, in a size that a page has room for, without figures."""
-    classes = [f"class {i}" for i in range(80)]
-    found = comparison_of(
-        ranked_of([entrant(name, 1.0, classes=classes) for name in ("full", "head_only")], classes), classes
-    )
-    figure = figures.confusions(found)
-    (axes,) = figure.axes
-    assert axes.get_title(loc="left").removeprefix("★ ") == found.leader.name
-    assert max(figure.get_size_inches()) < 12
-    assert not axes.texts
-
-
-def test_a_run_has_its_pictures(tmp_path: Path) -> None:
-    """Curves, confusion, plan and range test are drawn, with class names that look like mathematics, too."""
-    history = [{"epoch": float(e), "train_loss": 1.0, "val_loss": 1.0 - e / 10} for e in range(3)]
-    progress = {"history": history, "best_epoch": 2}
-    parts = [{"name": "stem", "parameters": 9, "thaws_at": None, "rates": [None]},
-             {"name": "head", "parameters": 5, "thaws_at": 0, "rates": [0.1]}]  # fmt: skip
-    curve = [(10.0**-e, 1.0 / e) for e in range(6, 1, -1)]
-    scores = {"confusion": [[3, 1], [0, 4]]}
-    files = report.run_figures(
-        tmp_path, progress, {"parts": parts, "phases": [3]}, [(curve, 1e-3)], scores, ["$_$", r"$\frac$"]
-    )
-    assert [file.name for file in files] == ["run.png", "freeze_plan.png", "range_test_1.png"]
-    for file in files:
-        with Image.open(file) as image:
-            assert min(image.size) > 200
-
-
 def test_the_advice_is_shown_with_what_came_of_it(written: Written) -> None:
     """Every strategy with its reason and its score, in the recommended order; warnings as text, not as mark-up."""
-    advice = written.found.advised.recommendation.order
+    advice = written.comparison.advised.recommendation.order
     header = next(i for i, row in enumerate(written.page.rows) if row and row[0] == "expected")
-    for row, one in zip(written.page.rows[header + 1 :], advice, strict=False):
-        assert row[1].strip() == one.name
-        assert one.reason in row[2]
-        assert f"{written.found.strategies[one.name].val.auroc:.3f}" in row[3]
+    for row, advised in zip(written.page.rows[header + 1 :], advice, strict=False):
+        assert row[1].strip() == advised.name
+        assert advised.reason in row[2]
+        assert f"{written.comparison.strategies[advised.name].val.auroc:.3f}" in row[3]
     text = " ".join(written.page.text.split())
     assert "Beware of <few> images." in text
-    assert f"would have cost {written.found.advised.regret:.3f} validation AUROC" in text
+    assert f"would have cost {written.comparison.advised.regret:.3f} validation AUROC" in text
 
 
 def test_seeds_and_shares_are_drawn_where_they_were_asked_for(
@@ -390,49 +312,32 @@ def test_seeds_and_shares_are_drawn_where_they_were_asked_for(
         seeds = [Repeated(other.run, other.val, other.test) for other in others]
         return replace(entrant(name, skill, trainable), seeds=seeds, shares=shares)
 
-    found = comparison_of(ranked_of([repeated("full", 2.0, 900), repeated("head_only", 1.5, 90)]))
+    comparison = comparison_of(ranked_of([repeated("full", 2.0, 900), repeated("head_only", 1.5, 90)]))
     champion = entrant("full", 2.0).test
-    files = report.write(found, champion, data_of(cells), upper_half, tmp_path / "page.html", tmp_path / "figures")
-    assert {"seeds.png", "shares.png"} <= {file.name for file in files}
+    files = report.write(comparison, champion, data_of(cells), upper_half, tmp_path / "page.html", tmp_path / "figures")
+    assert {"seeds.svg", "shares.svg"} <= {file.name for file in files}
     page = Page((tmp_path / "page.html").read_text())
     row = next(row for row in page.rows if "full" in row[0])
-    value, interval = found.strategies["full"].figure("val", "auroc")
+    value, interval = comparison.strategies["full"].figure("val", "auroc")
     assert interval is not None
     assert row[1].startswith(f"{value:.3f}{interval[0]:.3f} – {interval[1]:.3f}")
     assert "means over 3 seeds" in " ".join(page.text.split())
-    panels = repeat_figures.shares(found)
+    panels = draw_shares(comparison)
     assert panels is not None
-    assert [axes.get_title("left").removeprefix("★ ") for axes in panels.axes] == list(found.strategies)
-
-
-def test_suspect_labels_are_shown(written: Written, entrant: MakeEntrant, cells: Path) -> None:
-    """The image itself, with its label and what it is rather, on the page and as a file; most likely wrong first."""
-    assert "suspects" in {picture.stem for picture in written.pictures}
-    assert any("doubted" in (picture["alt"] or "") for picture in written.page.pictures)
-    data = data_of(cells)
-    doubted = [
-        SuspectLabel(path=path, label="one", suggested="other", probability=0.9)
-        for path in data.table["path"][: figures.MISTAKES + 3]
-    ]
-    shown = figures.suspects(doubted, ["one", "other"], data.picture)
-    assert shown is not None
-    panels = [axes for axes in shown.axes if axes.images]
-    assert len(panels) == figures.MISTAKES
-    assert panels[0].get_title(loc="left") == "labelled one\nrather other 0.90"
-    assert np.array_equal(panels[0].images[0].get_array(), data.picture(doubted[0].path)[..., 0])
-    assert figures.suspects([], CLASSES, data.picture) is None
+    titles = [figure.axes[0].get_title("left").removeprefix("★ ") for figure in panels.figures]
+    assert titles == list(comparison.strategies)
 
 
 def test_any_script_is_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
     """What pictures can't write is a number in them, and in words beside them, in its own direction."""
     classes = ["猫", "قطة"]
     entrants = [entrant("full", 2.0, 900, 30.0, classes=classes), entrant("head_only", 1.9, 90, 3.0, classes=classes)]
-    found = comparison_of(ranked_of(entrants, classes), classes)
-    champion = next(one.test for one in entrants if one.name == found.champion)
+    comparison = comparison_of(ranked_of(entrants, classes), classes)
+    champion = next(entered.test for entered in entrants if entered.name == comparison.champion)
     data = data_of(cells)
     data.table["label"] = data.table["label"].map(dict(zip(CLASSES, classes, strict=True)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as matplotlib warns of what its font lacks
-        report.write(found, champion, data, upper_half, tmp_path / "page.html", tmp_path)
+        report.write(comparison, champion, data, upper_half, tmp_path / "page.html", tmp_path)
     raw = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert re.search(r"In pictures #1 is\s+<bdi>猫</bdi>, #2 is\s+<bdi>قطة</bdi>", raw)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
 from tasks.evaluation import metrics
-from tasks.evaluation.metrics import Floats, Integers
 
 
 def drawn(classes: int, images: int, seed: int, *, ties: bool) -> tuple[Integers, Floats]:
@@ -50,9 +50,9 @@ def test_every_resample_is_scikit_learns(name: str, classes: int, images: int, s
     """Each metric of each resample is scikit-learn's with sample weights, ties and missing classes included."""
     targets, probabilities = drawn(classes, images, seed, ties=ties)
     counts = statistics.draw(images, 6, seed)
-    found = statistics.METRICS[name](counts, targets, probabilities)
+    resampled = statistics.METRICS[name](counts, targets, probabilities)
     expected = [by_scikit_learn(name, row.astype(float), targets, probabilities) for row in counts]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(resampled, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -71,10 +71,10 @@ def test_a_resample_of_one_class_ranks_nothing() -> None:
     targets, probabilities = np.array([0, 0, 1]), np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
     counts = np.array([[2, 1, 0], [1, 1, 1], [0, 0, 3]], dtype=np.float32)
     for name in ("auroc", "average_precision"):
-        found = statistics.METRICS[name](counts, targets, probabilities)
-        assert np.isnan(found).tolist() == [True, False, True]
-        assert statistics.interval(found, 0.95) == (pytest.approx(found[1]), pytest.approx(found[1]))
-        assert statistics.interval(found[[0, 2]], 0.95) is None
+        resampled = statistics.METRICS[name](counts, targets, probabilities)
+        assert np.isnan(resampled).tolist() == [True, False, True]
+        assert statistics.interval(resampled, 0.95) == (pytest.approx(resampled[1]), pytest.approx(resampled[1]))
+        assert statistics.interval(resampled[[0, 2]], 0.95) is None
 
 
 def test_resamples_are_drawn_with_replacement() -> None:
@@ -93,9 +93,9 @@ def accuracy_interval(images: int, truth: float, confidence: float, seed: int) -
     right = rng.random(images) < truth
     probabilities = np.where(right[:, None], [[0.9, 0.1]], [[0.1, 0.9]])
     counts = statistics.draw(images, 400, seed)
-    found = statistics.interval(statistics.accuracy(counts, np.zeros(images, dtype=int), probabilities), confidence)
-    assert found is not None
-    return found
+    bounds = statistics.interval(statistics.accuracy(counts, np.zeros(images, dtype=int), probabilities), confidence)
+    assert bounds is not None
+    return bounds
 
 
 def test_intervals_cover_the_truth() -> None:
@@ -165,12 +165,12 @@ def test_undefined_resamples_do_not_count() -> None:
 @given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=10))
 def test_adjusted_p_values_are_holms(p_values: list[float]) -> None:
     """The step-down definition, hypothesis by hypothesis; order is kept and nothing becomes more certain."""
-    found = statistics.holm(p_values)
+    adjusted = statistics.holm(p_values)
     ordered = sorted(range(len(p_values)), key=lambda i: p_values[i])
     for place, i in enumerate(ordered):
         steps = [(len(p_values) - k) * p_values[ordered[k]] for k in range(place + 1)]
-        assert found[i] == pytest.approx(min(1.0, max(steps)))
-        assert found[i] >= p_values[i]
+        assert adjusted[i] == pytest.approx(min(1.0, max(steps)))
+        assert adjusted[i] >= p_values[i]
 
 
 def test_mcnemar_counts_only_where_two_disagree() -> None:

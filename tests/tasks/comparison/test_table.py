@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from tasks.comparison.table import show
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
 
 
 def test_the_table(entrant: MakeEntrant) -> None:
@@ -17,17 +17,17 @@ def test_the_table(entrant: MakeEntrant) -> None:
             entrant("b", 2.9, 90),
         ]
     )
-    ranked[-1].test.auroc, ranked[-1].test.intervals["auroc"] = None, None
-    found = comparison_of(ranked)
+    ranked[-1] = with_undefined_auroc(ranked[-1])
+    comparison = comparison_of(ranked)
     written = io.StringIO()
-    show(found, Console(file=written, width=60, highlight=False))
+    show(comparison, Console(file=written, width=60, highlight=False))
     lines = written.getvalue().splitlines()
     for result in ranked:
         (line,) = [line for line in lines if f" {result.name} " in line and "│" in line]
-        assert (f"★ {result.name} " in line) == (result.name == found.champion)
-        assert (f"= {result.name} " in line) == (result.tied and result.name != found.champion)
+        assert (f"★ {result.name} " in line) == (result.name == comparison.champion)
+        assert (f"= {result.name} " in line) == (result.tied and result.name != comparison.champion)
         assert f"{result.val.auroc:.3f} [" in line
         assert (f"{result.test.auroc:.3f} [" if result.test.auroc is not None else "–") in line
         assert f"{result.train_seconds:.1f}" in line
         assert f" {result.trainable_parameters:,} " in line
-    assert found.verdict in " ".join(written.getvalue().split())
+    assert comparison.verdict in " ".join(written.getvalue().split())

@@ -39,9 +39,9 @@ def paragraph(ranked: list[StrategyResult]) -> str:
 
 def winner(ranked: list[StrategyResult]) -> str:
     """Return the champion's name."""
-    found = verdict.champion(ranked, LEARNED, 0.95)
-    assert found is not None
-    return found.name
+    winner = verdict.champion(ranked, LEARNED, 0.95)
+    assert winner is not None
+    return winner.name
 
 
 def test_without_a_tie_the_best_wins(base: StrategyResult) -> None:

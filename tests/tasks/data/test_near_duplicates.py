@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from tasks.arrays import Thumbnails
 from tasks.data import near_duplicates
-from tasks.data.arrays import Thumbnails
 from tasks.data.fingerprints import SIDE, thumbnail
 from tasks.data.near_duplicates import find_near_duplicates
 from tasks.params import SplitParams

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.arrays import Integers
+from tasks.arrays import Integers
 from tasks.data.fingerprints import Thumbnails, thumbnail
 from tasks.data.groups import components
 from tasks.data.near_duplicates import find_near_duplicates

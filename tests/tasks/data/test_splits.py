@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.data.arrays import Pairs
+from tasks.arrays import Pairs
 from tasks.data.curation import curate
 from tasks.data.image_facts import ImageFacts
 from tasks.data.ingest import Ingested

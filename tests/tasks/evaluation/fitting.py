@@ -120,9 +120,9 @@ def fitting_in(folder: Path) -> Fit:
         state: dict[str, Tensor] | None = None,
         network: str = "small",
         settings: StrategyParams | None = None,
-        **own: Any,
+        **changed: Any,
     ) -> Fitted:
-        chosen = settings or strategy(**{"batch_size": 16, "batchnorm": "train", "patience": 50} | own)
+        chosen = settings or strategy(**{"batch_size": 16, "batchnorm": "train", "patience": 50} | changed)
         start = state if chosen.start == "pretrained" else None
         architecture = catalogue.find(f"{__name__}:{network}")
         adapted, groups = assembly.assemble(architecture, start, SIZE, 2, 3, chosen)

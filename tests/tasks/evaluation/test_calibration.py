@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+from tasks.arrays import Floats, Integers
 from tasks.evaluation import metrics
 from tasks.evaluation.calibration import HIGHEST, LOWEST, fit_temperature, reliability, scaled
-from tasks.evaluation.metrics import Floats, Integers
 
 seeds = st.integers(0, 2**32 - 1)
 temperatures = st.floats(0.2, 5)
@@ -38,12 +38,12 @@ def likelihood_loss(targets: Integers, probabilities: Floats) -> float:
 @given(probabilities=probability_tables, temperature=temperatures)
 def test_scaling_keeps_the_order_of_the_classes(probabilities: Floats, temperature: float) -> None:
     """Whatever the temperature: rows sum to one, the answers are the same, and no class overtakes another."""
-    found = scaled(probabilities, temperature)
-    assert found.shape == probabilities.shape
-    assert found.sum(axis=1) == pytest.approx(np.ones(len(found)))
-    assert np.array_equal(found.argmax(axis=1), probabilities.argmax(axis=1))
+    tempered = scaled(probabilities, temperature)
+    assert tempered.shape == probabilities.shape
+    assert tempered.sum(axis=1) == pytest.approx(np.ones(len(tempered)))
+    assert np.array_equal(tempered.argmax(axis=1), probabilities.argmax(axis=1))
     places = np.argsort(probabilities, axis=1, kind="stable")
-    assert (np.diff(np.take_along_axis(found, places, axis=1), axis=1) >= -1e-12).all()
+    assert (np.diff(np.take_along_axis(tempered, places, axis=1), axis=1) >= -1e-12).all()
 
 
 @given(probabilities=probability_tables, first=st.floats(1, 5), second=temperatures)
@@ -136,15 +136,15 @@ def test_answers_that_are_always_wrong_become_even() -> None:
 def test_bins_add_up_to_the_calibration_error(seed: int, bins: int) -> None:
     """Every image is in one bin, means and intervals are inside it, and the weighted gaps are the metric's."""
     targets, probabilities = calibrated(seed, images=80)
-    found = reliability(targets, scaled(probabilities, 0.5), bins)
-    assert sum(part.images for part in found) == len(targets)
-    assert all(one.high <= other.low + 1e-12 for one, other in pairwise(found))
-    for part in found:
+    filled = reliability(targets, scaled(probabilities, 0.5), bins)
+    assert sum(part.images for part in filled) == len(targets)
+    assert all(lower.high <= upper.low + 1e-12 for lower, upper in pairwise(filled))
+    for part in filled:
         assert part.low - 1e-12 <= part.confidence <= part.high + 1e-12
         assert part.high - part.low == pytest.approx(1 / bins)
         assert 0 <= part.accuracy_low <= part.accuracy + 1e-12
         assert part.accuracy - 1e-12 <= part.accuracy_high <= 1
-    gaps = sum(part.images * abs(part.confidence - part.accuracy) for part in found) / len(targets)
+    gaps = sum(part.images * abs(part.confidence - part.accuracy) for part in filled) / len(targets)
     wanted = metrics.expected_calibration_error(targets, scaled(probabilities, 0.5), bins)
     assert gaps == pytest.approx(wanted)
 

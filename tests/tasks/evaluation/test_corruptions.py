@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, Kind, corrupt
 
 SIDES = (32, 96, 224)
@@ -49,8 +49,8 @@ def test_a_higher_severity_changes_more(
     """Severity 0 leaves real images as they are, and each severity is visibly further from them than the one before."""
     for images in (grey[side], coloured[side]):
         assert np.array_equal(corrupt(images, kind, 0, seed=3), images)
-        found = [difference(corrupt(images, kind, severity, seed=3), images) for severity in (0, *SEVERITIES)]
-        assert (np.diff(found) > 0.1).all(), found
+        differences = [difference(corrupt(images, kind, severity, seed=3), images) for severity in (0, *SEVERITIES)]
+        assert (np.diff(differences) > 0.1).all(), differences
 
 
 @kinds
@@ -73,10 +73,10 @@ def test_an_image_is_corrupted_by_its_row_alone(
 def test_images_and_seeds_have_their_own_draws(grey: dict[int, Pixels], kind: Kind) -> None:
     """The same picture is not corrupted the same way in every row, nor with every seed."""
     images = np.repeat(grey[32][:1], 20, axis=0)
-    found = corrupt(images, kind, 3, seed=0)
-    assert len(np.unique(found, axis=0)) > 1
-    assert not np.array_equal(corrupt(images, kind, 3, seed=1), found)
-    assert np.array_equal(corrupt(images, kind, 3, seed=0), found)
+    noisy = corrupt(images, kind, 3, seed=0)
+    assert len(np.unique(noisy, axis=0)) > 1
+    assert not np.array_equal(corrupt(images, kind, 3, seed=1), noisy)
+    assert np.array_equal(corrupt(images, kind, 3, seed=0), noisy)
 
 
 @kinds
@@ -94,9 +94,9 @@ def test_alpha_stays(grey: dict[int, Pixels], coloured: dict[int, Pixels], kind:
     """What is visible is corrupted as it would be without alpha; alpha is as it was."""
     for visible in (grey[32][:12], coloured[32]):
         alpha = grey[32][:12, ::-1]
-        found = corrupt(np.concatenate([visible, alpha], axis=3), kind, 4, seed=1)
-        assert np.array_equal(found[..., -1:], alpha)
-        assert np.array_equal(found[..., :-1], corrupt(visible, kind, 4, seed=1))
+        changed = corrupt(np.concatenate([visible, alpha], axis=3), kind, 4, seed=1)
+        assert np.array_equal(changed[..., -1:], alpha)
+        assert np.array_equal(changed[..., :-1], corrupt(visible, kind, 4, seed=1))
 
 
 @kinds
@@ -105,9 +105,9 @@ def test_alpha_stays(grey: dict[int, Pixels], coloured: dict[int, Pixels], kind:
 def test_any_shape_is_taken(kind: Kind, channels: int, shape: tuple[int, ...]) -> None:
     """No image at all, a single pixel, and images that are not square, in all channels."""
     images = np.random.default_rng(0).integers(0, 256, (*shape, channels), dtype=np.uint8)
-    found = corrupt(images, kind, 5, seed=0)
-    assert found.shape == images.shape
-    assert found.dtype == np.uint8
+    changed = corrupt(images, kind, 5, seed=0)
+    assert changed.shape == images.shape
+    assert changed.dtype == np.uint8
 
 
 def test_noise_has_no_direction(coloured: dict[int, Pixels]) -> None:
@@ -121,9 +121,9 @@ def test_noise_has_no_direction(coloured: dict[int, Pixels]) -> None:
 def test_brightness_goes_both_ways(grey: dict[int, Pixels]) -> None:
     """Some images become lighter, others darker, each as a whole; nothing wraps round."""
     images = grey[96]
-    found = corrupt(images, "brightness", 5, seed=0).astype(float) - images
-    lighter = (found >= 0).all(axis=(1, 2, 3))
-    assert (lighter | (found <= 0).all(axis=(1, 2, 3))).all()
+    added = corrupt(images, "brightness", 5, seed=0).astype(float) - images
+    lighter = (added >= 0).all(axis=(1, 2, 3))
+    assert (lighter | (added <= 0).all(axis=(1, 2, 3))).all()
     assert 0 < lighter.sum() < len(images)
 
 
@@ -134,14 +134,14 @@ def test_a_shift_moves_the_picture(grey: dict[int, Pixels]) -> None:
     for image, moved in zip(images, corrupt(images, "shift", 2, seed=0), strict=True):
         pixels = 6
         centre = image[pixels:-pixels, pixels:-pixels]
-        (found,) = (
+        (direction,) = (
             (y, x)
             for y in (-pixels, 0, pixels)
             for x in (-pixels, 0, pixels)
             if np.array_equal(moved[pixels + y : 96 - pixels + y, pixels + x : 96 - pixels + x], centre)
         )
-        directions.add(found)
-        if found[0] > 0:
+        directions.add(direction)
+        if direction[0] > 0:
             assert (moved[:pixels] == moved[pixels]).all()
     assert len(directions) > 3
     assert (0, 0) not in directions

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import settings as testing
 from hypothesis import strategies as st
 
+from tasks.arrays import Floats
 from tasks.evaluation import suggestions
 from tasks.evaluation.curves import Run
-from tasks.evaluation.diagnosis import Finding, configuration, diagnose
-from tasks.evaluation.metrics import Floats
+from tasks.evaluation.diagnosis import Diagnosis, configuration, diagnose
 from tasks.params import load_params
 from tests.support.paths import ROOT
 from tests.tasks.evaluation.fitting import Fit, Fitted, Splits, few, mislabelled
@@ -30,13 +30,13 @@ def pretrained(fit: Fit, kinds: Splits) -> Fitted:
 
 def tags(run: Run) -> list[str]:
     """Return what is found."""
-    return [finding.tag for finding in diagnose(run)]
+    return [diagnosis.tag for diagnosis in diagnose(run)]
 
 
-def again(fit: Fit, run: Run, finding: Finding, splits: Splits, **more: Any) -> Run:
-    """Return the run of the configuration that a finding suggests."""
-    assert finding.suggestion is not None
-    return fit("again", splits, settings=suggestions.merged(run.settings, finding.suggestion), **more).run
+def again(fit: Fit, run: Run, diagnosis: Diagnosis, splits: Splits, **more: Any) -> Run:
+    """Return the run of the configuration that a diagnosis suggests."""
+    assert diagnosis.suggestion is not None
+    return fit("again", splits, settings=suggestions.merged(run.settings, diagnosis.suggestion), **more).run
 
 
 def best(run: Run) -> float:
@@ -75,26 +75,26 @@ def test_a_loss_that_is_not_finite(fit: Fit, kinds: Splits) -> None:
     """A run that the loop gave up is diagnosed from its rows alone; a tenth of the rate is suggested."""
     run = fit("far", kinds, train="all", optimizer="sgd", lr=100.0, batchnorm="frozen", epochs=3).run
     assert run.probabilities is None
-    (finding,) = diagnose(run)
-    assert (finding.tag, finding.epoch) == ("diverged", len(run.history) - 1)
-    assert finding.suggestion == {"lr": pytest.approx(10.0)}
+    (diagnosis,) = diagnose(run)
+    assert (diagnosis.tag, diagnosis.epoch) == ("diverged", len(run.history) - 1)
+    assert diagnosis.suggestion == {"lr": pytest.approx(10.0)}
 
 
 def test_a_rate_that_is_too_high(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:
     """It spoils the weights; a tenth of it does less harm."""
     splits = Splits(few(kinds.train, 40), kinds.val)
     run = fit("high", splits, pretrained.state, train="all", lr=0.1, batchnorm="frozen", epochs=4).run
-    finding = diagnose(run)[0]
-    assert (finding.tag, finding.suggestion) == ("rate_too_high", {"lr": pytest.approx(0.01)})
-    assert best(again(fit, run, finding, splits, state=pretrained.state)) < best(run)
+    diagnosis = diagnose(run)[0]
+    assert (diagnosis.tag, diagnosis.suggestion) == ("rate_too_high", {"lr": pytest.approx(0.01)})
+    assert best(again(fit, run, diagnosis, splits, state=pretrained.state)) < best(run)
 
 
 def test_a_rate_that_is_too_low(fit: Fit, kinds: Splits) -> None:
     """The loss creeps; ten times the rate gets further."""
     run = fit("low", kinds, train="head", lr=0.0001, epochs=8).run
-    found = diagnose(run)
-    assert found[0].tag == "rate_too_low"
-    faster = again(fit, run, found[0], kinds)
+    diagnoses = diagnose(run)
+    assert diagnoses[0].tag == "rate_too_low"
+    faster = again(fit, run, diagnoses[0], kinds)
     assert faster.history[-1]["train_loss"] < run.history[-1]["train_loss"]
     assert faster.history[-1]["learning_rate"] == pytest.approx(10 * run.history[-1]["learning_rate"])
 
@@ -102,9 +102,9 @@ def test_a_rate_that_is_too_low(fit: Fit, kinds: Splits) -> None:
 def test_a_training_that_ends_too_soon(fit: Fit, kinds: Splits) -> None:
     """Both losses were falling; with more epochs the validation loss is lower."""
     run = fit("short", kinds, train="all", lr=0.0003, epochs=3).run
-    (finding,) = diagnose(run)
-    assert (finding.tag, finding.epoch, finding.suggestion) == ("not_converging", 2, {"epochs": 6})
-    assert best(again(fit, run, finding, kinds)) < best(run)
+    (diagnosis,) = diagnose(run)
+    assert (diagnosis.tag, diagnosis.epoch, diagnosis.suggestion) == ("not_converging", 2, {"epochs": 6})
+    assert best(again(fit, run, diagnosis, kinds)) < best(run)
 
 
 def test_a_training_that_never_gets_below_guessing(fit: Fit, kinds: Splits) -> None:
@@ -112,23 +112,23 @@ def test_a_training_that_never_gets_below_guessing(fit: Fit, kinds: Splits) -> N
     run = fit("random labels", mislabelled(kinds, 0.5), train="all", lr=0.01, epochs=4).run
     assert diagnose(run)[0].tag == "not_converging"
     assert diagnose(run)[0].suggestion == {"lr": "find"}
-    found = replace(run, settings=suggestions.merged(run.settings, {"lr": "find"}))
-    assert diagnose(found)[0].suggestion is None, "it was found already"
+    with_range_test = replace(run, settings=suggestions.merged(run.settings, {"lr": "find"}))
+    assert diagnose(with_range_test)[0].suggestion is None, "it was with_range_test already"
 
 
 def test_images_learned_by_heart(fit: Fit, kinds: Splits) -> None:
-    """With few images the validation loss rises while the training loss falls; the finding says from when on."""
+    """With few images the validation loss rises while the training loss falls; the diagnosis says from when on."""
     splits = Splits(few(kinds.train, 12), kinds.val)
     run = fit("few", splits, train="all", lr=0.001, epochs=20).run
-    finding = diagnose(run)[0]
-    assert finding.tag == "overfitting"
-    assert finding.epoch is not None
+    diagnosis = diagnose(run)[0]
+    assert diagnosis.tag == "overfitting"
+    assert diagnosis.epoch is not None
     kept = min(run.history, key=lambda row: row["val_loss"])
     assert all(
         row["val_loss"] > kept["val_loss"] and row["train_loss"] < kept["train_loss"]
-        for row in run.history[finding.epoch :]
+        for row in run.history[diagnosis.epoch :]
     )
-    stronger = again(fit, run, finding, splits)
+    stronger = again(fit, run, diagnosis, splits)
     assert stronger.history[-1]["val_loss"] < run.history[-1]["val_loss"]
 
 
@@ -143,17 +143,17 @@ def test_answers_that_are_all_alike(fit: Fit, kinds: Splits) -> None:
     """Statistics that lag behind the weights make a network that has learned blind in evaluation."""
     run = fit("blind", kinds, network="sluggish", train="all", lr=0.001, epochs=3).run
     assert min(row["train_loss"] for row in run.history) < 0.4
-    (finding,) = diagnose(run)
-    assert (finding.tag, finding.suggestion) == ("collapsed", {"batchnorm": "frozen"})
+    (diagnosis,) = diagnose(run)
+    assert (diagnosis.tag, diagnosis.suggestion) == ("collapsed", {"batchnorm": "frozen"})
 
 
 def test_answers_that_are_all_the_frequent_class(fit: Fit, kinds: Splits) -> None:
     """Where nothing is learned but how frequent the classes are, the rare one is suggested to count more."""
     unbalanced = Splits(*(few(split, 120, rare=30) for split in kinds))
     run = fit("rare", unbalanced, train="head", lr=0.03, epochs=2).run
-    (finding,) = diagnose(run)
-    assert (finding.tag, finding.suggestion) == ("collapsed", {"class_weights": True})
-    balanced = again(fit, run, finding, unbalanced)
+    (diagnosis,) = diagnose(run)
+    assert (diagnosis.tag, diagnosis.suggestion) == ("collapsed", {"class_weights": True})
+    balanced = again(fit, run, diagnosis, unbalanced)
     assert balanced.answers[:, 1].mean() > 1.5 * run.answers[:, 1].mean()
 
 
@@ -234,23 +234,23 @@ def test_noise_alone_is_never_a_finding(run: Run) -> None:
     scale=st.floats(0.2, 0.6),
 )
 def test_a_clear_rise_is_overfitting(epochs: int, rise: float, images: int, scale: float) -> None:
-    """However many images and epochs; the finding shows after the lowest validation loss."""
+    """However many images and epochs; the diagnosis shows after the lowest validation loss."""
     lowest = epochs // 3
     past = np.maximum(np.arange(epochs) - lowest, 0) / (epochs - 1 - lowest)
     before = np.maximum(lowest - np.arange(epochs), 0) / epochs
     run = planted(0.65 * np.exp(-np.arange(epochs) / 2), scale * (1 + 0.1 * before + rise * past), images)
-    (finding,) = diagnose(run)
-    assert finding.tag == "overfitting"
-    assert lowest < (finding.epoch or 0) < epochs
+    (diagnosis,) = diagnose(run)
+    assert diagnosis.tag == "overfitting"
+    assert lowest < (diagnosis.epoch or 0) < epochs
 
 
 def test_a_gap_without_a_rise_is_overfitting_too() -> None:
     """If little of what was learned holds on validation; not where half of it does, or where it still gets better."""
     train = 0.1 + 0.6 * np.exp(-np.arange(12) / 2)
     flat, half = np.full(12, 0.66), 0.4 + 0.29 * np.exp(-np.arange(12) / 2)
-    (finding,) = diagnose(planted(train, flat))
-    assert finding.tag == "overfitting"
-    assert train[finding.epoch or 0] < flat[0]
+    (diagnosis,) = diagnose(planted(train, flat))
+    assert diagnosis.tag == "overfitting"
+    assert train[diagnosis.epoch or 0] < flat[0]
     assert tags(planted(train, half)) == []
     assert tags(planted(train, np.linspace(0.69, 0.6, 12))) == []
     assert tags(planted(train, flat, focal_gamma=2.0)) == [], "the two losses can't be compared"
@@ -259,9 +259,9 @@ def test_a_gap_without_a_rise_is_overfitting_too() -> None:
 @pytest.mark.parametrize("losses", [(0.7, 6.0, 9.0), (0.7, math.inf, 0.7), (0.7, 0.7, math.nan)])
 def test_losses_that_ran_away(losses: Sequence[float]) -> None:
     """Finite ones may be as bad as those that are not, and as bad at the end as in between."""
-    (finding,) = diagnose(planted(losses, (0.7, 0.69, 0.7)))
-    assert finding.tag == "diverged"
-    assert not losses[finding.epoch or 0] < 5
+    (diagnosis,) = diagnose(planted(losses, (0.7, 0.69, 0.7)))
+    assert diagnosis.tag == "diverged"
+    assert not losses[diagnosis.epoch or 0] < 5
 
 
 def test_losses_that_jump_about() -> None:
@@ -275,8 +275,8 @@ def test_losses_that_jump_about() -> None:
 def test_what_was_learned_and_lost_again() -> None:
     """From clearly below guessing to clearly above it, once is enough; not where images grow."""
     train, val = (0.55, 0.8, 0.6, 0.5, 0.45), (0.6, 1.1, 0.6, 0.55, 0.5)
-    (finding,) = diagnose(planted(train, val))
-    assert (finding.tag, finding.epoch) == ("rate_too_high", 1)
+    (diagnosis,) = diagnose(planted(train, val))
+    assert (diagnosis.tag, diagnosis.epoch) == ("rate_too_high", 1)
     assert tags(planted((0.55, 0.69, 0.6, 0.5, 0.45), val)) == []
     assert tags(planted(train, val, start_size=64)) == []
 
@@ -294,12 +294,12 @@ def test_a_suggestion_is_a_strategy_of_a_new_name(tmp_path: Path) -> None:
     run = replace(
         planted((0.7, 6.0, 9.0, 9.0, 9.0), (0.7,) * 5), name="full" + "x" * 60, settings=shipped.strategy("full")
     )
-    (finding,) = diagnose(run)
-    text = (ROOT / "params.yaml").read_text() + configuration(run, finding, shipped.train).partition("\n")[2]
+    (diagnosis,) = diagnose(run)
+    text = (ROOT / "params.yaml").read_text() + configuration(run, diagnosis, shipped.train).partition("\n")[2]
     (tmp_path / "params.yaml").write_text(text)
     pasted = load_params(tmp_path / "params.yaml")
     (new,) = set(pasted.strategies) - set(shipped.strategies)
     assert new.startswith("full")
     assert pasted.strategy(new).lr == pytest.approx(float(str(shipped.strategy("full").lr)) / 10)
     with pytest.raises(ValueError, match="domain_too_far"):
-        configuration(run, Finding("domain_too_far", ""), shipped.train)
+        configuration(run, Diagnosis("domain_too_far", ""), shipped.train)

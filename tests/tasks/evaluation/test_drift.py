@@ -30,17 +30,17 @@ def test_a_warning_is_one_sentence_with_its_figures() -> None:
     """One of the features, one of the classes; none where there is no drift."""
     calm = drift(cloud(200, 0), cloud(100, 1), SAME, {"a": 62, "b": 38})
     assert sentences(calm, 0.99) == []
-    found = drift(cloud(200, 0), cloud(100, 1, towards=1), SAME, {"a": 10, "b": 90})
-    of_features, of_classes = sentences(found, 0.99)
-    assert f"distance of their features {found.distance:.3f}, p = 0.001, 100 images" in of_features
-    assert f"population stability index {found.stability_index:.2f}, p < 0.001" in of_classes
+    drifted = drift(cloud(200, 0), cloud(100, 1, towards=1), SAME, {"a": 10, "b": 90})
+    of_features, of_classes = sentences(drifted, 0.99)
+    assert f"distance of their features {drifted.distance:.3f}, p = 0.001, 100 images" in of_features
+    assert f"population stability index {drifted.stability_index:.2f}, p < 0.001" in of_classes
 
 
 def test_a_few_images_say_nothing() -> None:
     """Neither of features nor of classes."""
-    found = drift(cloud(200, 0), cloud(5, 1, towards=1), SAME, {"b": 5})
-    assert (found.distance, found.p_value, found.stability_index, found.classes_p_value) == (None,) * 4
-    assert sentences(found, 0.99) == []
+    drifted = drift(cloud(200, 0), cloud(5, 1, towards=1), SAME, {"b": 5})
+    assert (drifted.distance, drifted.p_value, drifted.stability_index, drifted.classes_p_value) == (None,) * 4
+    assert sentences(drifted, 0.99) == []
 
 
 def test_mixes_of_classes() -> None:

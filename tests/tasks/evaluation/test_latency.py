@@ -8,8 +8,8 @@ from tasks.evaluation.latency import milliseconds
 
 def answers(seconds: list[float]) -> Iterator[None]:
     """Take so long for each answer."""
-    for own in seconds:
-        time.sleep(own)
+    for pause in seconds:
+        time.sleep(pause)
         yield None
 
 

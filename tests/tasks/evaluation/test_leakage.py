@@ -30,6 +30,6 @@ def test_without_groups_the_two_are_alike() -> None:
     """Where no image belongs to another there is nothing to pretend."""
     features, targets, _ = copies(300, 1, 1)
     features[:, 0] += 3 * targets
-    for found in pretences(features, targets, [""] * len(targets), held_out=0.3, seed=0):
-        assert len(found.grouped) == len(found.random) == DRAWS
-        assert fmean(found.grouped) == pytest.approx(fmean(found.random), abs=0.05)
+    for pretence in pretences(features, targets, [""] * len(targets), held_out=0.3, seed=0):
+        assert len(pretence.grouped) == len(pretence.random) == DRAWS
+        assert fmean(pretence.grouped) == pytest.approx(fmean(pretence.random), abs=0.05)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from tasks.arrays import Floats, Integers
 from tasks.evaluation import metrics
-from tasks.evaluation.metrics import Floats, Integers
 
 
 def drawn(classes: int, images: int = 60, seed: int = 0) -> tuple[Integers, Floats]:
@@ -22,14 +22,14 @@ def test_scores_are_scikit_learns(classes: int) -> None:
     """With every class there, each metric is scikit-learn's, one class against the rest."""
     targets, probabilities = drawn(classes)
     predicted, one_hot = probabilities.argmax(axis=1), np.eye(classes)[targets]
-    found = metrics.scores(targets, probabilities)
-    assert found == {
+    scores = metrics.scores(targets, probabilities)
+    assert scores == {
         "accuracy": pytest.approx(sk.accuracy_score(targets, predicted)),
         "balanced_accuracy": pytest.approx(sk.balanced_accuracy_score(targets, predicted)),
         "macro_f1": pytest.approx(sk.f1_score(targets, predicted, average="macro")),
         "auroc": pytest.approx(sk.roc_auc_score(one_hot, probabilities, average="macro")),
         "average_precision": pytest.approx(sk.average_precision_score(one_hot, probabilities, average="macro")),
-        "ece": found["ece"],
+        "ece": scores["ece"],
         "log_loss": pytest.approx(sk.log_loss(targets, probabilities)),
     }
 
@@ -48,21 +48,21 @@ def test_a_missing_class_is_left_out() -> None:
     kept = targets != 1
     targets, probabilities = targets[kept], probabilities[kept]
     predicted = probabilities.argmax(axis=1)
-    found = metrics.scores(targets, probabilities)
+    scores = metrics.scores(targets, probabilities)
     recalls = [(predicted[targets == c] == c).mean() for c in (0, 2)]
     areas = [sk.roc_auc_score(targets == c, probabilities[:, c]) for c in (0, 2)]
-    assert found["balanced_accuracy"] == pytest.approx(np.mean(recalls))
-    assert found["auroc"] == pytest.approx(np.mean(areas))
-    assert found["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, labels=[0, 2], average="macro"))
+    assert scores["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert scores["auroc"] == pytest.approx(np.mean(areas))
+    assert scores["macro_f1"] == pytest.approx(sk.f1_score(targets, predicted, labels=[0, 2], average="macro"))
 
 
 def test_a_single_class_leaves_ranking_undefined() -> None:
     """Nothing can be ranked against nothing: None, never a made-up figure; the rest is defined."""
     _, probabilities = drawn(3)
-    found = metrics.scores(np.full(len(probabilities), 2), probabilities)
-    assert found["auroc"] is None
-    assert found["average_precision"] is None
-    assert found["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == 2).mean())
+    scores = metrics.scores(np.full(len(probabilities), 2), probabilities)
+    assert scores["auroc"] is None
+    assert scores["average_precision"] is None
+    assert scores["accuracy"] == pytest.approx((probabilities.argmax(axis=1) == 2).mean())
 
 
 def test_a_certain_mistake_costs_a_finite_loss() -> None:
@@ -104,12 +104,12 @@ def test_groups_have_their_own_scores() -> None:
     """Each named group is scored by its images alone; images without a group are left out."""
     targets, probabilities = drawn(2, images=40)
     names = np.array(["mono"] * 15 + ["poly"] * 20 + [""] * 5)
-    found = metrics.by_group(targets, probabilities, names.tolist())
-    assert list(found) == ["mono", "poly"]
-    for name, own in found.items():
+    by_group = metrics.by_group(targets, probabilities, names.tolist())
+    assert list(by_group) == ["mono", "poly"]
+    for name, of_group in by_group.items():
         rows = names == name
-        assert own["images"] == rows.sum()
-        assert own | {"images": None} == metrics.scores(targets[rows], probabilities[rows]) | {"images": None}
+        assert of_group["images"] == rows.sum()
+        assert of_group | {"images": None} == metrics.scores(targets[rows], probabilities[rows]) | {"images": None}
     assert metrics.by_group(targets, probabilities, [""] * 40) == {}
 
 
@@ -117,15 +117,15 @@ def test_the_report_counts_every_image_once() -> None:
     """Confusion rows are the truth, columns the answers, and a class without images has a row of zeros."""
     targets = np.array([0, 0, 0, 2, 2])
     probabilities = np.eye(3)[[0, 0, 2, 2, 0]]
-    found = metrics.report(targets, probabilities, ["a", "b", "c"], ["", "", "g", "g", ""])
-    assert found["confusion"] == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
-    assert found["images"] == 5
-    assert found["per_class"]["a"] == {
+    report = metrics.report(targets, probabilities, ["a", "b", "c"], ["", "", "g", "g", ""])
+    assert report["confusion"] == [[2, 0, 1], [0, 0, 0], [1, 0, 1]]
+    assert report["images"] == 5
+    assert report["per_class"]["a"] == {
         "precision": pytest.approx(2 / 3),
         "recall": pytest.approx(2 / 3),
         "f1": pytest.approx(2 / 3),
         "images": 3,
     }
-    assert found["per_class"]["b"] == {"precision": 0, "recall": 0, "f1": 0, "images": 0}
-    assert found["groups"]["g"]["accuracy"] == 0.5
-    assert found["accuracy"] == metrics.scores(targets, probabilities)["accuracy"]
+    assert report["per_class"]["b"] == {"precision": 0, "recall": 0, "f1": 0, "images": 0}
+    assert report["groups"]["g"]["accuracy"] == 0.5
+    assert report["accuracy"] == metrics.scores(targets, probabilities)["accuracy"]

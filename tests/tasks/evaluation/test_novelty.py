@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluation.novelty import FAMILIAR_SHARE, NEIGHBOURS, Features, familiar
+from tasks.arrays import Features
+from tasks.evaluation.novelty import FAMILIAR_SHARE, NEIGHBOURS, familiar
 
 
 def cloud(count: int, seed: int, towards: int = 0) -> Features:

@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from tasks.arrays import Floats, Integers
 from tasks.evaluation import metrics
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, corrupt
-from tasks.evaluation.metrics import Floats, Integers
 from tasks.evaluation.robustness import WorstGroup, corrupted, robustness, stratified, worst_group
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
@@ -46,8 +46,8 @@ class OnPixels:
     def __call__(self, split: Split) -> Floats:
         """Return the probabilities of a split."""
         self.asked.append(split)
-        found: Floats = self.model.predict_proba(pixels_of(split))
-        return found
+        probabilities: Floats = self.model.predict_proba(pixels_of(split))
+        return probabilities
 
 
 def likelihood(targets: Integers, probabilities: Floats) -> float:
@@ -60,10 +60,10 @@ def test_a_corrupted_split_gives_corrupted_images(splits: tuple[Split, Split]) -
     split = Split(splits[1].store, splits[1].rows[::-1].copy(), splits[1].targets.flip(0))
     before = np.array(split.store)
     for kind in KINDS:
-        found = corrupted(split, kind, 3, seed=5)
-        assert found.store.shape == split.store.shape
-        assert torch.equal(found.targets, split.targets)
-        images = torch.cat(list(inference_batches(found))).permute(0, 2, 3, 1).numpy()
+        made_worse = corrupted(split, kind, 3, seed=5)
+        assert made_worse.store.shape == split.store.shape
+        assert torch.equal(made_worse.targets, split.targets)
+        images = torch.cat(list(inference_batches(made_worse))).permute(0, 2, 3, 1).numpy()
         assert np.array_equal(images, corrupt(before, kind, 3, 5)[split.rows])
     assert np.array_equal(split.store, before)
 
@@ -73,51 +73,51 @@ def test_a_network_predicts_a_corrupted_split(splits: tuple[Split, Split]) -> No
     adapted, _ = network("shufflenet_v2_x0_5", strategy(train="all"))
     split = splits[1]
     written = Split(corrupt(split.store, "noise", 5, 0), split.rows, split.targets)
-    found = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
-    assert torch.equal(found, network_predict(adapted, written, CPU))
-    assert not torch.equal(found, network_predict(adapted, split, CPU))
+    predicted = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
+    assert torch.equal(predicted, network_predict(adapted, written, CPU))
+    assert not torch.equal(predicted, network_predict(adapted, split, CPU))
 
 
 def test_scores_fall_with_the_severity(splits: tuple[Split, Split]) -> None:
     """A classifier on pixels loses by what changes pixels, most by the most, and the summary is that of its scores."""
     train, _ = splits
-    found = robustness(OnPixels(train), train, likelihood)
-    assert found.clean is not None
-    assert found.images == len(train)
-    assert list(found.scores) == list(KINDS)
-    scores = np.array(list(found.scores.values()), dtype=float)
+    measured = robustness(OnPixels(train), train, likelihood)
+    assert measured.clean is not None
+    assert measured.images == len(train)
+    assert list(measured.scores) == list(KINDS)
+    scores = np.array(list(measured.scores.values()), dtype=float)
     assert scores.shape == (len(KINDS), len(SEVERITIES))
-    assert (scores[:, -1] < found.clean).all()
+    assert (scores[:, -1] < measured.clean).all()
     assert (np.diff(scores.mean(axis=0)) < 0).all()
-    assert found.mean == pytest.approx(fmean(scores.ravel()))
-    assert found.relative_drop == pytest.approx((found.clean - scores.mean()) / found.clean)
+    assert measured.mean == pytest.approx(fmean(scores.ravel()))
+    assert measured.relative_drop == pytest.approx((measured.clean - scores.mean()) / measured.clean)
 
 
 def test_every_strategy_sees_the_same_images(splits: tuple[Split, Split]) -> None:
     """The same draw of images at most as many as asked for, corrupted the same way; another seed draws others."""
     train, val = splits
     first, second, other = OnPixels(train), OnPixels(train), OnPixels(train)
-    found = robustness(first, val, likelihood, images=10)
-    assert robustness(second, val, likelihood, images=10) == found
+    measured = robustness(first, val, likelihood, images=10)
+    assert robustness(second, val, likelihood, images=10) == measured
     robustness(other, val, likelihood, images=10, seed=1)
-    assert found.images == 10
+    assert measured.images == 10
     assert len(first.asked) == 1 + len(KINDS) * len(SEVERITIES)
-    for one, same, another in zip(first.asked, second.asked, other.asked, strict=True):
-        assert np.array_equal(pixels_of(one), pixels_of(same))
-        assert not np.array_equal(pixels_of(one), pixels_of(another))
-        assert one.targets.bincount().tolist() == [5, 5]
-        assert set(one.rows) <= set(val.rows)
+    for drawn, same, another in zip(first.asked, second.asked, other.asked, strict=True):
+        assert np.array_equal(pixels_of(drawn), pixels_of(same))
+        assert not np.array_equal(pixels_of(drawn), pixels_of(another))
+        assert drawn.targets.bincount().tolist() == [5, 5]
+        assert set(drawn.rows) <= set(val.rows)
 
 
 def test_an_undefined_metric_stays_undefined(splits: tuple[Split, Split]) -> None:
     """Where images of a single class leave nothing to rank there is no score, no mean and no drop."""
     train, val = splits
     single = Split(val.store, val.rows[val.targets == 1], val.targets[val.targets == 1])
-    found = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
-    assert found.clean is None
-    assert set(found.scores["blur"]) == {None}
-    assert found.mean is None
-    assert found.relative_drop is None
+    measured = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
+    assert measured.clean is None
+    assert set(measured.scores["blur"]) == {None}
+    assert measured.mean is None
+    assert measured.relative_drop is None
 
 
 @given(
@@ -152,10 +152,10 @@ def groups_of(**accuracies: tuple[float | None, int]) -> dict[str, dict[str, flo
 def test_the_worst_group_is_found() -> None:
     """The lowest score, or the highest loss, among the groups that are large enough and have one."""
     groups = groups_of(good=(0.9, 50), bad=(0.4, 20), few=(0.1, 19), undefined=(None, 90))
-    assert worst_group(groups, "accuracy") == WorstGroup("bad", 0.4, 20)
-    assert worst_group(groups, "log_loss") == WorstGroup("bad", 0.6, 20)
-    assert worst_group(groups, "accuracy", smallest=1) == WorstGroup("few", 0.1, 19)
-    assert worst_group(groups, "accuracy", smallest=30) == WorstGroup("good", 0.9, 50)
+    assert worst_group(groups, "accuracy") == WorstGroup(name="bad", score=0.4, images=20)
+    assert worst_group(groups, "log_loss") == WorstGroup(name="bad", score=0.6, images=20)
+    assert worst_group(groups, "accuracy", smallest=1) == WorstGroup(name="few", score=0.1, images=19)
+    assert worst_group(groups, "accuracy", smallest=30) == WorstGroup(name="good", score=0.9, images=50)
     assert worst_group(groups, "accuracy", smallest=91) is None
     assert worst_group({}, "accuracy") is None
 
@@ -165,4 +165,4 @@ def test_the_worst_group_of_real_scores() -> None:
     targets = np.array([0, 1] * 30)
     probabilities = np.eye(2)[np.where(np.arange(60) < 30, targets, 0)]
     groups = metrics.by_group(targets, probabilities, ["mono"] * 30 + ["poly"] * 30)
-    assert worst_group(groups, "accuracy") == WorstGroup("poly", 0.5, 30)
+    assert worst_group(groups, "accuracy") == WorstGroup(name="poly", score=0.5, images=30)

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tasks.arrays import Pixels
 from tasks.backbones.architecture import Part
-from tasks.data.arrays import Pixels
 from tasks.evaluation.saliency import saliency
 from tasks.strategies import surgery
 from tasks.strategies.stems import Normalisation
@@ -57,13 +57,13 @@ def scene(channels: int) -> Pixels:
 @pytest.mark.parametrize("maps", [True, False], ids=["maps", "vectors"])
 def test_the_map_is_hottest_where_the_answer_comes_from(channels: int, maps: bool) -> None:
     """Of two bright corners, the one that the network reads is hot, the other one cold."""
-    found = saliency(reads_a_corner(channels, maps=maps), scene(channels), 1, CPU)
-    assert found.shape == (SIDE, SIDE)
-    assert found.min() >= 0
-    assert found.max() == 1
-    row, column = np.unravel_index(found.argmax(), found.shape)
+    evidence = saliency(reads_a_corner(channels, maps=maps), scene(channels), 1, CPU)
+    assert evidence.shape == (SIDE, SIDE)
+    assert evidence.min() >= 0
+    assert evidence.max() == 1
+    row, column = np.unravel_index(evidence.argmax(), evidence.shape)
     assert min(row, column) >= SIDE - CORNER
-    assert found[: SIDE // 2, : SIDE // 2].max() < 0.01
+    assert evidence[: SIDE // 2, : SIDE // 2].max() < 0.01
 
 
 def test_nothing_speaks_for_a_class_that_everything_speaks_against() -> None:
@@ -81,8 +81,8 @@ def test_every_kind_of_network_has_a_map(name: str, size: int, channels: int, ce
     adapted = surgery.adapt(slim.find(name), None, size, 2, channels, strategy(train="all"))
     with Image.open(next(cells.rglob("*.png"))) as image:
         grey = np.asarray(image.resize((size, size)))
-    found = saliency(adapted, np.repeat(grey[..., None], channels, axis=2), 1, CPU)
+    evidence = saliency(adapted, np.repeat(grey[..., None], channels, axis=2), 1, CPU)
     other = saliency(adapted, np.repeat(grey[..., None], channels, axis=2), 0, CPU)
-    assert found.shape == other.shape == (size, size)
-    assert max(found.max(), other.max()) == 1
-    assert not np.allclose(found, other)
+    assert evidence.shape == other.shape == (size, size)
+    assert max(evidence.max(), other.max()) == 1
+    assert not np.allclose(evidence, other)

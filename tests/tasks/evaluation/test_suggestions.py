@@ -26,7 +26,7 @@ def every_suggestion(settings: StrategyParams) -> list[Suggestion]:
     """Return all that can be suggested for a strategy."""
     phases = [phase.epochs or 0 for phase in settings.schedule()]
     schedule = suggestions.schedule_of(settings, phases, sum(phases) - 1)
-    found = [
+    suggested = [
         suggestions.other_rate(settings, schedule, 0.1, 0.01),
         suggestions.found_rate(settings, schedule),
         suggestions.more_epochs(settings),
@@ -35,7 +35,7 @@ def every_suggestion(settings: StrategyParams) -> list[Suggestion]:
         suggestions.thawed_further(settings, "stage2"),
         suggestions.head_first(settings, 0.01),
     ]
-    return [suggestion for suggestion in found if suggestion]
+    return [suggestion for suggestion in suggested if suggestion]
 
 
 def pasted(text: str, folder: Path, shared: dict[str, Any]) -> dict[str, StrategyParams]:
@@ -47,7 +47,7 @@ def pasted(text: str, folder: Path, shared: dict[str, Any]) -> dict[str, Strateg
     return load_params(target).strategies
 
 
-WALKED = {name: own for name, own in SHIPPED.strategies.items() if name != "head_only"}
+WALKED = {name: settings for name, settings in SHIPPED.strategies.items() if name != "head_only"}
 OTHERS = {
     "found": strategy(train="all", lr="find"),
     "by_part": strategy(train=["stages[2:]", "head"], lr={"stages": 0.00001, "head": "pretraining/10"}),
@@ -65,9 +65,9 @@ OTHERS = {
 @pytest.mark.parametrize("shared", [{}, {"batch_size": 32, "micro_batch": 8, "lr": 0.02}], ids=["plain", "shared"])
 def test_what_is_suggested_can_be_pasted(settings: StrategyParams, shared: dict[str, Any], tmp_path: Path) -> None:
     """Read back from params.yaml, under shared settings that differ, too, it is the strategy with what changes."""
-    found = every_suggestion(settings)
-    assert len(found) >= 3
-    for suggestion in found:
+    suggested = every_suggestion(settings)
+    assert len(suggested) >= 3
+    for suggestion in suggested:
         text = suggestions.as_yaml("next_one", settings, suggestion, TrainParams.model_validate(shared))
         assert pasted(text, tmp_path, shared) == {"next_one": suggestions.merged(settings, suggestion)}
 
@@ -76,8 +76,8 @@ def test_the_text_says_no_more_than_it_must(tmp_path: Path) -> None:
     """Defaults and shared settings are left out; what the strategy sets for itself, or what is suggested, is not."""
     full = SHIPPED.strategy("full").model_copy(update={"optimizer": "sgd", "batchnorm": "frozen"})
     text = suggestions.as_yaml("gentler", full, {"lr": 0.001}, SHIPPED.train)
-    own = {"train": ["all"], "optimizer": "sgd", "batchnorm": "frozen", "lr": 0.001, "epochs": full.epochs}
-    assert YAML(typ="safe").load(text) == {"strategies": {"gentler": own}}
+    changed = {"train": ["all"], "optimizer": "sgd", "batchnorm": "frozen", "lr": 0.001, "epochs": full.epochs}
+    assert YAML(typ="safe").load(text) == {"strategies": {"gentler": changed}}
 
 
 @pytest.mark.parametrize("factor", [0.1, 10.0])
@@ -137,9 +137,9 @@ def test_regularisation_grows_until_there_is_no_more() -> None:
     assert pulls == sorted(set(pulls))
     assert len(pulls) > 2
     assert settings.label_smoothing > 0
-    own = suggestions.regularised(strategy(train="all", start="random"), trains_pretrained=False)
-    assert own is not None
-    assert own["weight_decay"] > strategy(train="all").weight_decay
+    stronger = suggestions.regularised(strategy(train="all", start="random"), trains_pretrained=False)
+    assert stronger is not None
+    assert stronger["weight_decay"] > strategy(train="all").weight_decay
 
 
 @pytest.mark.parametrize(

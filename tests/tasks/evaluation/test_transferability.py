@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.datasets import load_digits
 
-from tasks.evaluation.probed import LINEAR, NEIGHBOURS, Probed, Transferability, gain
+from tasks.evaluation.probes import LINEAR, NEIGHBOURS, ProbeScores, Transferability, gain
 from tasks.evaluation.transferability import REPEATS, divide, h_score, logme, transferability
 
 CLASSES = 3
@@ -39,9 +39,9 @@ def noise(images: int, features: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(images, features)).astype(np.float32)
 
 
-def reached(*auroc: float | None) -> Probed:
+def reached(*auroc: float | None) -> ProbeScores:
     """Return what a probe reached on the folds of one division."""
-    return Probed(folds=len(auroc), balanced_accuracy=[0.5] * len(auroc), auroc=list(auroc))
+    return ProbeScores(folds=len(auroc), balanced_accuracy=[0.5] * len(auroc), auroc=list(auroc))
 
 
 @pytest.mark.parametrize("images", [40, 120], ids=["fewer images than features", "more"])
@@ -157,9 +157,9 @@ def test_folds_hold_out_every_image_once_and_groups_whole(targets: list[int], na
 def test_rare_classes_are_no_trap(images: list[int]) -> None:
     """A class that some folds lack in training or among the held out leaves every figure in its range."""
     targets = np.repeat(np.arange(len(images)), images)
-    found = score(noise(len(targets), 5, 0), targets)
-    assert 1 <= found.neighbours <= min(images)
-    for probed in found.probes.values():
+    measured = score(noise(len(targets), 5, 0), targets)
+    assert 1 <= measured.neighbours <= min(images)
+    for probed in measured.probes.values():
         assert all(0 <= value <= 1 for value in probed.balanced_accuracy)
         assert all(value is None or 0 <= value <= 1 for value in probed.auroc)
 
@@ -167,10 +167,10 @@ def test_rare_classes_are_no_trap(images: list[int]) -> None:
 def test_a_single_group_leaves_nothing_to_hold_out() -> None:
     """Where all images belong together there are scores of the features, but none of the probes."""
     targets = np.arange(20) % 2
-    found = score(noise(20, 5, 0), targets, ["module"] * 20)
-    assert found.neighbours == 0
-    assert all(probed.auroc == [] and probed.mean_auroc is None for probed in found.probes.values())
-    assert np.isfinite(found.logme)
+    measured = score(noise(20, 5, 0), targets, ["module"] * 20)
+    assert measured.neighbours == 0
+    assert all(probed.auroc == [] and probed.mean_auroc is None for probed in measured.probes.values())
+    assert np.isfinite(measured.logme)
 
 
 def test_the_scores_survive_json(digits: tuple[np.ndarray, np.ndarray], real: Transferability) -> None:
@@ -194,8 +194,8 @@ def test_features_that_are_alike_seldom_gain() -> None:
     """Of features that all say nothing, hardly any are better than the next beyond the noise of the folds."""
     targets = np.arange(60) % 2
     probed = [score(noise(60, 10, seed), targets).probes[LINEAR] for seed in range(5)]
-    found = [gain(one, other) for one, other in permutations(probed, 2)]
-    assert sum(it is not None and it.is_beyond_noise for it in found) <= len(found) / 10
+    gains = [gain(ours, theirs) for ours, theirs in permutations(probed, 2)]
+    assert sum(it is not None and it.is_beyond_noise for it in gains) <= len(gains) / 10
 
 
 def test_a_steady_gain_is_told_from_an_unsteady_one() -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from tasks.data.arrays import Pixels
+from tasks.arrays import Pixels
 from tasks.errors import UserError
 from tasks.params import DataParams
 from tasks.serving import export_table, exports

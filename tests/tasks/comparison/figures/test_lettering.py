@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from tasks.comparison.lettering import Lettering, is_writable
+from tasks.comparison.figures.lettering import Lettering, is_writable
 
 ITSELF = ["intact", "Größe", "кошка", "γάτα", "naïve", "a_b-c 1/2", "½ …"]
 A_NUMBER = [

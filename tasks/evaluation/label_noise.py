@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from tasks.evaluation.metrics import Floats, Integers
+from tasks.arrays import Floats, Integers
 
 SUREST = 1 / 4  # of the images
 

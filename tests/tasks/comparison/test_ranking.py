@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.comparison.compare import Entrant, Repeated, chance, rank
+from tasks.comparison.entrants import Entrant, Repeated
+from tasks.comparison.ranking import chance, rank
 from tasks.comparison.schema import StrategyResult
 from tasks.comparison.verdict import champion, paragraph
 from tasks.evaluation import metrics
@@ -27,22 +28,22 @@ def test_the_best_on_validation_is_first(entrant: MakeEntrant) -> None:
 
 def test_results_are_those_of_the_predictions(entrant: MakeEntrant) -> None:
     """Scores, intervals and costs belong to the strategy that they stand beside, on the split that they name."""
-    entrants = {one.name: one for one in (entrant("a", 1.0, 7, 3.0), entrant("b", 2.0, 8, 4.0, seed=1))}
+    entrants = {entered.name: entered for entered in (entrant("a", 1.0, 7, 3.0), entrant("b", 2.0, 8, 4.0, seed=1))}
     for result in ranked_of(list(entrants.values())):
-        own = entrants[result.name]
-        for scores, table in ((result.val, own.val), (result.test, own.test)):
+        ran = entrants[result.name]
+        for scores, table in ((result.val, ran.val), (result.test, ran.test)):
             targets = table["label"].map(CLASSES.index).to_numpy()
-            found = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["subset"].tolist())
-            assert scores.model_dump(exclude={"intervals"}) == found
+            expected = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["subset"].tolist())
+            assert scores.model_dump(exclude={"intervals"}) == expected
             for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
                 bounds = scores.intervals[name]
                 assert bounds is not None
                 assert bounds[0] <= getattr(scores, name) <= bounds[1]
                 assert bounds[0] < bounds[1]
-        assert result.trainable_parameters == own.run["trainable_parameters"]
-        assert result.train_seconds == own.run["train_seconds"]
-        assert result.mlflow_run_id == own.run["mlflow_run_id"]
-        assert result.history == own.history
+        assert result.trainable_parameters == ran.run["trainable_parameters"]
+        assert result.train_seconds == ran.run["train_seconds"]
+        assert result.mlflow_run_id == ran.run["mlflow_run_id"]
+        assert result.history == ran.history
 
 
 def test_everyone_is_measured_against_the_best(entrant: MakeEntrant) -> None:
@@ -112,12 +113,12 @@ def test_the_seed_decides_the_resamples(entrant: MakeEntrant) -> None:
 def test_many_strategies_make_a_difference_less_certain(entrant: MakeEntrant) -> None:
     """The same two strategies are told apart with less confidence when more were tried."""
     best, near = entrant("best", 6.0), entrant("near", 1.5, seed=1)
-    alone = ranked_of([best, near])[1].versus_best
+    of_two = ranked_of([best, near])[1].versus_best
     crowd = [entrant(f"other{seed}", 1.0, seed=seed) for seed in range(2, 7)]
     among = next(result for result in ranked_of([best, near, *crowd]) if result.name == "near").versus_best
-    assert alone.p_adjusted == alone.p_value == among.p_value
-    assert among.p_adjusted > alone.p_adjusted
-    assert among.mcnemar >= alone.mcnemar
+    assert of_two.p_adjusted == of_two.p_value == among.p_value
+    assert among.p_adjusted > of_two.p_adjusted
+    assert among.mcnemar >= of_two.mcnemar
 
 
 def test_what_nothing_beats_in_everything_is_efficient(entrant: MakeEntrant) -> None:
@@ -160,10 +161,10 @@ def test_a_lucky_seed_does_not_win(entrant: MakeEntrant) -> None:
     result = ranked_of([lucky, steady])[1]
     assert result.over_seeds is not None
     assert result.over_seeds.seeds == [0, 1, 2]
-    own, mean = result.val.intervals["auroc"], result.over_seeds.val["auroc"].interval
-    assert own is not None
+    first, mean = result.val.intervals["auroc"], result.over_seeds.val["auroc"].interval
+    assert first is not None
     assert mean is not None
-    assert mean[1] - mean[0] > own[1] - own[0], "the spread of the seeds is in the interval"
+    assert mean[1] - mean[0] > first[1] - first[0], "the spread of the seeds is in the interval"
     assert result.figure("val", "auroc") == (result.over_seeds.val["auroc"].mean, mean)
     assert result.val.auroc == result.over_seeds.val["auroc"].values[0]
     near_perfect = with_seeds(entrant("sure", 9.0), entrant("sure", 5.0, seed=1))
@@ -194,9 +195,9 @@ def test_a_limit_keeps_a_strategy_from_winning(entrant: MakeEntrant, limit: str)
     assert limit in broken
     assert not ranked[0].excluded
     assert not ranked[1].tied
-    found = champion(ranked, LEARNED, 0.95)
-    assert found is not None
-    assert found.name == winner
+    chosen = champion(ranked, LEARNED, 0.95)
+    assert chosen is not None
+    assert chosen.name == winner
     assert f"{loser} can't win: {broken}" in paragraph(ranked, LEARNED, "auroc", 0.95)
 
 

@@ -1,20 +1,19 @@
 """What a probe of frozen features reached, as the steps hand it on; how it is measured is in ``transferability``."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tasks.record import Record
 
 NEIGHBOURS, LINEAR = "nearest neighbours", "linear probe"
 CONFIDENCE = 0.95
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Probed(_Record):
+class ProbeScores(Record):
     """What a probe reached on held-out images, one value a fold; empty where nothing could be held out."""
 
     folds: int = Field(description="that the images were divided into, each time they were")
@@ -28,7 +27,7 @@ class Probed(_Record):
         return fmean(defined) if defined else None
 
 
-class Transferability(_Record):
+class Transferability(Record):
     """What features say of the classes; for every score more is better.
 
     LogME and the H-score are for comparing features of the same images, the latter of about the same number, too.
@@ -37,12 +36,12 @@ class Transferability(_Record):
     images: int
     features: int
     neighbours: int = Field(description="k of the nearest neighbours; 0 where nothing could be held out")
-    probes: dict[str, Probed]
+    probes: dict[str, ProbeScores]
     logme: float = Field(description="log evidence of linear regression on the classes, an image")
     h_score: float = Field(description="between-class variance that the features hold, from 0 to classes - 1")
 
 
-class Gain(_Record):
+class Gain(Record):
     """The AUROC of a probe on pretrained features less that on random ones, with its interval at 95%."""
 
     difference: float
@@ -90,7 +89,12 @@ class Pretence:
         return math.sqrt((variance(self.grouped) + variance(self.random)) / len(self.grouped))
 
 
-def gain(pretrained: Probed, random: Probed) -> Gain | None:
+def each_in_a_group(groups: Sequence[str]) -> list[str]:
+    """Return the groups of images, those that are in none (empty) each in one of its own."""
+    return [group or f" {place}" for place, group in enumerate(groups)]
+
+
+def gain(pretrained: ProbeScores, random: ProbeScores) -> Gain | None:
     """Return how much better a probe is on pretrained features than on those of random weights.
 
     The folds of both must be the same. They share training images, and so vary less than independent samples would:
@@ -106,7 +110,7 @@ def gain(pretrained: Probed, random: Probed) -> Gain | None:
     from scipy.stats import t  # takes half a second, which most who read a probe don't need
 
     pairs = zip(pretrained.auroc, random.auroc, strict=True)
-    differences = [one - other for one, other in pairs if one is not None and other is not None]
+    differences = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
     if len(differences) < 2:
         return None
     held_out_by_trained = 1 / (pretrained.folds - 1)

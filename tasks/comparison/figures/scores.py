@@ -1,0 +1,96 @@
+"""What every strategy scores, and what that costs."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
+
+from tasks.comparison.figures.style import ACCENT, INK, LABEL_SIZE, MUTED, NARROW, SECOND, blank
+from tasks.comparison.schema import Comparison
+from tasks.comparison.verdict import METRIC_NAMES, starred
+
+LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
+LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
+
+
+def draw_scores(comparison: Comparison) -> Figure:
+    """Return every strategy's metric with its interval on both held-out splits, the champion marked."""
+    ranked = list(comparison.strategies.values())
+    figure, axes = blank(NARROW, 0.36 * len(ranked) + 1.0)
+    for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
+        for row, result in enumerate(ranked):
+            value, bounds = result.figure(split, comparison.metric)
+            if value is None or bounds is None:
+                continue
+            axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
+            axes.plot(value, row + offset, "o", color=colour, markersize=5)
+    axes.set_yticks(range(len(ranked)), [starred(result, comparison.champion) for result in ranked])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(f"{METRIC_NAMES[comparison.metric]} with {comparison.confidence:.0%} bootstrap interval")
+    handles = [Line2D([], [], color=colour, marker="o", markersize=5) for colour in (ACCENT, SECOND)]
+    axes.legend(handles, ["validation", "test"], loc="best", frameon=False)
+    return figure
+
+
+def draw_costs(comparison: Comparison) -> Figure:
+    """Return score against training seconds; the area of a dot grows with the share of trainable parameters.
+
+    Efficient strategies have a ring.
+    """
+    figure, axes = blank(NARROW, 3.6)
+    axes.set_xscale("log")
+    dots = []
+    for result in sorted(comparison.strategies.values(), key=lambda result: -result.trainable_parameters):
+        value = result.figure("val", comparison.metric)[0]
+        if value is None:
+            continue
+        share, seconds = result.trainable_parameters / result.parameters, max(result.train_seconds, 0.01)
+        colour, area = SECOND if result.name == comparison.champion else ACCENT, 30 + 300 * share
+        ring = {"edgecolor": INK, "linewidth": 1.2} if result.efficient else {"linewidth": 0}
+        axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
+        words = f"{starred(result, comparison.champion)}  {share:.1%}"
+        dots.append(_Dot(words, (seconds, value), math.sqrt(area) / 2))
+    axes.margins(x=0.3, y=0.2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("training seconds, on a log scale")
+    axes.set_ylabel(f"validation {METRIC_NAMES[comparison.metric]}")
+    _label(figure, axes, dots)
+    return figure
+
+
+class _Dot(NamedTuple):
+    """A dot that gets a label; its radius is in points."""
+
+    words: str
+    place: tuple[float, float]
+    radius: float
+
+    def box(self, figure: Figure, axes: Axes) -> Bbox:
+        """Return what the dot covers, in the figure's pixels."""
+        x, y = axes.transData.transform(self.place)
+        reach = self.radius * figure.dpi / 72
+        return Bbox.from_extents(x - reach, y - reach, x + reach, y + reach)
+
+
+def _label(figure: Figure, axes: Axes, dots: Sequence[_Dot]) -> None:
+    """Write every dot's label beside it, at the first height where it covers no other label, no dot and no axis."""
+    figure.draw_without_rendering()
+    taken = [dot.box(figure, axes) for dot in dots]
+    for words, place, radius in dots:
+        text = axes.annotate(words, place, (0, 0), textcoords="offset points", fontsize=LABEL_SIZE, va="center")
+        for height, side in itertools.product(LABEL_HEIGHTS, (1, -1)):
+            text.set(position=(side * (radius + 3), height), horizontalalignment="left" if side > 0 else "right")
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        if abs(height) > radius:
+            end = (side * (radius + 3), height)
+            axes.annotate("", place, end, textcoords="offset points", arrowprops=LEADER)
+        taken.append(box)
