@@ -20,6 +20,8 @@ from tests.support.paths import ROOT
 
 # What stages import and don't depend on, as an edit of it changes no result.
 PLUMBING = {
+    "tasks.arrays": "names types of arrays",
+    "tasks.record": "refuses records with other fields than theirs",
     "tasks.errors": "says what a user can mend",
     "tasks.environment": "reads what processes tell each other",
     "tasks.files": "writes files, whole or not at all, and digests them",
@@ -27,7 +29,8 @@ PLUMBING = {
     "tasks.progress": "shows progress",
     "tasks.stopping": "ends work between two of its steps",
     "tasks.data.manifest": "reads tables that are dependencies, by the schema that they were written by",
-    "tasks.data.reading": "decodes files; stages behind prepare read decoded pixels",
+    "tasks.data.decoding": "decodes files; stages behind prepare read decoded pixels",
+    "tasks.data.image_facts": "describes the files that pixels were made from",
     "tasks.tracking": "keeps what happened",
     "tasks.versioning": "says which version of the images and of the code it was",
     "tasks.runs.code": "digests the code that results depend on",
