@@ -5,19 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.data.sources import PassedOver
 from tasks.data.splits import SPLITS
+from tasks.record import Record
 
 SHOWN = 20  # pairs, groups and files that are named; the tables beside it have all
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Span(_Record):
+class Span(Record):
     """The least, the median and the largest of a number over all images."""
 
     least: int
@@ -25,7 +22,7 @@ class Span(_Record):
     largest: int
 
 
-class Group(_Record):
+class Group(Record):
     """Images that show the same, or that the source says belong together."""
 
     name: str
@@ -35,7 +32,7 @@ class Group(_Record):
     paths: list[str] = Field(description="some of them, of each class by turns")
 
 
-class Leak(_Record):
+class Leak(Record):
     """Two images that show the same, or are of one group, in splits that the source gave."""
 
     path: str
@@ -45,7 +42,7 @@ class Leak(_Record):
     alike: float
 
 
-class LeftOut(_Record):
+class LeftOut(Record):
     """A file that is not used."""
 
     path: str
@@ -54,14 +51,14 @@ class LeftOut(_Record):
     reason: str
 
 
-class Passed(_Record):
+class Passed(Record):
     """A file that is not used, though nothing is wrong with it."""
 
     path: str
     kind: str
 
 
-class Quality(_Record):
+class Quality(Record):
     """A data set, counted: every file is used, left out or passed over."""
 
     files: int

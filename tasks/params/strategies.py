@@ -76,7 +76,9 @@ class StrategyParams(TrainParams):
     """Number of stages to take away at the end; a new head follows."""
 
     insert: int = Field(0, ge=0, le=8)
-    """Number of new stages to put in before the head, which train in every phase."""
+    """Number of new stages to put in before the head, which train in every phase: residual bottlenecks (He et al., CVPR
+    2016), which together have no more parameters than what is kept of the network; transformer blocks where the
+    features are tokens."""
 
     groups: dict[str, Selectors] | None = Field(None, min_length=1)
     """Regular expressions for whole names of parameters and buffers, a list a group, instead of the network's own

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from tasks.arrays import Features, Floats, Pixels
 from tasks.backbones import catalogue, weights
@@ -19,6 +18,7 @@ from tasks.evaluation.calibration import scaled
 from tasks.evaluation.novelty import Familiar
 from tasks.files import atomic_path, read_json, write_json
 from tasks.params import DataParams, StrategyParams
+from tasks.record import Record
 from tasks.strategies import surgery
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
@@ -32,7 +32,7 @@ FACTS, WEIGHTS, KNOWN = "champion.json", "model.safetensors", "known.safetensors
 WIDEST_FEATURES = 4096
 
 
-class Facts(BaseModel):
+class Facts(Record):
     """All about a champion that is no tensor.
 
     Attributes:
@@ -48,8 +48,6 @@ class Facts(BaseModel):
         run_id: its MLflow run.
         data_digest: DVC's digest of the images.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = VERSION
     strategy: str

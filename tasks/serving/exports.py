@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tasks.arrays import Floats, Pixels
@@ -21,6 +20,7 @@ from tasks.errors import UserError
 from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.metrics import LEAST_PROBABILITY
 from tasks.files import sha256_of, write_json
+from tasks.record import Record
 from tasks.serving.champion import Champion
 from tasks.serving.runtimes import INPUT, OUTPUT, Infer, in_batches, of_onnx, of_torch, of_torch_export
 from tasks.training.tta import mean_logits
@@ -31,7 +31,7 @@ TOLERANCE = 1e-3  # of a probability
 LARGEST_MESSAGE = 2**31 - 2**20  # bytes that protobuf writes into one file, less some for the graph
 
 
-class Form(BaseModel):
+class Form(Record):
     """The champion in one form.
 
     Attributes:
@@ -42,8 +42,6 @@ class Form(BaseModel):
         other_labels: images with another most probable class.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     files: dict[str, str]
     bytes: int
     milliseconds: float
@@ -51,7 +49,7 @@ class Form(BaseModel):
     other_labels: int
 
 
-class Export(BaseModel):
+class Export(Record):
     """What was exported.
 
     Attributes:
@@ -64,8 +62,6 @@ class Export(BaseModel):
         forms: ``torch`` (the network in this process), ``onnx`` and ``torch_export``.
         served_difference, served_other_labels: of what the champion answers in the precision that it runs in here.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: int = 1
     strategy: str

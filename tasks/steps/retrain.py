@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks import layout, tracking, versioning
 from tasks.comparison.gate import Ruling, judge
@@ -13,6 +13,7 @@ from tasks.errors import UserError
 from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
+from tasks.record import Record
 from tasks.runs.challenge import Contender, Contest, contest
 from tasks.runs.metadata import data_identity, shared_params, tags
 from tasks.runs.outputs import last_comparison
@@ -21,10 +22,8 @@ from tasks.runs.prepared import PreparedData
 Outcome = Literal["promoted", "refused", "unchanged"]
 
 
-class Decision(BaseModel):
+class Decision(Record):
     """``data/reports/retrain.json``: what a retraining decided, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     decision: Outcome
     reason: str
@@ -37,7 +36,7 @@ class Decision(BaseModel):
     unanswered: int = Field(0, description="test images that one of the two could not read")
     ruling: Ruling | None = Field(None, description="null where there was nothing to hold against each other")
     drift: Drift | None = None
-    warnings: list[str] = []
+    warnings: list[str] = Field(default_factory=list)
     mlflow_run_id: str = ""
 
     @property

@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from tasks.backbones.tracing import evaluating
+from tasks.backbones.tracing import modules_that_run
 from tasks.strategies.surgery import Adapted
 from tasks.training.device import Hardware
 
@@ -69,22 +69,9 @@ def _blocks(model: nn.Module, prefixes: Iterable[str], images: Tensor) -> list[n
     """Return the modules whose weights are gathered together: blocks of a stage, which run as modules."""
     modules = dict(model.named_modules())
     blocks = [block for prefix in prefixes if prefix in modules for block in _unpacked(modules[prefix])]
-    that_run = _modules_that_run(model, images)
+    that_run = modules_that_run(model, images)
     smallest = SMALLEST_BLOCK * _size(model)
     return [block for block in blocks if block in that_run and _size(block) >= smallest]
-
-
-def _modules_that_run(model: nn.Module, images: Tensor) -> set[nn.Module]:
-    """Return the modules that a forward pass in evaluation mode calls, the network itself among them."""
-    called: set[nn.Module] = set()
-    handles = [module.register_forward_hook(lambda module, *_: called.add(module)) for module in model.modules()]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return called
 
 
 def _unpacked(module: nn.Module) -> Iterator[nn.Module]:

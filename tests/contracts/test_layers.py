@@ -158,7 +158,7 @@ def test_the_kept_libraries_are_used_where_they_are_allowed(library: str) -> Non
         ("from tasks import tracking", "tasks.training.loop", "imports tasks.tracking"),
         ("from tasks.tracking import start_run", "tasks.data.manifest", "imports tasks.tracking"),
         ("from .. import steps", "tasks.comparison.report", "imports tasks.steps"),
-        ("from ..versioning import x", "tasks.backbones.zoo", "imports tasks.versioning"),
+        ("from ..versioning import x", "tasks.backbones.weights", "imports tasks.versioning"),
         ("from tasks.training import loop", "tasks.data.store", "imports tasks.training"),
         ("from tasks.data import store", "tasks.files", "imports tasks.data"),
         ("from tasks.comparison import report", "tasks.serving.scores", "imports tasks.comparison"),
