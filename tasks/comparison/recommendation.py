@@ -23,11 +23,11 @@ LEFT_OUT = -2  # points that the facts take from a strategy
 class Advice(Record):
     """What is expected of a strategy."""
 
-    name: str
+    name: str = Field(description="of the strategy")
     kind: Kind
     expected_rank: float = Field(description="1 is the best; strategies that nothing tells apart share their mean rank")
     worth_running: bool = Field(description="false: the facts speak against it")
-    reason: str
+    reason: str = Field(description="why it is expected there, with its source")
 
     @property
     def sentence(self) -> str:
@@ -38,8 +38,8 @@ class Advice(Record):
 class Recommendation(Record):
     """Strategies in the order in which to run them, and what to beware of."""
 
-    order: tuple[Advice, ...]
-    warnings: tuple[str, ...]
+    order: tuple[Advice, ...] = Field(description="of all strategies, the best first")
+    warnings: tuple[str, ...] = Field(description="a sentence each")
 
     def lines(self) -> list[str]:
         """Return the advice as text, a line a strategy, then a line a warning."""

@@ -15,14 +15,14 @@ VERSION = 4
 class Scores(Record):
     """Metrics on one split; a metric that the split leaves undefined is null."""
 
-    accuracy: float | None
+    accuracy: float | None = Field(description="share of the images whose most probable class is the true one")
     balanced_accuracy: float | None = Field(description="mean recall of the classes")
-    macro_f1: float | None
+    macro_f1: float | None = Field(description="mean F1 of the classes")
     auroc: float | None = Field(description="mean over the classes, each against the rest")
     average_precision: float | None = Field(description="mean over the classes, each against the rest")
     ece: float | None = Field(description="expected calibration error, 15 bins of equal width")
-    log_loss: float | None
-    images: int
+    log_loss: float | None = Field(description="mean negative logarithm of the true class's probability")
+    images: int = Field(description="number of images")
     intervals: dict[str, tuple[float, float] | None] = Field(description="bootstrap interval of each metric")
     per_class: dict[str, dict[str, float]] = Field(description="precision, recall, f1 and number of images a class")
     confusion: list[list[int]] = Field(description="rows: true class, columns: predicted, as in classes")
@@ -41,7 +41,7 @@ class Spread(Record):
     """A metric of several seeds."""
 
     values: list[float | None] = Field(description="of each seed")
-    mean: float | None
+    mean: float | None = Field(description="over the seeds")
     std: float | None = Field(description="between the seeds, n - 1 in the denominator")
     interval: tuple[float, float] | None = Field(description="of the mean, over images and seeds")
 
@@ -49,21 +49,21 @@ class Spread(Record):
 class OverSeeds(Record):
     """What a strategy reaches with several seeds; ``val`` and ``test`` of the strategy are those of the first."""
 
-    seeds: list[int]
+    seeds: list[int] = Field(description="in the order of the values below")
     val: dict[str, Spread] = Field(description="by metric")
     test: dict[str, Spread] = Field(description="by metric")
-    train_seconds: list[float]
-    mlflow_run_ids: list[str]
+    train_seconds: list[float] = Field(description="of each seed")
+    mlflow_run_ids: list[str] = Field(description="of each seed")
 
 
 class OnShare(Record):
     """What a strategy reaches on validation with a share of the training split."""
 
-    share: float
+    share: float = Field(description="of the training split")
     images: int = Field(description="that it was trained on")
     val: dict[str, float | None] = Field(description="metrics by name")
-    train_seconds: float
-    mlflow_run_id: str
+    train_seconds: float = Field(description="of training, without what surrounds it")
+    mlflow_run_id: str = Field(description="the run of this training")
 
 
 class Versus(Paired):
@@ -76,8 +76,8 @@ class Versus(Paired):
 class Part(Record):
     """A part of the network, when it trains and how fast."""
 
-    name: str
-    parameters: int
+    name: str = Field(description="as strategies name it: stem, stage1, …, head")
+    parameters: int = Field(description="number of its weights")
     thaws_at: int | None = Field(description="first epoch in which it trains; null if it stays frozen")
     rates: list[float | None] = Field(
         description="peak rate in each phase; null where it is frozen, 0 where it is solved"
@@ -88,8 +88,8 @@ class Calibration(Record):
     """What the test split's probabilities are worth once they are divided by a temperature."""
 
     temperature: float = Field(description="fitted on the validation split (Guo et al., ICML 2017); 1 changes nothing")
-    test_ece: float
-    test_log_loss: float
+    test_ece: float = Field(description="expected calibration error on the test split, once divided")
+    test_log_loss: float = Field(description="log loss on the test split, once divided")
 
 
 class Serving(Record):
@@ -103,7 +103,7 @@ class Serving(Record):
 class Finding(Record):
     """Something that went wrong in a strategy's run."""
 
-    tag: str
+    tag: str = Field(description="what it is, in a word or two")
     evidence: str = Field(description="a sentence with the figures that it was read from")
     epoch: int | None = Field(description="from 0, when it shows; null where it is no matter of epochs")
     configuration: str | None = Field(description="what to try next, as YAML for params.yaml; null if nothing helps")
@@ -112,20 +112,20 @@ class Finding(Record):
 class SuspectLabel(Record):
     """A validation image whose label the champion doubts (Northcutt et al., JAIR 2021)."""
 
-    path: str
-    label: str
-    suggested: str
+    path: str = Field(description="of the image, relative to the folder that was read")
+    label: str = Field(description="that it has")
+    suggested: str = Field(description="the class that the champion's answers speak for")
     probability: float = Field(description="of the suggested class")
 
 
 class StrategyResult(Record):
     """One strategy: what it was, what it reached, what it cost."""
 
-    name: str
+    name: str = Field(description="its key in params.yaml")
     rank: int = Field(description="1 is the best on the validation split; excluded ones come last")
     params: dict[str, Any] = Field(description="its settings, shared ones included")
-    val: Scores
-    test: Scores
+    val: Scores = Field(description="scores on the validation split")
+    test: Scores = Field(description="scores on the test split")
     calibration: Calibration
     robustness: Robustness | None = Field(description="null where it was not asked for")
     worst_group: WorstGroup | None = Field(description="null without groups of a size that says something")
@@ -138,10 +138,12 @@ class StrategyResult(Record):
     efficient: bool = Field(
         description="no other scores as high on validation with no more seconds, memory and trainable parameters"
     )
-    train_seconds: float
-    peak_memory_mib: float
-    trainable_parameters: int
-    parameters: int
+    train_seconds: float = Field(description="of training, without what surrounds it")
+    peak_memory_mib: float = Field(
+        description="most memory that the process, or the GPU, held while it trained, in MiB"
+    )
+    trainable_parameters: int = Field(description="number of weights that train at any time")
+    parameters: int = Field(description="number of all weights")
     parts: list[Part] = Field(description="from the image to the logits")
     phases: list[int] = Field(description="epochs of each phase of the plan")
     chosen: dict[str, Any] = Field(description="what the strategy chose on the validation split")
@@ -151,9 +153,9 @@ class StrategyResult(Record):
         description="epochs after which it had scratch's best validation accuracy; null: never, or there is no scratch"
     )
     seconds_to_scratch: float | None = Field(description="the same in seconds, as that share of the training time")
-    findings: list[Finding] = Field(default=[])
-    history: list[dict[str, float]]
-    mlflow_run_id: str
+    findings: list[Finding] = Field(default=[], description="what went wrong, and what to try next")
+    history: list[dict[str, float]] = Field(description="a row an epoch: losses, validation accuracy, learning rate")
+    mlflow_run_id: str = Field(description="its run")
     recorded_run_id: str = Field(
         "", description="the run of the training; another one where that had to be logged anew"
     )
@@ -170,12 +172,12 @@ class StrategyResult(Record):
 class DataFacts(Record):
     """The images that were compared on."""
 
-    source: str
-    path: str
+    source: str = Field(description="data.source of params.yaml")
+    path: str = Field(description="data.path of params.yaml")
     digest: str = Field(description="DVC's digest of the images")
-    classes: list[str]
-    channels: int
-    size: int
+    classes: list[str] = Field(description="names, in the order of the network's answers")
+    channels: int = Field(description="of every image in the network")
+    size: int = Field(description="working height and width in pixels")
     images: dict[str, int] = Field(description="number of images a split; with folds, as the first is validated on")
     folds: int = Field(0, description="that every strategy was validated on, one after the other; 0: on one split")
     unusable: int = Field(description="files left out, listed in data/quarantine.parquet")
@@ -216,29 +218,31 @@ class MadeWith(Record):
     code_sha256: str = Field(description="digest of the code in tasks/")
     params_digest: str = Field(description="digest of all params, defaults included")
     params: str = Field(description="params.yaml as it was")
-    python: str
-    machine: str
+    python: str = Field(description="version of Python")
+    machine: str = Field(description="operating system, processor architecture, threads, and the GPU if there is one")
     packages: dict[str, str] = Field(description="version by name")
 
 
 class Comparison(Record):
     """Everything that a comparison found."""
 
-    schema_version: int = VERSION
+    schema_version: int = Field(VERSION, description="of this form; it grows when a field changes its meaning or goes")
     champion: str | None = Field(description="null if no strategy learned anything")
     chance: Chance
     advised: Advised
     racing: Racing
-    verdict: str
+    verdict: str = Field(description="who won and by how much, as the report says it")
     metric: str = Field(description="the validation metric that orders the strategies")
     confidence: float = Field(description="of every interval")
     test_read_at: str = Field(description="when the test split was read, ISO 8601")
     data: DataFacts
-    backbone: dict[str, Any]
+    backbone: dict[str, Any] = Field(
+        description="the record of the pretrained weights: network, source, SHA-256, normalisation"
+    )
     made_with: MadeWith
     mlflow_run_id: str = Field(description="the parent run")
-    mlflow_experiment_id: str
-    suspect_labels: list[SuspectLabel] = Field(default=[])
+    mlflow_experiment_id: str = Field(description="the experiment of all its runs")
+    suspect_labels: list[SuspectLabel] = Field(default=[], description="the least likely label first")
     strategies: dict[str, StrategyResult] = Field(description="by name, best first")
 
     @property

@@ -114,10 +114,10 @@ def over_seeds(resampled: Sequence[Floats], seed: int) -> Floats:
 class Paired(Record):
     """A strategy's metric less another's on the same images and resamples."""
 
-    difference: float
-    low: float
-    high: float
-    standard_error: float
+    difference: float = Field(description="of the metrics on all images")
+    low: float = Field(description="lower bound of the difference's interval")
+    high: float = Field(description="upper bound of the difference's interval")
+    standard_error: float = Field(description="standard deviation of the difference over the resamples")
     p_value: float = Field(description="two-sided, of no difference, from the paired resamples")
 
 

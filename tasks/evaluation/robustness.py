@@ -31,9 +31,9 @@ class Robustness(Record):
 class WorstGroup(Record):
     """The group of test images with the worst score of the metric, of those with 20 images or more."""
 
-    name: str
-    score: float
-    images: int
+    name: str = Field(description="of the group")
+    score: float = Field(description="its metric")
+    images: int = Field(description="number of its images")
 
 
 @dataclass(frozen=True)

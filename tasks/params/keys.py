@@ -23,7 +23,7 @@ class Key:
     Attributes:
         name: as it is written.
         values: what it may be, in words; empty where it has keys of its own.
-        default: what it is where it is left out, as it stands in YAML, or in words; empty where its keys have theirs.
+        default: what it is where it is left out, as it stands in YAML, or in words.
         meaning: in Markdown.
         is_shared: whether a strategy has it from ``train``.
         section: what the key holds, where that has keys of its own.
@@ -89,6 +89,6 @@ def _without_null(node: dict[str, Any]) -> dict[str, Any]:
 def _default(is_required: bool, node: dict[str, Any], code: Callable[[str], str]) -> str:
     if is_required:
         return "required"
-    if "default" not in node:  # those of its keys
-        return ""
+    if "default" not in node:
+        return "those of its keys"
     return "unset" if node["default"] in (None, "", {}, []) else code(literal(node["default"]))

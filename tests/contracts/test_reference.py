@@ -35,6 +35,14 @@ def test_pages_are_what_the_code_says(generated: dict[str, str]) -> None:
     assert not stale, f"{', '.join(stale)} in docs/reference is not what the code says: run '{COMMAND}'"
 
 
+def test_every_row_says_what_it_means(generated: dict[str, str]) -> None:
+    """No cell of a table is empty: a field, a key or an argument without a word has none beside it in the code."""
+    pages = {name: text for name, text in generated.items() if name.endswith(".md")}
+    rows = [f"{name}: {line}" for name, text in pages.items() for line in text.splitlines() if line.startswith("|")]
+    assert rows
+    assert [row for row in rows if re.search(r"\|\s*\|", row)] == []
+
+
 def schema() -> dict[str, Any]:
     """Return the schema that the first line of params.yaml names."""
     first = (ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()[0]
