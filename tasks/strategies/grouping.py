@@ -12,6 +12,7 @@ from torch import nn
 
 from tasks.backbones.architecture import Part
 from tasks.backbones.discovery import is_norm
+from tasks.backbones.division import tensor_names
 from tasks.errors import UserError, listed
 from tasks.params import StrategyParams
 from tasks.strategies.freezing import REST, Group
@@ -83,7 +84,7 @@ def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) ->
         UserError: a pattern that is no regular expression or matches nothing, or a tensor that matches the patterns of
             no group, or of two.
     """
-    names = [*dict(model.named_parameters()), *dict(model.named_buffers())]
+    names = tensor_names(model)
     for group, expressions in patterns.items():
         for expression in expressions:
             try:
