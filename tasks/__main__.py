@@ -150,10 +150,10 @@ def params(
     explain(key)
 
 
-def _take_part(assignment: launch.Assignment, team: "ProcessGroup") -> None:
+def _take_part(assignment: launch.Assignment, processes: "ProcessGroup") -> None:
     from tasks.runs.fine_tuning import take_part  # once the first process has something to train
 
-    take_part(assignment, team)
+    take_part(assignment, processes)
 
 
 def main() -> None:

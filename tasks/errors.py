@@ -1,10 +1,11 @@
-"""The error that a person can act on."""
+"""The error that a person can act on, and the words of such errors."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
 SHOWN = 12
 NOTED = 5  # names in a note of what was understood or left out
+LONGEST = 200  # characters of what somebody else's code says
 
 
 class UserError(Exception):
@@ -31,3 +32,13 @@ def listed(names: Sequence[str], shown: int = SHOWN) -> str:
     """Return names one after the other: the first ones, and how many more there are."""
     more = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def one_line(text: object, longest: int | None = None) -> str:
+    """Return a text, or what an exception says, in one line, which may be empty; at most so many characters of it."""
+    return " ".join(str(text).split())[:longest]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an exception says in one short line; where that is nothing, the name of its type."""
+    return one_line(error, LONGEST) or type(error).__name__

@@ -5,6 +5,7 @@ from typing import Any
 
 from flows.cluster import node
 from tasks import stopping
+from tasks.errors import one_line
 
 SECONDS_TO_STOP, SECONDS_TO_DIE = 6.0, 2.0
 
@@ -47,4 +48,4 @@ def stop(work: Any) -> None:
 
 def short(error: Exception) -> str:
     """Return what an error of Ray says, on one line, as far as a sentence can take it."""
-    return " ".join(str(error).split())[:300].rstrip(".")
+    return one_line(error, 300).rstrip(".")

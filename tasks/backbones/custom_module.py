@@ -10,8 +10,7 @@ from types import ModuleType
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.from_callable import Maker, describe
 from tasks.backbones.local_imports import imported
-from tasks.backbones.reasons import one_line
-from tasks.errors import UserError, nearest
+from tasks.errors import LONGEST, UserError, nearest, one_line
 from tasks.files import digest_of, digest_of_tree, sha256_of
 from tasks.params import PartsParams
 
@@ -78,7 +77,7 @@ def _module(name: str) -> ModuleType:
     except Exception as error:  # whatever the user's code raises
         raise UserError(
             f"params.yaml: backbone.name '{name}': importing {module} from {Path.cwd()} failed with "
-            f"{type(error).__name__}: {one_line(error)}"
+            f"{type(error).__name__}: {one_line(error, LONGEST)}"
         ) from error
 
 

@@ -33,8 +33,8 @@ def divide(model: nn.Module, names: Sequence[str], owners: Mapping[str, int], or
     places = {name: place for place, name in enumerate(_definition(model))}
     prefixes: list[dict[str, None]] = [{} for _ in names]
     for piece, owner in sorted(pieces.items(), key=lambda item: places[item[0]]):
-        whole = () if owner == len(names) - 1 else (name for name in ancestors(piece) if around[name] == {owner})
-        prefixes[owner][next(iter(whole), piece)] = None
+        exclusive = () if owner == len(names) - 1 else (name for name in ancestors(piece) if around[name] == {owner})
+        prefixes[owner][next(iter(exclusive), piece)] = None
     return [Part(name, tuple(its)) for name, its in zip(names, prefixes, strict=True)]
 
 
@@ -77,11 +77,11 @@ def _by_piece(leaves: Sequence[str], owners: Mapping[str, int]) -> dict[str, int
     within: defaultdict[str, set[int]] = defaultdict(set)
     for name, owner in owners.items():
         within[name.rpartition(".")[0]].add(owner)
-    whole = {leaf for leaf in leaves if len(within[leaf]) == 1}
+    undivided = {leaf for leaf in leaves if len(within[leaf]) == 1}
     pieces: dict[str, int] = {}
     for name, owner in owners.items():
         leaf = name.rpartition(".")[0]
-        pieces[leaf if leaf in whole else name] = owner
+        pieces[leaf if leaf in undivided else name] = owner
     return pieces
 
 

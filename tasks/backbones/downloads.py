@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 import torch
 from torchvision.models import WeightsEnum
 
-from tasks.errors import UnavailableError, UserError
+from tasks.errors import UnavailableError, UserError, one_line, reason_of
 from tasks.files import atomic_path, sha256_of, write_bytes
 
 NETWORK_TIMEOUT = 20.0
@@ -134,8 +134,7 @@ def _first(weights: str, sources: Sequence[Source], remedy: str) -> tuple[Path, 
 def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "not there"
-    line = " ".join(str(error).split())
-    return (line if isinstance(error, UserError) else line[:200]) or type(error).__name__
+    return one_line(error) if isinstance(error, UserError) else reason_of(error)
 
 
 def _keep(file: Path, cached: Path, expected: str) -> Path:

@@ -10,10 +10,9 @@ from torch import nn
 from tasks.backbones.architecture import Architecture, Layout, Part
 from tasks.backbones.discovery import find_head, find_input_layer, find_parts
 from tasks.backbones.division import check_division
-from tasks.backbones.reasons import one_line, reason_of
 from tasks.backbones.stated_parts import stated_parts
 from tasks.backbones.tracing import Call, trace
-from tasks.errors import UserError
+from tasks.errors import LONGEST, UserError, one_line, reason_of
 from tasks.params import PartsParams
 
 SIZE_PARAMETERS = ("size", "img_size", "image_size")
@@ -108,7 +107,7 @@ def _make(name: str, maker: Maker, size: int) -> nn.Module:
         given = f"{parameter.name}={size}" if parameter else "no arguments"
         raise UserError(
             f"params.yaml: backbone.name '{name}': calling it with {given} failed with "
-            f"{type(error).__name__}: {one_line(error)}"
+            f"{type(error).__name__}: {one_line(error, LONGEST)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise UserError(

@@ -12,8 +12,7 @@ from tasks.backbones import onnx_graphs
 from tasks.backbones.onnx_inputs import IMAGE_CHANNELS, UnfitError, fixed_batch, fixed_size, has_channels_last
 from tasks.backbones.onnx_layers import register_layers
 from tasks.backbones.onnx_reading import file_of, read
-from tasks.backbones.reasons import reason_of
-from tasks.errors import UserError
+from tasks.errors import UserError, reason_of
 
 TOLERANCE = 1e-3  # of an answer, relative to the largest
 

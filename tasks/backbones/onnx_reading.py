@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.backbones.onnx_inputs import UnfitError, fixed_size
-from tasks.backbones.reasons import reason_of
-from tasks.errors import UserError
+from tasks.errors import UserError, reason_of
 from tasks.files import digest_of, sha256_of
 
 PACKAGES = ("onnx", "onnx2torch", "onnxruntime", "onnxscript")

@@ -12,12 +12,11 @@ from tasks.backbones.architecture import Architecture, Layout, Part, State
 from tasks.backbones.division import check_division
 from tasks.backbones.key_matching import Converted, keys_match
 from tasks.backbones.library import WeightsFile
-from tasks.backbones.reasons import reason_of
 from tasks.backbones.stated_parts import with_parts
 from tasks.backbones.timm_stages import layout_of
 from tasks.backbones.tracing import trace
 from tasks.backbones.weights_files import is_weights_file
-from tasks.errors import UserError
+from tasks.errors import UserError, reason_of
 from tasks.params import BackboneParams, PartsParams
 
 CLASSES = 1000  # of a classifier for weights that come without one

@@ -13,10 +13,9 @@ from tasks.backbones import catalogue, downloads, key_matching, unwrapping, weig
 from tasks.backbones.architecture import Architecture, State
 from tasks.backbones.key_matching import LoadReport
 from tasks.backbones.library import Library, WeightsFile
-from tasks.backbones.reasons import one_line
 from tasks.backbones.tensor_file import write_tensors
 from tasks.backbones.weights_files import is_weights_file
-from tasks.errors import UserError
+from tasks.errors import LONGEST, UserError, one_line
 from tasks.files import read_json, sha256_of, write_json
 from tasks.params import BackboneParams, PartsParams
 
@@ -176,7 +175,7 @@ def _matched(
     try:
         converted = library.convert(params.name, kept, model, size)
     except Exception as error:  # whatever a conversion stumbles over in a file that it isn't made for
-        raise UserError(f"{where}: {one_line(error)}") from error
+        raise UserError(f"{where}: {one_line(error, LONGEST)}") from error
     converted = replace(converted, state={**dropped, **converted.state}, notes=(*given.notes, *notes, *converted.notes))
     return key_matching.match_keys(converted, drawn, leave_out, where, architecture.head)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tasks.backbones.architecture import State
-from tasks.errors import UserError, listed
+from tasks.errors import UserError, listed, one_line
 
 SUFFIXES = {".pth", ".pt", ".safetensors"}
 SHOWN = 8
@@ -173,4 +173,4 @@ def _instead(content: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()).partition(". ")[0][:120] or type(error).__name__
+    return one_line(error).partition(". ")[0][:120] or type(error).__name__

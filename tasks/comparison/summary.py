@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tasks.comparison.schema import Comparison, StrategyResult
 from tasks.comparison.verdict import METRIC_NAMES, starred
+from tasks.wording import counted
 
 SHOWN = 30  # strategies in Markdown, whose length tools limit
 
@@ -49,7 +50,7 @@ def of_strategy(result: StrategyResult, comparison: Comparison) -> str:
     first = (
         f"**{'★ Champion, ' if result.name == comparison.champion else ''}{place}**{tied}: "
         f"{cell(*result.figure('val', comparison.metric))}; trains {_share(result)} of {result.parameters:,} "
-        f"parameters in {result.epochs} epoch{'s' if result.epochs != 1 else ''}, {result.train_seconds:,.1f} s."
+        f"parameters in {counted(result.epochs, 'epochs')}, {result.train_seconds:,.1f} s."
     )
     found_out = [f"**{finding.tag.replace('_', ' ')}**: {finding.evidence}" for finding in result.findings]
     barred = [f"Can't win: {'; '.join(result.excluded)}."] if result.excluded else []

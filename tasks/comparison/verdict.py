@@ -1,6 +1,7 @@
 """Which strategy wins, and the paragraph that says why."""
 
 from tasks.comparison.schema import Chance, StrategyResult
+from tasks.wording import enumerated
 
 METRIC_NAMES = {
     "accuracy": "accuracy",
@@ -57,7 +58,7 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     else:
         behind = [result for result in ranked[1:] if result.versus_best.p_adjusted > 1 - confidence]
         if behind:
-            names = _and([result.name for result in behind])
+            names = enumerated(result.name for result in behind)
             sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
         elif len(ranked) > 1:
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
@@ -117,7 +118,3 @@ def _share(part: float, whole: float) -> str:
     if part <= 0 or whole <= 0:
         return "a part"
     return f"1/{whole / part:.0f}" if whole / part >= 2 else f"{part / whole:.0%}"
-
-
-def _and(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

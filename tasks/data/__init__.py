@@ -13,7 +13,7 @@
    class into every split and fold.
 4. ``manifest`` holds the tables that come of it, checked by pandera: manifest, quarantine and leaks. ``unlabelled`` has
    the table of images without a label.
-5. ``quality`` counts all of it for a person; ``remarks`` and ``small_splits`` are the sentences, by ``wording``.
+5. ``quality`` counts all of it for a person; ``remarks`` and ``small_splits`` are the sentences.
 
 ``augmentation`` changes batches of images while a network trains.
 """

@@ -37,8 +37,8 @@ def thumbnail(pixels: Pixels) -> Thumbnails:
     """Return the grey thumbnail of an image of shape (size, size, channels), as uint8 of shape (32, 32)."""
     colours = pixels.shape[2] - (pixels.shape[2] % 2 == 0)
     image = Image.fromarray(pixels[..., 0] if colours == 1 else pixels[..., :colours])
-    whole, rest = divmod(pixels.shape[0], SIDE)
-    small = image.resize((SIDE, SIDE), Image.Resampling.BOX) if rest or not whole else image.reduce(whole)
+    factor, rest = divmod(pixels.shape[0], SIDE)
+    small = image.resize((SIDE, SIDE), Image.Resampling.BOX) if rest or not factor else image.reduce(factor)
     return np.asarray(small if colours == 1 else small.convert("L"))
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from tasks.arrays import Values
-from tasks.data.wording import have
 from tasks.errors import NOTED, listed
+from tasks.wording import have
 
 TAIL = 0.0005  # share of an image's pixels, at each end, that doesn't set its range
 ENOUGH = 100  # pixels an image needs for one of them to be left out

@@ -10,6 +10,7 @@ from tasks.arrays import Pixels
 from tasks.data import file_access, heif
 from tasks.data.decoding import Decoded, decode, formats, is_grey_mode
 from tasks.data.image_facts import ImageFacts
+from tasks.errors import reason_of
 from tasks.params import DataParams
 
 Known = Callable[[str], tuple[ImageFacts, Pixels] | None]  # what was made earlier of a file, by its SHA-256
@@ -63,8 +64,8 @@ def read(
         problem = f"unreadable: is {_instead(path)}"
         return ImageFacts(problem=problem, kind="unreadable"), None
     except Exception as error:  # whatever a damaged file makes a decoder raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        return ImageFacts(problem=f"unreadable: {reason.replace(str(path), name)}", kind="unreadable"), None
+        problem = f"unreadable: {reason_of(error).replace(str(path), name)}"
+        return ImageFacts(problem=problem, kind="unreadable"), None
 
 
 def _instead(path: Path) -> str:

@@ -11,9 +11,9 @@ from tasks.data.image_facts import ImageFacts
 from tasks.data.scenes import NO_SCENE
 from tasks.data.split_completion import SMALLEST
 from tasks.data.splits import Assignment, counted_classes
-from tasks.data.wording import counted, have
 from tasks.errors import NOTED
 from tasks.params import SplitParams
+from tasks.wording import counted, have
 
 MADE = "alike-"  # what names of groups begin with that the source did not give
 LARGE = 0.2  # share of the images in one group that is said

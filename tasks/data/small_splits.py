@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from tasks.data.wording import counted
+from tasks.wording import counted
 
 Z = 1.96  # at 95 %
 ROUGH = 0.2  # half an interval that is wider than this is said

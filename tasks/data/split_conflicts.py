@@ -39,14 +39,14 @@ def follow_given(was: list[str], images: pd.DataFrame, drawn: Flags, linked: Pai
     Returns:
         Why images that belong with several given splits are left out, by their places; the places of those that follow.
     """
-    together = components(len(images), linked)
+    groups = components(len(images), linked)
     given = images["given"].where(~drawn, "")
     splits: dict[int, set[str]] = {}
-    for number, split in zip(together[given != ""], given[given != ""], strict=True):
+    for number, split in zip(groups[given != ""], given[given != ""], strict=True):
         splits.setdefault(int(number), set()).add(split)
     left_out, followers = {}, set()
-    for place in np.flatnonzero(drawn & (images["given"] == "").to_numpy() & np.isin(together, list(splits))):
-        candidates = splits[int(together[place])]
+    for place in np.flatnonzero(drawn & (images["given"] == "").to_numpy() & np.isin(groups, list(splits))):
+        candidates = splits[int(groups[place])]
         if len(candidates) > 1:
             left_out[int(place)] = bridge_reason(candidates)
             continue

@@ -71,13 +71,13 @@ def assign(
     left_out |= bridges
     drawn &= _all_but(left_out, len(images))
     groups = components(len(images), linked_pairs(images[drawn], pairs))
-    together = components(len(images), linked_pairs(images.drop(index=list(left_out)), pairs))
+    connected = components(len(images), linked_pairs(images.drop(index=list(left_out)), pairs))
     labels = images["label"].tolist()
     movable = [group for group in members(groups, drawn) if not followers & set(group)]
-    as_drawn = DrawnSplits(labels, movable, _independent(labels, together, left_out), was, draws.position)
+    as_drawn = DrawnSplits(labels, movable, _independent(labels, connected, left_out), was, draws.position)
     splits = as_drawn.completed(splits, draws.spans, draws.wanted)
     moved = tuple(int(i) for i in np.flatnonzero(drawn) if was[i] and splits[i] != split_of(was[i]))
-    return Assignment(splits, together, left_out, moved, as_drawn.small(splits))
+    return Assignment(splits, connected, left_out, moved, as_drawn.small(splits))
 
 
 def check(labels: pd.Series, splits: pd.Series) -> list[str]:
@@ -155,7 +155,7 @@ def _all_but(places: Collection[int], count: int) -> Flags:
     return ~np.isin(np.arange(count), list(places))
 
 
-def _independent(labels: Sequence[str], together: Integers, left_out: Collection[int]) -> dict[str, int]:
+def _independent(labels: Sequence[str], groups: Integers, left_out: Collection[int]) -> dict[str, int]:
     """Return how many independent images each class has: groups, and images that are in none."""
-    pairs = {(label, int(together[i])) for i, label in enumerate(labels) if i not in left_out}
+    pairs = {(label, int(groups[i])) for i, label in enumerate(labels) if i not in left_out}
     return dict(Counter(label for label, _ in pairs))

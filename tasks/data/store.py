@@ -115,10 +115,10 @@ def open_store(pixels: Path, digests: Mapping[int, str]) -> Pixels:
         if not file.is_file():
             raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
     state = _state_of(pixels)
-    found = _read_index(pixels)
-    if found is None:
+    index = _read_index(pixels)
+    if index is None:
         raise UserError(f"{index_of(pixels)} is damaged or of another version: {again}")
-    made, entries = found
+    made, entries = index
     store = _mapped(pixels, made)
     if store is None:
         raise UserError(f"{pixels} is cut short or does not belong to {index_of(pixels)}: {again}")
@@ -187,8 +187,8 @@ def _mapped(pixels: Path, made: DecodeSettings) -> Mapped | None:
         return None
     if not isinstance(store, np.memmap) or store.dtype != np.uint8 or not store.flags.c_contiguous:
         return None
-    whole = store.offset + store.nbytes == pixels.stat().st_size
-    return store if whole and store.shape[1:] == (made.size, made.size, made.channels) else None
+    is_complete = store.offset + store.nbytes == pixels.stat().st_size
+    return store if is_complete and store.shape[1:] == (made.size, made.size, made.channels) else None
 
 
 def _read_index(pixels: Path) -> tuple[DecodeSettings, list[Entry]] | None:

@@ -79,8 +79,8 @@ class Run:
     def topmost_frozen(self) -> str | None:
         """The part nearest to the head that is frozen as a whole, None if there is none."""
         trained = {name.partition(".")[0] for name in self.trained} | {AUXILIARY}
-        whole = [name.partition(".")[0] for name in self.thaws_at]
-        return next((name for name in reversed(whole) if name not in trained), None)
+        parts = [name.partition(".")[0] for name in self.thaws_at]
+        return next((name for name in reversed(parts) if name not in trained), None)
 
     @property
     def schedule(self) -> range:

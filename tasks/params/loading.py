@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from tasks.errors import UserError, nearest
+from tasks.errors import UserError, nearest, one_line
 from tasks.params.augment import AugmentParams
 from tasks.params.backbone import BackboneParams
 from tasks.params.compare import CompareParams
@@ -112,8 +112,7 @@ def _read(source: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe").load(source)
     except (YAMLError, ValueError) as error:  # ValueError: a date that the calendar lacks
-        detail = " ".join(str(error).split())
-        raise UserError(f"{source} is not valid YAML: {detail}") from error
+        raise UserError(f"{source} is not valid YAML: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{source} must be a mapping of sections (data, strategies, …)")
     return content

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from tasks.wording import enumerated
+
 NAMES = {"string": "text", "boolean": "true or false", "null": "null", "object": "mapping"}
 PLURALS = {"string": "texts", "integer": "integers", "number": "numbers", "object": "mappings"}
 
@@ -16,7 +18,7 @@ def allowed(node: dict[str, Any], name: Callable[[str], str] = str, code: Callab
         name: what a definition is called, by its name in the schema.
         code: how a value that is written as it stands is set off from the words around it.
     """
-    return _either(_choices(node, name, code))
+    return enumerated(_choices(node, name, code), "or")
 
 
 def literal(value: Any) -> str:
@@ -63,13 +65,8 @@ def _limits(node: dict[str, Any], code: Callable[[str], str]) -> str:
     if below is not None:
         limits += f" and below {_number(below)}" if limits else f" below {_number(below)}"
     if examples := node.get("examples"):
-        limits += f" such as {_either([code(literal(value)) for value in examples])}"
+        limits += f" such as {enumerated((code(literal(value)) for value in examples), 'or')}"
     return limits
-
-
-def _either(choices: list[str]) -> str:
-    *first, last = choices
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _number(value: float) -> str:

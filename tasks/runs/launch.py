@@ -84,15 +84,15 @@ def joined() -> Iterator[None]:
     from tasks.training import distributed
 
     rank, world_size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    with distributed.process_group(rank, world_size, local_rank) as team:
+    with distributed.process_group(rank, world_size, local_rank) as processes:
         yield
         if rank == 0:
-            team.broadcast(None)
+            processes.broadcast(None)
 
 
 @contextmanager
-def team_for(assignment: Assignment) -> Iterator["ProcessGroup"]:
-    """Yield the team that trains an assignment: this process, and as many workers as it needs.
+def processes_for(assignment: Assignment) -> Iterator["ProcessGroup"]:
+    """Yield the processes that train an assignment: this one, and as many workers as it needs.
 
     Raises:
         UserError: there are fewer GPUs than processes, or a worker ended.
@@ -102,14 +102,14 @@ def team_for(assignment: Assignment) -> Iterator["ProcessGroup"]:
     if assignment.processes == 1:
         yield distributed.SINGLE_PROCESS
     elif launched():
-        team = distributed.joined_group()
-        team.broadcast(assignment)
-        yield team
+        processes = distributed.joined_group()
+        processes.broadcast(assignment)
+        yield processes
     else:
-        with _with_workers(assignment) as team:
-            team.broadcast(assignment)
-            yield team
-            team.broadcast(None)
+        with _with_workers(assignment) as processes:
+            processes.broadcast(assignment)
+            yield processes
+            processes.broadcast(None)
 
 
 @contextmanager
@@ -136,8 +136,8 @@ def _with_workers(assignment: Assignment) -> Iterator["ProcessGroup"]:
             stopping.check()
             _check_running(workers)
             time.sleep(0.05)
-        with distributed.process_group(0, world_size, 0, store) as team:
-            yield team
+        with distributed.process_group(0, world_size, 0, store) as processes:
+            yield processes
     finally:
         torch.set_num_threads(threads)
         _end(workers)
@@ -167,16 +167,16 @@ def assist(take_part: TakePart) -> None:
     """Work for the first process until it has no more to train; what ends both, the first one says.
 
     Args:
-        take_part: trains an assignment together with the team.
+        take_part: trains an assignment together with the other processes.
     """
     from tasks.training.distributed import EndedError
     from tasks.training.loop import DivergedError
 
     stopping.leave_to_others()
     try:
-        with _joined_as_worker() as team:
-            while assignment := _next_assignment(team):
-                take_part(assignment, team)
+        with _joined_as_worker() as processes:
+            while assignment := _next_assignment(processes):
+                take_part(assignment, processes)
     except (EndedError, DivergedError, stopping.InterruptedRun):
         sys.exit(1)
 
@@ -195,12 +195,12 @@ def _joined_as_worker() -> Iterator["ProcessGroup"]:
     port, rank, world_size = (int(number) for number in os.environ[WORKER].split())
     store = TCPStore(LOOPBACK, port, world_size, is_master=False)
     store.set(_ready(rank), "")
-    with distributed.process_group(rank, world_size, rank, store) as team:
-        yield team
+    with distributed.process_group(rank, world_size, rank, store) as processes:
+        yield processes
 
 
-def _next_assignment(team: "ProcessGroup") -> Assignment | None:
-    return team.broadcast(None)
+def _next_assignment(processes: "ProcessGroup") -> Assignment | None:
+    return processes.broadcast(None)
 
 
 def _ready(rank: int) -> str:

@@ -11,6 +11,7 @@ from tasks.data import manifest, sources, unlabelled
 from tasks.data.sources import UNLABELLED, SourceListing
 from tasks.params import DataParams
 from tasks.progress import counting
+from tasks.wording import counted
 
 NOTHING = {
     "path": "str", "label": "str", "probability": "float64", "unlike": "boolean", "distance": "float64",
@@ -82,4 +83,4 @@ def scored_sentence() -> str:
     unusable = int((problems != "").sum())
     but = f" ({unusable} more can't be read: see the column problem)" if unusable else ""
     scored = len(problems) - unusable
-    return f"scored {scored} unlabelled image{'' if scored == 1 else 's'}: {layout.UNLABELLED_SCORES}{but}"
+    return f"scored {counted(scored, 'unlabelled images')}: {layout.UNLABELLED_SCORES}{but}"

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.serving.exports import Export
+from tasks.wording import counted
 
 NAMES = {"torch": "the network here", "onnx": "ONNX", "torch_export": "torch.export"}
 HEADINGS = ("MB", "ms an image", "largest difference", "other labels")
@@ -29,7 +30,7 @@ def caption(export: Export) -> str:
     """Return what the figures were measured on."""
     return (
         f"{export.strategy}, {len(export.classes)} classes; compared on {export.images} images; one image at a time, "
-        f"{export.threads} thread{'s' * (export.threads != 1)}"
+        f"{counted(export.threads, 'threads')}"
     )
 
 

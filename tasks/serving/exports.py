@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.arrays import Floats, Pixels
-from tasks.errors import UserError
+from tasks.errors import UserError, reason_of
 from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.metrics import LEAST_PROBABILITY
 from tasks.files import sha256_of, write_json
@@ -137,9 +137,8 @@ def export(champion: Champion, pixels: Pixels, folder: Path, tolerance: float = 
             "torch_export": _of_files(of_torch_export(folder / TORCH), images, expected, folder, TORCH),
         }
     except Exception as error:  # whatever the exporters and the runtimes raise
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         name = champion.facts.backbone["name"]
-        raise UserError(f"the champion's network {name} can't be exported: {reason}") from error
+        raise UserError(f"the champion's network {name} can't be exported: {reason_of(error)}") from error
     for form in forms.values():
         if not form.difference <= tolerance:
             raise UserError(

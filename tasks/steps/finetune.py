@@ -19,7 +19,7 @@ from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import atomic_path, read_json, write_bytes, write_json
 from tasks.params import load_params
 from tasks.runs.fine_tuning import FineTuning, work_folders
-from tasks.runs.launch import team_for
+from tasks.runs.launch import processes_for
 from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags
 from tasks.runs.model_logging import track_model
 from tasks.runs.networks import flips_for, probabilities_of, with_weights
@@ -107,13 +107,13 @@ def train(attempt: Attempt) -> None:
         fine_tuning = _fine_tuning_of(attempt)
         trained_here: set[float] = set()
         until = fine_tuning.epochs_allowed
-        with tracking.history(attempt.run_id) as log, team_for(fine_tuning.assignment(until)) as team:
+        with tracking.history(attempt.run_id) as log, processes_for(fine_tuning.assignment(until)) as processes:
 
             def on_epoch(row: dict[str, float]) -> None:
                 trained_here.add(row["epoch"])
                 log(row)
 
-            trained = fine_tuning.train(on_epoch, until, team)
+            trained = fine_tuning.train(on_epoch, until, processes)
             for row in trained.progress.history:  # an attempt that died trained the others
                 if row["epoch"] not in trained_here:
                     log(row)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import UserError, listed
 from tasks.files import atomic_path
 from tasks.progress import counting
+from tasks.wording import enumerated, have
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +47,7 @@ def must_be_written(output: Path) -> None:
     """
     if output.suffix.lower() not in WRITERS:
         what = "a spreadsheet, which is not written" if output.suffix.lower().startswith(".xls") else "of no known kind"
-        raise UserError(
-            f"--output {output} is {what}: let its name end in {', '.join(list(WRITERS)[:-1])} or {list(WRITERS)[-1]}"
-        )
+        raise UserError(f"--output {output} is {what}: let its name end in {enumerated(WRITERS, 'or')}")
 
 
 def images_of(sources: Sequence[str], output: Path) -> Images:
@@ -69,7 +68,7 @@ def images_of(sources: Sequence[str], output: Path) -> Images:
             files |= _files_of(path) if path.is_dir() else {path}
     files.discard(_placed(output))
     if not files:
-        raise UserError(f"{listed(list(sources))} {'has' if len(sources) == 1 else 'have'} no files")
+        raise UserError(f"{listed(list(sources))} {have(len(sources))} no files")
     root = Path(os.path.commonpath(tops))
     names = sorted(path.relative_to(root).as_posix() for path in files)
     for name in names:

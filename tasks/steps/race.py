@@ -35,14 +35,14 @@ def race() -> list[str]:
 
 def train(fine_tuning: "FineTuning", until: int) -> "Progress":
     """Train a strategy up to an epoch, unless its checkpoint is there or farther; return what it has behind it."""
-    from tasks.runs.launch import team_for
+    from tasks.runs.launch import processes_for
     from tasks.training import checkpoints
 
     behind = checkpoints.progress_of(fine_tuning.checkpoint)
     if behind and behind.epoch >= until:
         return behind
-    with team_for(fine_tuning.assignment(until)) as team:
-        return fine_tuning.train(lambda _: None, until, team).progress
+    with processes_for(fine_tuning.assignment(until)) as processes:
+        return fine_tuning.train(lambda _: None, until, processes).progress
 
 
 @dataclass

@@ -36,8 +36,7 @@ def inject(adapted: Adapted, params: AdaptersParams, parts: Sequence[str], size:
     peft = _peft()
     if params.dropout and params.kind != "lora":
         raise UserError(f"params.yaml: 'adapters.dropout' goes with lora, not with {params.kind}: leave it out")
-    whole = {"aux", "head", *adapted.new}
-    chosen = [part for part in adapted.parts if part.name in parts and part.name not in whole]
+    chosen = [part for part in adapted.parts if part.name in parts and part.name not in adapted.with_new_weights]
     if not chosen:
         raise UserError("params.yaml: 'adapters' needs a part besides the head that trains: name one with 'train'")
     layers = {

@@ -56,7 +56,7 @@ def front_of(model: nn.Module, graph: fx.Graph, kept: Sequence[Part]) -> tuple[f
         graph: its graph, which is used up.
         kept: parts of the network, from the image on.
     """
-    whole, kept, last = fx.GraphModule(model, graph), list(kept), calls(graph, kept[-1])[-1]
+    traced, kept, last = fx.GraphModule(model, graph), list(kept), calls(graph, kept[-1])[-1]
     activation = _activation_after(model, last)
     if activation:
         last = activation
@@ -68,7 +68,7 @@ def front_of(model: nn.Module, graph: fx.Graph, kept: Sequence[Part]) -> tuple[f
         graph.erase_node(node)
     graph.output(last)
     graph.eliminate_dead_code()
-    front = fx.GraphModule(whole, graph, type(model).__name__)
+    front = fx.GraphModule(traced, graph, type(model).__name__)
     left = {*dict(front.named_modules()), *dict(front.named_parameters()), *dict(front.named_buffers())}
     return front, [replace(part, prefixes=tuple(p for p in part.prefixes if p in left)) for part in kept]
 

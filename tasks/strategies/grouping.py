@@ -12,10 +12,10 @@ from torch import nn
 
 from tasks.backbones.architecture import Part
 from tasks.backbones.discovery import is_norm
+from tasks.backbones.division import tensor_names
 from tasks.errors import UserError, listed
 from tasks.params import StrategyParams
 from tasks.strategies.freezing import REST, Group
-from tasks.strategies.selectors import AUXILIARY, HEAD
 from tasks.strategies.surgery import Adapted
 
 STEM, ADAPTERS = "stem", "adapters"
@@ -46,9 +46,8 @@ def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[s
     groups = tuple(
         replace(group, learns_statistics=group.part in inserted) for group in group_by_part(model, adapted.parts)
     )
-    whole = {HEAD, AUXILIARY, *adapted.new}
     if settings.adapters:
-        return split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, whole)
+        return split_off(model, groups, ADAPTERS, frozenset(adapters).__contains__, adapted.with_new_weights)
     if settings.only == "all":
         return groups
     norms = {name for name, module in model.named_modules() if is_norm(module)}
@@ -56,7 +55,7 @@ def groups_of(settings: StrategyParams, adapted: Adapted, adapters: Collection[s
         "norms": lambda name: name.rpartition(".")[0] in norms,
         "biases": lambda name: name.endswith("bias"),
     }[settings.only]
-    split = split_off(model, groups, settings.only, belongs, whole)
+    split = split_off(model, groups, settings.only, belongs, adapted.with_new_weights)
     if all(group.kind != settings.only for group in split):
         raise UserError(
             f"params.yaml: 'only: {settings.only}' finds no {settings.only} outside the head of this network"
@@ -85,7 +84,7 @@ def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) ->
         UserError: a pattern that is no regular expression or matches nothing, or a tensor that matches the patterns of
             no group, or of two.
     """
-    names = [*dict(model.named_parameters()), *dict(model.named_buffers())]
+    names = tensor_names(model)
     for group, expressions in patterns.items():
         for expression in expressions:
             try:
@@ -102,7 +101,7 @@ def group_by_pattern(model: nn.Module, patterns: Mapping[str, Sequence[str]]) ->
 
 
 def split_off(
-    model: nn.Module, groups: Sequence[Group], kind: str, belongs: Callable[[str], bool], whole: Collection[str]
+    model: nn.Module, groups: Sequence[Group], kind: str, belongs: Callable[[str], bool], unsplit: Collection[str]
 ) -> tuple[Group, ...]:
     """Split what ``belongs`` off every group, as a group of its own named ``GROUP.kind``; the rest never trains.
 
@@ -113,11 +112,11 @@ def split_off(
         groups: from the image to the logits.
         kind: what is split off: ``norms``, ``biases`` or ``adapters``.
         belongs: whether the tensor of a name is of that kind.
-        whole: names of groups that are kept as they are.
+        unsplit: names of groups that are kept as they are.
     """
     split: list[Group] = []
     for group in groups:
-        if group.name in whole:
+        if group.name in unsplit:
             split.append(group)
             continue
         names = {*group.parameters, *group.buffers}

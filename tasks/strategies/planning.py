@@ -69,8 +69,8 @@ def plan(
 
 def is_new(name: str, group: Group, adapted: Adapted) -> bool:
     """Return whether a tensor of a group has no pretrained value to start from."""
-    new = {HEAD, AUXILIARY, *adapted.new}
-    return group.part in new or group.kind == ADAPTERS or name.startswith(f"{adapted.head}.")
+    is_of_new_part = group.part in adapted.with_new_weights
+    return is_of_new_part or group.kind == ADAPTERS or name.startswith(f"{adapted.head}.")
 
 
 def pretrained(plan: FreezePlan, adapted: Adapted) -> list[str]:

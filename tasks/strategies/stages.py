@@ -13,8 +13,9 @@ from tasks.params import StrategyParams
 from tasks.strategies.blocks import Bottleneck, MapAverage, TokenAverage, TransformerBlock, VectorBlock
 from tasks.strategies.graphs import NotDivisibleError, front_of, lengthen, tokens_read, trace
 from tasks.strategies.heads import head_on_features
+from tasks.strategies.selectors import AUXILIARY, HEAD
 
-BEHIND_STAGES = frozenset({"aux", "head"})
+BEHIND_STAGES = frozenset({AUXILIARY, HEAD})
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from tasks.backbones.architecture import Architecture, Part
 from tasks.params import StrategyParams
 from tasks.strategies import stages
 from tasks.strategies.heads import replace_auxiliary, replace_head
+from tasks.strategies.selectors import AUXILIARY, HEAD
 from tasks.strategies.stems import Normalisation, replace_stem
 
 
@@ -34,6 +35,11 @@ class Adapted:
     classes: int
     new: tuple[str, ...] = ()
     auxiliary_weight: float = 0.0
+
+    @property
+    def with_new_weights(self) -> frozenset[str]:
+        """Names of all parts that have new weights: those of ``new``, auxiliary classifiers, and the head."""
+        return frozenset({HEAD, AUXILIARY, *self.new})
 
 
 def adapt(

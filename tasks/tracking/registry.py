@@ -17,12 +17,11 @@ from mlflow.types.schema import AnyType
 from tasks.data import heif
 from tasks.errors import UserError
 from tasks.files import digest_of_tree
-from tasks.tracking.store import client, model_name, shown_uri, stored
+from tasks.tracking.store import NOT_THERE, client, model_name, shown_uri, stored
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 DIGEST_TAG = "thawline.digest"
 DECISION_TAG = "thawline.decision"
-NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such model, no such alias
 LONGEST_TEXT = 5000  # that MLflow takes
 SERVED = Path(__file__).with_name("served.py")
 CODE = Path(__file__).parents[1]

@@ -30,6 +30,8 @@ EMBEDDED_STORE = f"{FILE}mlflow.db"
 EMBEDDED_ARTIFACTS = "mlruns"
 EMBEDDED_UI = "http://127.0.0.1:5000"
 POSTGRESQL_DRIVER = "psycopg2"
+# No such run or model; no such alias, or an id that this store never gives.
+NOT_THERE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 REFUSALS = {"UNAUTHENTICATED", "PERMISSION_DENIED"}
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # opens the UI's view for training runs
 NOT_MLFLOW = re.compile(r"failed with error code (?!5)\d+|not in a valid JSON format|Response body: '?\s*<", re.I)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 
-from tasks.tracking.store import client, experiment_id, shown_uri, stored
+from tasks.tracking.store import NOT_THERE, client, experiment_id, shown_uri, stored
 
 STANDS_FOR_TAG = "thawline.stands_for"
-MISSING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # no such run; an id that this store never gives
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def _fate(run_id: str, experiment: str) -> str:
     try:
         run = client().get_run(run_id).info
     except MlflowException as error:
-        if error.error_code not in MISSING:
+        if error.error_code not in NOT_THERE:
             raise
         return f"is not in the tracking store {shown_uri()}"
     if run.lifecycle_stage == LifecycleStage.DELETED:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.backbones import weights
+from tasks.backbones.architecture import State
 from tasks.files import digest_of
 from tasks.strategies import freezing, planning
 from tasks.strategies.surgery import Adapted
@@ -14,7 +15,7 @@ from tasks.training.gradients import validation_loss
 from tasks.training.inference import predict
 from tasks.training.job import TrainingJob
 from tasks.training.loop import Row, fit
-from tasks.training.model_state import State, fill, names_that_change, state_of
+from tasks.training.model_state import fill, names_that_change, state_of
 from tasks.training.progress import Reporter
 
 

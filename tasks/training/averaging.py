@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from tasks.training.model_state import State
+from tasks.backbones.architecture import State
 from tasks.training.sharding import shard_like
 
 LossOf = Callable[[State], float]

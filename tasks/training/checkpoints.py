@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn, optim
 from torch.distributed.tensor import DTensor
 
+from tasks.backbones.architecture import State
 from tasks.backbones.tensor_file import write_tensors
-from tasks.training.model_state import State
 from tasks.training.sharding import full_tensor, shard_like
 
 MODEL, OPTIMIZER = "model", "optimizer"

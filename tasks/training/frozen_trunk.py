@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tasks.backbones.division import tensor_names
 from tasks.files import digest_of
 from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
@@ -52,13 +53,12 @@ class FrozenTrunk:
     def digest(self) -> str:
         """Return a digest of all that its answer depends on, besides the images."""
         frozen = self.halves.frozen
-        names = [*dict(frozen.named_parameters()), *dict(frozen.named_buffers())]
         return digest_of(
             {
                 "version": VERSION,
                 "code": frozen.code,
                 "layers": [repr(module) for module in frozen.children()],
-                "weights": freezing.digests(frozen, names),
+                "weights": freezing.digests(frozen, tensor_names(frozen)),
                 "normalisation": repr(self.adapted.normalisation),
                 "device": self.hardware.device.type,
                 "bfloat16": self.hardware.bfloat16,

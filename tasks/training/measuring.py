@@ -15,7 +15,6 @@ from tasks.params import FIND, PhaseParams, StrategyParams
 from tasks.strategies import freezing, planning
 from tasks.strategies.freezing import FreezePlan, Group
 from tasks.strategies.planning import Measured
-from tasks.strategies.selectors import AUXILIARY, HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.training.batches import Batch, Split, training_batches
 from tasks.training.device import Hardware
@@ -118,7 +117,7 @@ def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) ->
             add_gradients(batch)
             for group in plan.groups:
                 pairs = [p for p in map(adapted.model.get_parameter, group.parameters) if p.grad is not None]
-                if pairs and group.part not in {HEAD, AUXILIARY, *adapted.new}:
+                if pairs and group.part not in adapted.with_new_weights:
                     gradient = math.sqrt(sum(float(p.grad.square().sum()) for p in pairs if p.grad is not None))
                     weight = math.sqrt(sum(float(p.detach().square().sum()) for p in pairs))
                     ratios[group.part] = ratios.get(group.part, 0.0) + gradient / max(weight, 1e-12)

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 
-from torch import Tensor, nn
+from torch import nn
 
+from tasks.backbones.architecture import State
 from tasks.params import StrategyParams
 from tasks.strategies.freezing import FreezePlan
 from tasks.training.sharding import full_tensor, shard_like
-
-State = dict[str, Tensor]
 
 
 def names_that_change(model: nn.Module, plan: FreezePlan, settings: StrategyParams) -> list[str]:

@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import Tensor, nn
 
 from tasks.backbones import weights
+from tasks.backbones.architecture import State
 from tasks.strategies import freezing, planning
 from tasks.strategies.surgery import Adapted
 from tasks.training.averaging import MovingAverage
 from tasks.training.checkpoints import Progress
 from tasks.training.job import TrainingJob
 from tasks.training.l2_sp import L2SP
-from tasks.training.model_state import State, fill, names_that_change, state_of
+from tasks.training.model_state import fill, names_that_change, state_of
 from tasks.training.optim import all_finite, build, set_rates
 
 

@@ -144,8 +144,8 @@ def _dropping(module: nn.Module, plain: Forward, processes: ProcessGroup) -> For
 def _ones(module: nn.Module, values: Tensor, count: int) -> Tensor:
     """Return ones for ``count`` images, as large as what is drawn."""
     if isinstance(module, DROPS_VALUES):
-        whole = values.new_ones((count, *values.shape[1:]))
+        ones = values.new_ones((count, *values.shape[1:]))
         is_last = values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last)
-        return whole.contiguous(memory_format=torch.channels_last) if is_last else whole
+        return ones.contiguous(memory_format=torch.channels_last) if is_last else ones
     kept = 2 if isinstance(module, DROPS_CHANNELS) else 1
     return values.new_ones((count, *values.shape[1:kept], *[1] * (values.dim() - kept)))

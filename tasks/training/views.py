@@ -91,8 +91,8 @@ def in_order(views: Integers, rows: Rows, inputs_of: Callable[[Rows, int], Tenso
     for view, at in by_view(views):
         places.append(at)
         pieces.append(inputs_of(rows[at], view))
-    together = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
-    return together.contiguous(memory_format=torch.channels_last) if together.dim() == 4 else together
+    batch = torch.cat(pieces)[torch.from_numpy(np.argsort(np.concatenate(places))).to(pieces[0].device)]
+    return batch.contiguous(memory_format=torch.channels_last) if batch.dim() == 4 else batch
 
 
 def by_view(views: Integers) -> Iterator[tuple[int, Rows]]:

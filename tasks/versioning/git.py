@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.errors import UserError
+from tasks.errors import UserError, one_line
 
 
 def run_git(*arguments: str, folder: Path = Path()) -> subprocess.CompletedProcess[str]:
@@ -20,7 +20,7 @@ def git(*arguments: str, folder: Path = Path()) -> str:
     """
     done = run_git(*arguments, folder=folder)
     if done.returncode != 0:
-        raise UserError(f"'git {arguments[0]}' failed: {' '.join((done.stderr or done.stdout).split())}")
+        raise UserError(f"'git {arguments[0]}' failed: {one_line(done.stderr or done.stdout)}")
     return done.stdout
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import UserError
+from tasks.errors import UserError, one_line
 from tasks.params import expanded
 from tasks.versioning.git import has_git
 
@@ -59,11 +59,6 @@ def dvc_errors_as(kind: type[UserError], what: str) -> Iterator[None]:
         yield
     except DvcException as error:
         raise kind(f"{what}: {one_line(error)}") from error
-
-
-def one_line(error: Exception) -> str:
-    """Return what an error says, on one line."""
-    return " ".join(str(error).split())
 
 
 def workable(sentence: str) -> str:

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import UnavailableError, UserError
+from tasks.errors import LONGEST, UnavailableError, UserError, one_line
 from tasks.files import digest_of, is_full_disk
 from tasks.versioning.git import commit_of, resolve
-from tasks.versioning.repository import dvc_errors_as, one_line
+from tasks.versioning.repository import dvc_errors_as
 from tasks.versioning.storage import storage
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def fetch(rev: str, path: str, target: Path) -> None:
             if isinstance(error, OSError) and is_full_disk(error):
                 raise
             raise UnavailableError(
-                f"{what} could not be fetched ({one_line(error)[:200]}): check the DVC remote and run the same command "
-                "again"
+                f"{what} could not be fetched ({one_line(error, LONGEST)}): check the DVC remote and run the same "
+                "command again"
             ) from error
     if not complete:
         raise UnavailableError(

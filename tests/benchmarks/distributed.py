@@ -5,23 +5,18 @@ The difference is that of the last weights and statistics, as a share of how far
 Beside it stands that of one process whose weights were off by rounding at the start: what it makes of the same noise.
 """
 
-import importlib.util
 import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file
 
-from tasks.data.ingest import ingest
-from tasks.params import DataParams
-from tasks.training.batches import Split
+from tests.benchmarks.cells import train_and_validation
 from tests.tasks.training.pair import Kind, in_processes, train
 
 EPOCHS, HELD_OUT, ROUNDING = 2, 16, 1e-7
@@ -48,7 +43,7 @@ def main(
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        split, val = _cells(folder, images, size)
+        split, val = train_and_validation(folder, images, HELD_OUT, size)
         for kind, settings in KINDS.items():
             kinds = {kind: Kind(network, EVERYTHING | settings, split, val)}
             runs = {"one": (1, 0.0), "two": (2, 0.0), "jitter": (1, ROUNDING)}
@@ -77,22 +72,6 @@ def _differences(one: Path, two: Path) -> tuple[float, float]:
     apart = torch.cat([(first[key] - second[key]).flatten() for key in names])
     way = torch.cat([(first[key] - start[key.removeprefix("model.")]).flatten() for key in names])
     return float(apart.abs().max()), float(apart.norm() / way.norm())
-
-
-def _cells(folder: Path, images: int, size: int) -> tuple[Split, Split]:
-    """Return solar cells to train on, and others to validate, both classes alike."""
-    spec = importlib.util.find_spec("elpv_dataset")
-    if spec is None or spec.origin is None:
-        raise SystemExit("elpv-dataset is not installed")
-    root = Path(spec.origin).parent / "data"
-    table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
-    chosen = pd.concat([table[table["probability"] == p].head((images + HELD_OUT) // 2) for p in (0.0, 1.0)])
-    params = DataParams(source="folder", path=str(root), size=size)
-    ingested = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
-    targets = torch.tensor(chosen["probability"].tolist()).long()
-    order = np.random.default_rng(0).permutation(len(chosen))
-    store = np.load(ingested.store, mmap_mode="r")
-    return Split(store, order[:images], targets[order[:images]]), Split(store, order[images:], targets[order[images:]])
 
 
 if __name__ == "__main__":

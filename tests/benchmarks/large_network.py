@@ -3,7 +3,6 @@
 Random weights, 64 real images, one epoch; prints parameters, seconds and the peak memory of the process.
 """
 
-import importlib.util
 import json
 import resource
 import tempfile
@@ -11,21 +10,18 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import pandas as pd
 import torch
 import typer
 
 from tasks.backbones import catalogue
 from tasks.data.augmentation import Augmentation
-from tasks.data.ingest import ingest
-from tasks.params import AugmentParams, DataParams, StrategyParams
+from tasks.params import AugmentParams, StrategyParams
 from tasks.strategies import assembly, freezing, planning
 from tasks.training import device, precision
 from tasks.training.averaged_fits import fit_and_average
-from tasks.training.batches import Split
 from tasks.training.job import TrainingJob
 from tasks.training.progress import Reporter
+from tests.benchmarks.cells import train_and_validation
 
 IMAGES, HELD_OUT, SIZE = 64, 16, 224
 
@@ -52,7 +48,7 @@ def main(
     frozen = freezing.digests(adapted.model, plan.never_moved(update_statistics=settings.updates_statistics))
     built = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        train, val = _cells(Path(folder))
+        train, val = train_and_validation(Path(folder), IMAGES, HELD_OUT, SIZE)
         augment = Augmentation(AugmentParams(), upright=False)
         job = TrainingJob(
             settings, plan, train, val, augment, device.choose(settings), Path(folder, "checkpoint.safetensors")
@@ -71,22 +67,6 @@ def main(
     for key, value in figures.items():
         typer.echo(f"{key:<18} {value:,}" if isinstance(value, int | float) else f"{key:<18} {value}")
     typer.echo(json.dumps(figures))
-
-
-def _cells(folder: Path) -> tuple[Split, Split]:
-    spec = importlib.util.find_spec("elpv_dataset")
-    if spec is None or spec.origin is None:
-        raise SystemExit("elpv-dataset is not installed")
-    root = Path(spec.origin).parent / "data"
-    table = pd.read_csv(root / "labels.csv", sep=r"\s+", header=None, names=["path", "probability", "cell"])
-    chosen = pd.concat([table[table["probability"] == p].head((IMAGES + HELD_OUT) // 2) for p in (0.0, 1.0)])
-    params = DataParams(source="folder", path=str(root), size=SIZE)
-    ingested = ingest(root, chosen["path"].tolist(), params, folder / "pixels.npy", folder)
-    targets = torch.tensor(chosen["probability"].tolist()).long()
-    order = np.random.default_rng(0).permutation(len(chosen))
-    store = np.load(ingested.store, mmap_mode="r")
-    train, val = order[:IMAGES], order[IMAGES:]
-    return Split(store, train, targets[train]), Split(store, val, targets[val])
 
 
 if __name__ == "__main__":

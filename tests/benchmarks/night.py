@@ -23,8 +23,7 @@ import typer
 from ruamel.yaml import YAML
 
 from tests.support import servers
-from tests.support.batches import put, put_negatives
-from tests.support.cells import write_cells
+from tests.support.batches import write_batches
 from tests.support.project import Project, make_project
 from tests.support.results import aliases
 from tests.support.running import process
@@ -127,17 +126,6 @@ def recorded(project: Project, version: str) -> tuple[str, str]:
         asked = "SELECT description FROM model_versions WHERE version = ?"
         (description,) = database.execute(asked, (version,)).fetchone()
     return str(decision), str(description)
-
-
-def write_batches(folder: Path) -> None:
-    """Write the first images, those of a class that nobody knows yet, and images with swapped labels."""
-    cells = write_cells(folder / "cells", 80)
-    intact, broken = (sorted((cells / label).iterdir()) for label in ("intact", "broken"))
-    put(intact[:40], folder / "first/intact")
-    put(broken[:40], folder / "first/broken")
-    put_negatives(intact[:40], folder / "of_a_new_class/negative")
-    put(intact[40:], folder / "swapped/broken")
-    put(broken[40:], folder / "swapped/intact")
 
 
 def small_project(folder: Path) -> Project:

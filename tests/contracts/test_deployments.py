@@ -19,11 +19,10 @@ from prefect.client.schemas.objects import ConcurrencyLimitStrategy
 from prefect.events import DeploymentTriggerTypes
 from prefect.utilities.callables import parameter_schema
 from pydantic import TypeAdapter
-from ruamel.yaml import YAML
 
 from flows.automations import read
 from tasks.steps.retrain import Outcome
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, read_yaml
 
 FILES = ("prefect.yaml", "deploy/prefect.containers.yaml")
 COLLECTIONS = Path(prefect.__file__).parent / "server/api/collections_data/views/aggregate-worker-metadata.json"
@@ -31,14 +30,9 @@ BY_THE_WORKER = {"name", "command", "env", "labels"}
 NO_BLOCK = "00000000-0000-0000-0000-000000000000"
 
 
-def content(name: str) -> Any:
-    """Return a YAML file of the repository."""
-    return YAML(typ="safe").load(ROOT / name)
-
-
 def deployments() -> dict[str, dict[str, Any]]:
     """Return all deployments by their names."""
-    return {deployment["name"]: deployment for file in FILES for deployment in content(file)["deployments"]}
+    return {deployment["name"]: deployment for file in FILES for deployment in read_yaml(file)["deployments"]}
 
 
 def flow_of(deployment: dict[str, Any]) -> Any:
@@ -74,7 +68,7 @@ def lost(ours: Any, theirs: Any, place: str = "") -> list[str]:
 @pytest.mark.parametrize("file", FILES)
 def test_prefect_reads_the_file_and_every_key_of_it(file: str) -> None:
     """Prefect's own model takes the file, and ignores nothing of it."""
-    prefect_file = content(file)
+    prefect_file = read_yaml(file)
     PrefectYamlModel.model_validate(prefect_file)
     assert {key.replace("-", "_") for key in prefect_file} <= set(PrefectYamlModel.model_fields)
     for deployment in prefect_file["deployments"]:

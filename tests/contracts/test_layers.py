@@ -12,7 +12,8 @@ from tests.support.paths import ROOT
 
 # From the ground up: a module imports what is on floors below, or in its own room.
 FLOORS = (
-    ("tasks.errors", "tasks.environment", "tasks.layout", "tasks.progress", "tasks.stopping"),
+    ("tasks.arrays", "tasks.errors", "tasks.record", "tasks.wording"),
+    ("tasks.environment", "tasks.layout", "tasks.progress", "tasks.stopping"),
     ("tasks.files", "tasks.params"),
     ("tasks.exclusive", "tasks.data", "tasks.backbones"),
     ("tasks.strategies",),

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from ruamel.yaml import YAML
 
 from tasks import layout
 from tasks.__main__ import app
 from tasks.params import Params, load_params
 from tasks.runs.code import FINE_TUNING
 from tests.contracts.imports import import_graph, is_in, module_of, reached
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, read_yaml
 
 # What stages import and don't depend on, as an edit of it changes no result.
 PLUMBING = {
@@ -41,11 +40,6 @@ PLUMBING = {
     "tasks.runs.outputs": "reads the files that other stages wrote",
 }
 COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports
-
-
-def read_yaml(name: str) -> Any:
-    """Return a YAML file of the repository's root."""
-    return YAML(typ="safe").load(ROOT / name)
 
 
 def stages() -> dict[str, dict[str, Any]]:

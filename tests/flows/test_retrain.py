@@ -16,8 +16,7 @@ from tasks.params import load_params
 from tasks.runs.challenge import Contender, contest
 from tasks.runs.prepared import PreparedData
 from tasks.tracking import registry
-from tests.support.batches import put, put_negatives
-from tests.support.cells import write_cells
+from tests.support.batches import write_batches
 from tests.support.project import Project, make_project
 from tests.support.results import aliases, must, tracked_runs
 from tests.support.servers import shared_prefect
@@ -44,13 +43,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """How three retrainings end: on the first images, on those of a new class besides, and on wrongly labelled ones."""
     folder = tmp_path_factory.mktemp("batches")
-    cells = write_cells(folder / "cells", 80)
-    intact, broken = (sorted((cells / label).iterdir()) for label in ("intact", "broken"))
-    put(intact[:40], folder / "first/intact")
-    put(broken[:40], folder / "first/broken")
-    put_negatives(intact[:40], folder / "of_a_new_class/negative")
-    put(intact[40:], folder / "swapped/broken")
-    put(broken[40:], folder / "swapped/intact")
+    write_batches(folder)
     events: list[list[str]] = []
 
     def heard(name: str, resource: dict[str, str], payload: object) -> None:

@@ -174,16 +174,3 @@ def shared_prefect() -> str:
 
     address: str = once.once("prefect", start)
     return address
-
-
-def shared_mlflow() -> str:
-    """Return the address of the one MLflow server that all tests of this run share."""
-
-    def start(folder: Path) -> str:
-        server = mlflow_server(Project(folder), "--backend-store-uri", "sqlite:///tracked.db")
-        server.start()
-        server.wait()
-        return server.address
-
-    address: str = once.once("mlflow", start)
-    return address

@@ -103,9 +103,9 @@ def _draw_image(pixels: Pixels, title: str) -> Figure:
     axes.set_axis_off()
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     words = axes.set_title(title, fontsize=LABEL_SIZE, loc="left").get_window_extent()
-    whole = max(width, words.width / figure.dpi) + 2 * MARGIN, height + words.height / figure.dpi + 4 * MARGIN
-    figure.set_size_inches(whole)
-    axes.set_position((MARGIN / whole[0], MARGIN / whole[1], width / whole[0], height / whole[1]))
+    inches = max(width, words.width / figure.dpi) + 2 * MARGIN, height + words.height / figure.dpi + 4 * MARGIN
+    figure.set_size_inches(inches)
+    axes.set_position((MARGIN / inches[0], MARGIN / inches[1], width / inches[0], height / inches[1]))
     return figure
 
 

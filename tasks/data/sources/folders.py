@@ -12,9 +12,9 @@ from tasks.data.sources.folder_tree import Folder, read_tree
 from tasks.data.sources.listing import UNLABELLED, LabelledFile, PassedOver, SourceListing
 from tasks.data.sources.passed_over import NO_UNICODE, counted_kinds
 from tasks.data.sources.split_names import NOT_LABELLED
-from tasks.data.wording import counted, have
 from tasks.errors import UserError, listed
 from tasks.params import DataParams
+from tasks.wording import counted, have
 
 MEND = (
     "name the outer ones after splits (train, val, test) if they are, else move the inner ones to the top, or list the "

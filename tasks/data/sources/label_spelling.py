@@ -9,8 +9,8 @@ from typing import Literal
 
 from tasks.data.sources.grouping import grouped
 from tasks.data.sources.listing import LabelledFile, SourceListing
-from tasks.data.wording import counted
 from tasks.errors import NOTED, UserError, listed
+from tasks.wording import counted
 
 LabelCase = Literal["join", "keep"]
 INVISIBLE = "\u00ad\u200b\u2060\ufeff"  # soft hyphen, zero-width space, word joiner, byte order mark

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from tasks.data import wording
+from tasks import wording
 from tasks.data.sources.file_kinds import OTHER
 from tasks.data.sources.file_names import printable
 from tasks.data.sources.folder_tree import LINKS, LINKS_BACK

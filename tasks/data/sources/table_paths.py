@@ -13,8 +13,8 @@ from tasks.data.sources.file_names import path_problem, shortest
 from tasks.data.sources.grouping import grouped
 from tasks.data.sources.label_spelling import quoted, stripped
 from tasks.data.sources.listing import PassedOver
-from tasks.data.wording import counted
 from tasks.errors import NOTED, UserError, listed
+from tasks.wording import counted
 
 UNLISTED, ONE_UNLISTED = "images that the table doesn't list", "image that the table doesn't list"
 # What was done to paths, as a note says it of so many of them.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.data.wording import counted
+from tasks.wording import counted
 
 
 @dataclass(frozen=True)

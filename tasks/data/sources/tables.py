@@ -17,8 +17,8 @@ from tasks.data.sources.listing import LabelledFile, SourceListing
 from tasks.data.sources.split_names import SPLIT_FOLDERS
 from tasks.data.sources.table_columns import KNOWN
 from tasks.data.sources.table_reading import read_known_columns
-from tasks.data.wording import counted
 from tasks.errors import NOTED, UserError, listed
+from tasks.wording import counted
 
 SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 

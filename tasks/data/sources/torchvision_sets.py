@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from tasks.errors import UnavailableError, UserError, nearest
+from tasks.errors import UnavailableError, UserError, nearest, one_line
 
 # Of each data set, the folders that it becomes, and what its constructor is told for each.
 _TRAIN_TEST: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
@@ -88,7 +88,7 @@ def _samples(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> 
         raise UserError(f"torchvision's data set {name} needs a package that is not installed: {error}") from error
     except (URLError, ConnectionError, TimeoutError, RuntimeError) as error:
         raise UnavailableError(
-            f"torchvision could not fetch {name} ({' '.join(str(error).split())}): check the network connection and "
+            f"torchvision could not fetch {name} ({one_line(error)}): check the network connection and "
             f"run the same command again, or put its files where torchvision looks for them, below {downloads}"
         ) from error
     names = _class_names(data_set)

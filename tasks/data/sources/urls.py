@@ -9,7 +9,7 @@ from typing import Any
 from fsspec.core import url_to_fs
 
 from tasks.data.sources.file_names import path_problem
-from tasks.errors import UnavailableError, UserError, nearest
+from tasks.errors import LONGEST, UnavailableError, UserError, nearest, one_line
 from tasks.files import digest_of, is_full_disk
 
 PROTOCOLS = ("file", "ftp", "gs", "http", "https", "s3", "sftp", "ssh")
@@ -110,4 +110,4 @@ def _unavailable(url: str, error: BaseException) -> UnavailableError:
 
 
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(without_credentials(str(error)).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(without_credentials(str(error)), LONGEST)}"

@@ -27,7 +27,6 @@ MADE_WITH = MadeWith(
 )  # fmt: skip
 LEARNED = Chance(high=0.6, p_value=0.001)
 MakeEntrant = Callable[..., Entrant]
-MakeComparison = Callable[..., Comparison]
 
 
 def rows_of(paths: Sequence[str], labels: Sequence[str], split: str) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """The manifest and its companions: tables that come back as they were written, and are checked at the door."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,6 @@ LEAKS_ROW = st.fixed_dictionaries(
 TYPES = {"fold": "int64", "row": "int64", "width": "int64", "height": "int64", "bytes": "int64", "animated": "bool"}
 TYPES |= {"weight": "float64", "alike": "float64"}
 Rows = list[dict[str, Any]]
-Break = tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]
 SHARED_FOLDER = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 
 

@@ -23,7 +23,7 @@ def house(tmp_path: Path) -> Path:
         ("tasks/strategies/heads.py", True),
         ("tasks/data/store.py", True),
         ("tasks/runs/fine_tuning.py", True),
-        ("tasks/comparison/figures.py", False),
+        ("tasks/comparison/figures/curves.py", False),
         ("tasks/tracking/registry.py", False),
         ("tasks/steps/compare.py", False),
         ("tasks/files.py", False),

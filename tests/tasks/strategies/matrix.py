@@ -143,10 +143,10 @@ def check(family: str, name: str, reader: Reader, tmp_path: Path) -> None:
     frozen = plan.never_moved(update_statistics=case.settings.updates_statistics)
     digests = freezing.digests(before.model, frozen)
 
-    fitting = TrainingJob(
+    job = TrainingJob(
         case.settings, plan, case.split, case.split, case.augment(), case.hardware, tmp_path / "checkpoint.safetensors"
     )
-    trained = fit_and_average(lambda: case.network(plan), fitting, digests, QUIET, lambda _: None).adapted
+    trained = fit_and_average(lambda: case.network(plan), job, digests, QUIET, lambda _: None).adapted
     after = trained.model.state_dict()
 
     moved = {key for key, tensor in state.items() if not torch.equal(tensor, after[key])}

@@ -1,4 +1,6 @@
-"""Numbers of things, as sentences have them."""
+"""Numbers and names of things, as sentences have them."""
+
+from collections.abc import Iterable
 
 
 def counted(count: int, plural: str, singular: str = "") -> str:
@@ -15,3 +17,9 @@ def counted(count: int, plural: str, singular: str = "") -> str:
 def have(count: int) -> str:
     """Return the verb that so many things take."""
     return "has" if count == 1 else "have"
+
+
+def enumerated(names: Iterable[str], conjunction: str = "and") -> str:
+    """Return ``one``, ``one and two``, or ``one, two and three``."""
+    *first, last = names
+    return f"{', '.join(first)} {conjunction} {last}" if first else last
