@@ -38,10 +38,10 @@ def show(export: Export, console: Console | None = None) -> None:
     """Print sizes, latencies and differences."""
     console = console or Console(highlight=False)
     table = Table(title=caption(export), title_justify="left", title_style="dim")
-    table.add_column("form", no_wrap=True)
-    table.add_column("file", no_wrap=True)
+    table.add_column("form")
+    table.add_column("file")
     for heading in HEADINGS:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right")
     for row in rows(export):
         table.add_row(*row.values())
     console.print(table)

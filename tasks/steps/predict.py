@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import UserError, listed
 from tasks.files import atomic_path
-from tasks.progress import counting
+from tasks.progress import counting, plain_console
 from tasks.wording import enumerated, have
 
 if TYPE_CHECKING:
@@ -98,12 +98,15 @@ def score_images(sources: Sequence[str], output: Path, model: str = "") -> dict[
     must_be_written(output)
     images = images_of(sources, output)
     champion = Champion.read(registry.folder_of(model or registry.champion_uri()))
-    with counting("images scored", len(images.names)) as advance:
+    with counting("files read", len(images.names)) as advance:
         table = score(following_links(champion, images.root), images.root, images.names, advance)
     with atomic_path(output) as temporary:
         WRITERS[output.suffix.lower()](table, temporary)
     counts = {str(label): int(count) for label, count in table["label"].value_counts().items()}
-    return counts | {UNLIKE: int(table["unlike"].sum()), UNUSABLE: int((table["problem"] != "").sum())}
+    unusable = int((table["problem"] != "").sum())
+    if unusable:
+        plain_console().print(f"{unusable} of {len(table)} files can't be scored: see the column problem")
+    return counts | {UNLIKE: int(table["unlike"].sum()), UNUSABLE: unusable}
 
 
 def _matches(source: str) -> list[Path]:

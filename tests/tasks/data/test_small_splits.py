@@ -30,6 +30,7 @@ def test_the_class_with_the_fewest_is_named_in_one_line() -> None:
     (line,) = notes_on_small_classes(manifest_of({"a": 5, "b": 3, "c": 200}), 0)
     assert "3 independent images of the class 'b', and few of 1 more" in line
     assert f"± {wilson_half_width(3):.1f}" in line
+    assert "split.folds: 5 trains five times and validates on all but the test split" in line
     assert notes_on_small_classes(manifest_of({"a": 200, "b": 100}), 0) == []
 
 
@@ -46,4 +47,5 @@ def test_with_folds_all_of_them_count() -> None:
     assert notes_on_small_classes(table.assign(fold=0), 2) == []
     (line,) = notes_on_small_classes(table.assign(fold=[0 if split == "val" else -1 for split in table["split"]]), 2)
     assert "the 2 folds have 3 independent images" in line
+    assert "split.folds" not in line
     assert wilson_half_width(103) < ROUGH

@@ -98,7 +98,7 @@ def test_the_facts_tell_how_to_use_the_files(exported: tuple[Champion, Path, Exp
         assert form.milliseconds > 0
         assert form.bytes >= sum((folder / name).stat().st_size for name in form.files)
     shown = StringIO()
-    export_table.show(record, Console(file=shown, width=160))
+    export_table.show(record, Console(file=shown, width=80))
     for word in ("model.onnx", "model.pt2", f"{record.forms['onnx'].milliseconds:.2f}"):
         assert word in shown.getvalue()
 
