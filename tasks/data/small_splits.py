@@ -35,7 +35,8 @@ def notes_on_small_classes(table: pd.DataFrame, folds: int) -> list[str]:
     label, count = little.index[0], int(little.iloc[0])
     where = f"the {folds} folds have" if folds else "the val split has"
     others = f", and few of {len(little) - 1} more" if len(little) > 1 else ""
-    more = "" if folds else "; split.folds: 5 trains five times and validates on all but the test split"
+    divided = (table["fold"] >= 0).any()
+    more = "" if divided else "; split.folds: 5 trains five times and validates on all but the test split"
     return [
         f"{where} {counted(count, 'independent images')} of the class '{label}'{others}: its accuracy there is known "
         f"to ± {wilson_half_width(count):.1f} at best{more}"

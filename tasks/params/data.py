@@ -36,8 +36,8 @@ class DataParams(Section):
     ``archive``: a .zip or .tar of either; ``torchvision``: one of its data sets."""
 
     path: str = Field(min_length=1)
-    """The folder, table or archive that is read, ``~`` being the home folder; ``data/fetched/NAME`` where it is fetched
-    first."""
+    """The folder, table or archive that is read, without ``~``, which DVC does not expand; ``data/fetched/NAME`` where
+    it is fetched first."""
 
     url: str = ""
     """Where a folder, table or archive is fetched from: ``s3://``, ``gs://``, ``ssh://``, ``https://``, ``file://``."""
