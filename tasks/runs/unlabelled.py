@@ -79,7 +79,8 @@ def scored_sentence() -> str:
     if not asked:
         return ""
     if problems.empty:
-        return f"{asked} unlabelled images were not scored: there is no champion"
+        were = "was" if asked == 1 else "were"
+        return f"{counted(asked, 'unlabelled images')} {were} not scored: this comparison has no champion"
     unusable = int((problems != "").sum())
     but = f" ({unusable} more can't be read: see the column problem)" if unusable else ""
     scored = len(problems) - unusable

@@ -64,7 +64,7 @@ def test_the_list_is_there_without_any(project: Project, tmp_path: Path) -> None
     assert not pd.read_parquet(listed).equals(before)
     with project.entered():
         said = unlabelled.score_unlabelled(unlabelled.waiting(load_params().data), None, ["broken", "intact"])
-    assert said == "8 unlabelled images were not scored: there is no champion"
+    assert said == "8 unlabelled images were not scored: this comparison has no champion"
     shutil.rmtree(tmp_path / "photos/test")
     project.steps("prepare")
     assert pd.read_parquet(listed).empty
