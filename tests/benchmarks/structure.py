@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from tests.contracts.imports import circles, import_graph
+
 PACKAGES = ("tasks", "flows")
 LARGE, SHOWN = 350, 10  # lines of a file that is too large; rows of a list
 PRIVATE = (
@@ -62,8 +64,7 @@ def measure(root: Path) -> Structure:
     paths = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
     texts = {path.relative_to(root): path.read_text(encoding="utf-8") for path in paths}
     trees = {path: ast.parse(text) for path, text in texts.items()}
-    modules = {module_of(path): path for path in trees}
-    imports = {name: imported(trees[path], name, path, set(modules)) for name, path in modules.items()}
+    imports = import_graph(paths, root)
     names = Counter(name for tree in trees.values() for name in identifiers(tree))
     stems = Counter(path.stem for path in trees)
     readme = root / "README.md"
@@ -83,67 +84,6 @@ def measure(root: Path) -> Structure:
         | {module: int(any(name.endswith(f"{module}.py") for name in lines)) for module in PRIVATE_MODULES},
         standard={word: names[word] + stems[word] for word in STANDARD},
     )
-
-
-def module_of(path: Path) -> str:
-    """Return the dotted name of a source file, given its path in the checkout."""
-    return ".".join(part for part in path.with_suffix("").parts if part != "__init__")
-
-
-def imported(tree: ast.AST, module: str, path: Path, modules: set[str]) -> set[str]:
-    """Return the modules of the project that a module imports when it runs, also within functions."""
-    package = module if path.stem == "__init__" else module.rpartition(".")[0]
-    targets: set[str] = set()
-    for node in _when_it_runs(tree):
-        if isinstance(node, ast.Import):
-            targets |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            names = (f"{base}.{alias.name}" for alias in node.names)
-            targets |= {name if name in modules else base for name in names}
-    return (targets & modules) - {module}
-
-
-def _when_it_runs(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a tree, without those that only type checkers read."""
-    yield node
-    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        children = node.orelse
-    for child in children:
-        yield from _when_it_runs(child)
-
-
-def circles(imports: dict[str, set[str]]) -> list[list[str]]:
-    """Return the groups of modules that reach each other by imports (strongly connected components; Tarjan, 1972)."""
-    number: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-    groups: list[list[str]] = []
-
-    def visit(module: str) -> None:
-        number[module] = lowest[module] = len(number)
-        stack.append(module)
-        for target in sorted(imports[module]):
-            if target not in number:
-                visit(target)
-                lowest[module] = min(lowest[module], lowest[target])
-            elif target in stack:
-                lowest[module] = min(lowest[module], number[target])
-        if lowest[module] == number[module]:
-            position = stack.index(module)
-            group = stack[position:]
-            del stack[position:]
-            if len(group) > 1:
-                groups.append(sorted(group))
-
-    for module in sorted(imports):
-        if module not in number:
-            visit(module)
-    return sorted(groups)
 
 
 def functions_of(tree: ast.AST, above: str = "") -> Iterator[tuple[str, int]]:

@@ -4,6 +4,9 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+from scipy.sparse.csgraph import connected_components
+
 from tests.support.paths import ROOT
 
 HOUSE = ("tasks", "flows")
@@ -60,31 +63,12 @@ def import_graph(files: Iterable[Path] = SOURCES, root: Path = ROOT) -> Graph:
 
 
 def circles(graph: Graph) -> list[list[str]]:
-    """Return the groups of modules that all reach each other (Tarjan's strongly connected components)."""
-    order: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-    groups: list[list[str]] = []
-
-    def visit(module: str) -> None:
-        order[module] = lowest[module] = len(order)
-        stack.append(module)
-        for target in sorted(graph[module]):
-            if target not in order:
-                visit(target)
-                lowest[module] = min(lowest[module], lowest[target])
-            elif target in stack:
-                lowest[module] = min(lowest[module], order[target])
-        if lowest[module] == order[module]:
-            group = stack[stack.index(module) :]
-            del stack[stack.index(module) :]
-            if len(group) > 1:
-                groups.append(sorted(group))
-
-    for module in sorted(graph):
-        if module not in order:
-            visit(module)
-    return groups
+    """Return the groups of modules that all reach each other (strongly connected components)."""
+    modules = sorted(graph)
+    edges = np.array([[target in graph[module] for target in modules] for module in modules])
+    _, groups = connected_components(edges, connection="strong")
+    members = [[modules[place] for place in np.flatnonzero(groups == group)] for group in set(groups.tolist())]
+    return sorted(group for group in members if len(group) > 1)
 
 
 def reached(graph: Graph, start: str, without: Iterable[str] = ()) -> set[str]:
@@ -101,6 +85,6 @@ def reached(graph: Graph, start: str, without: Iterable[str] = ()) -> set[str]:
 
 def _nodes(node: ast.AST, *, types: bool) -> Iterator[ast.AST]:
     yield node
-    for child in ast.iter_child_nodes(node):
-        if types or not (isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING")):
-            yield from _nodes(child, types=types)
+    is_for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+    for child in node.orelse if isinstance(node, ast.If) and is_for_types and not types else ast.iter_child_nodes(node):
+        yield from _nodes(child, types=types)
