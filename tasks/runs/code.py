@@ -13,6 +13,7 @@ FINE_TUNING = (
     "tasks/backbones",
     "tasks/data/augmentation.py",
     "tasks/data/store.py",
+    "tasks/engines",
     "tasks/evaluation",
     "tasks/params",
     "tasks/runs/fine_tuning.py",

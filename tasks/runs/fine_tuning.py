@@ -17,7 +17,7 @@ from tasks.files import digest_of, read_json, sha256_of, write_json
 from tasks.params import Params, StrategyParams, load_params
 from tasks.runs.code import FINE_TUNING, digest_of_code
 from tasks.runs.launch import Assignment, with_processes
-from tasks.runs.networks import Network, network, network_in_groups
+from tasks.runs.networks import Network, hardware_of, network, network_in_groups
 from tasks.runs.prepared import PreparedData
 from tasks.runs.repeats import FIRST, Repeat
 from tasks.strategies import adapters, freezing
@@ -25,6 +25,7 @@ from tasks.strategies.freezing import FreezePlan
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, distributed
 from tasks.training.averaged_fits import Trained, fit_and_average, fit_as_worker
+from tasks.training.device import Hardware
 from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
 from tasks.training.job import TrainingJob
 from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
@@ -107,8 +108,15 @@ class FineTuning:
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
                 "machine": platform.machine(),
+                "precision": self.hardware.precision,
+                "engine": str(self.hardware.way),
             }
         )
+
+    @cached_property
+    def hardware(self) -> Hardware:
+        """The device, the precision that it trains in, and the way in which it answers for what doesn't train."""
+        return hardware_of(self.settings, self.data)
 
     @cached_property
     def work(self) -> Path:
@@ -206,7 +214,7 @@ class FineTuning:
         fit_as_worker(partial(next, self._untrained_networks()), job, Reporter("", Console(quiet=True)))
 
     def _job(self, until: int | None, processes: ProcessGroup) -> TrainingJob:
-        hardware = device.choose(self.settings)
+        hardware = self.hardware
         distributed.check_gpu(hardware.device)
         job = TrainingJob(
             self.settings, self.plan, self.data.split("train"), self.data.split("val"), self._augmentation(), hardware,
@@ -230,7 +238,7 @@ class FineTuning:
             return Measurement()
         self.reporter.say("measures before it trains")
         device.keep_freed_memory()
-        train, hardware = self.data.split("train"), device.choose(self.settings)
+        train, hardware = self.data.split("train"), self.hardware
         trial = Trial(self.settings, self.data.record.lr, train, self._augmentation(), hardware)
         measurement = measure(lambda: network_in_groups(self.settings, self.data), trial)
         for place, rate in measurement.measured.rates.items():

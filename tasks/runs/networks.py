@@ -16,6 +16,8 @@ from tasks.strategies.planning import Measured
 from tasks.strategies.surgery import Adapted
 from tasks.training import device, precision, resolution
 from tasks.training.batches import Split
+from tasks.training.choosing import hardware_before, hardware_for
+from tasks.training.device import Hardware
 from tasks.training.inference import predict
 from tasks.training.tta import NO_TTA, Flips, tta_flips
 
@@ -53,6 +55,12 @@ def with_weights(settings: StrategyParams, data: PreparedData, file: Path) -> Ad
     return adapted
 
 
+def hardware_of(settings: StrategyParams, data: PreparedData) -> Hardware:
+    """Return the device, and how the backbone trains and answers on it."""
+    name, make = data.record.name, lambda: surgery.adapt(*_start(settings, data)).model
+    return hardware_before(name, make, settings, data.size, data.channels)
+
+
 def _start(
     settings: StrategyParams, data: PreparedData
 ) -> tuple[Architecture, State | None, int, int, int, StrategyParams]:
@@ -71,5 +79,6 @@ def flips_for(settings: StrategyParams, params: Params) -> Flips:
 def probabilities_of(adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA) -> Floats:
     """Return the probabilities of a split, shape (images, classes)."""
     device.keep_freed_memory()
-    logits = predict(adapted, split, device.choose(settings), flips)
+    _, size, _, channels = split.store.shape
+    logits = predict(adapted, split, hardware_for(adapted, settings, size, channels), flips)
     return logits.double().softmax(1).numpy()

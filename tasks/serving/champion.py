@@ -23,6 +23,7 @@ from tasks.strategies import surgery
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
+from tasks.training.choosing import hardware_for
 from tasks.training.features import features_of_head
 from tasks.training.inference import predict
 from tasks.training.tta import NO_TTA, Flips, tta_flips
@@ -145,8 +146,10 @@ def answers(
     The features are float32 of shape (images, features), of the first view of every image.
     """
     device.keep_freed_memory()
+    _, size, _, channels = split.store.shape
+    hardware = hardware_for(adapted, settings, size, channels)
     with features_of_head(adapted) as seen:
-        logits = predict(adapted, split, device.choose(settings), flips)
+        logits = predict(adapted, split, hardware, flips)
     features = torch.cat(seen[:: len(flips)]).cpu()
     chosen = features if features.shape[1] <= WIDEST_FEATURES else logits
     return logits, chosen.numpy()

@@ -16,6 +16,7 @@ from tasks.runs.prepared import PreparedData
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
+from tasks.training.choosing import hardware_for
 from tasks.training.domain import divergences, pixel_distance, sample
 from tasks.training.features import features
 from tasks.training.progress import Reporter
@@ -53,6 +54,7 @@ def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: 
     split, groups = data.chosen(rows), rows["group"].tolist()
     classes = split.targets.numpy()
     has_weights = data.record.source != NO_WEIGHTS
+    hardware = hardware_for(pretrained, _head_only(), data.size, data.channels)
     random = transferability(_features(data, split, "random")[1], classes, groups, seed) if has_weights else None
     counts = seen.loc[seen["split"] == "train", "label"].value_counts()
     return Facts(
@@ -63,7 +65,7 @@ def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: 
         pretrained=transferability(values[some], classes, groups, seed),
         random=random,
         pixel_distance=pixel_distance(pretrained.normalisation, split),
-        divergences=divergences(pretrained, sample(split), device.choose(_head_only())) if has_weights else {},
+        divergences=divergences(pretrained, sample(split), hardware) if has_weights else {},
     )
 
 
@@ -72,7 +74,8 @@ def _features(data: PreparedData, split: Split, start: str) -> tuple[Adapted, Fe
     settings = _head_only(start=start, **({"precision": "float32"} if start == "random" else {}))
     made = network(settings, data)
     device.keep_freed_memory()
-    values = features(made.adapted, made.plan, split, device.choose(settings), data.cache(settings), Reporter("probe"))
+    hardware = hardware_for(made.adapted, settings, data.size, data.channels)
+    values = features(made.adapted, made.plan, split, hardware, data.cache(settings), Reporter("probe"))
     return made.adapted, values.numpy()
 
 

@@ -26,6 +26,7 @@ class Adapted:
         classes: number of the logits.
         new: names of the parts besides the head that have new weights and train in every phase.
         auxiliary_weight: of the auxiliary classifiers' losses; 0 without any.
+        architecture: the name of the network that it was made of.
     """
 
     model: nn.Module
@@ -35,6 +36,7 @@ class Adapted:
     classes: int
     new: tuple[str, ...] = ()
     auxiliary_weight: float = 0.0
+    architecture: str = ""
 
     @property
     def with_new_weights(self) -> frozenset[str]:
@@ -76,7 +78,10 @@ def adapt(
     if settings.cut or settings.insert:
         images = torch.randn(2, channels, size, size)
         rebuilt = stages.rebuild(architecture.name, model, parts, name, images, classes, settings)
-        return Adapted(rebuilt.model, tuple(rebuilt.parts), rebuilt.head, normalisation, classes, (*new, *rebuilt.new))
+        new = (*new, *rebuilt.new)
+        parts, head = tuple(rebuilt.parts), rebuilt.head
+        return Adapted(rebuilt.model, parts, head, normalisation, classes, new, architecture=architecture.name)
     replace_auxiliary(model, architecture.auxiliary, classes)
     parts, name = replace_head(model, parts, name, classes, settings.head)
-    return Adapted(model, tuple(parts), name, normalisation, classes, new, architecture.auxiliary_weight)
+    weight = architecture.auxiliary_weight
+    return Adapted(model, tuple(parts), name, normalisation, classes, new, weight, architecture.name)

@@ -1,4 +1,4 @@
-"""The device that trains, the precision it gains from, and the memory it takes."""
+"""The device that trains, its precision, the way in which it answers, and the memory it takes."""
 
 import ctypes
 import os
@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 import psutil
 import torch
+from torch import nn
 
+from tasks.engines.answering import Answer, answering
+from tasks.engines.speeds import Speeds
+from tasks.engines.ways import PRECISIONS, Precision, Way
 from tasks.errors import UserError
 from tasks.params import TrainParams
 
@@ -22,20 +26,46 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device and whether bfloat16 autocast is used on it."""
+    """A device, and how it computes.
+
+    Attributes:
+        device: trains and answers.
+        bfloat16: whether autocast to it is used in training.
+        engine: in which way networks answer without gradients; None: as they train.
+    """
 
     device: torch.device
     bfloat16: bool
+    engine: Way | None = None
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of training."""
+        return "bfloat16" if self.bfloat16 else "float32"
+
+    @property
+    def way(self) -> Way:
+        """In which way networks answer without gradients."""
+        return self.engine or Way("eager", self.precision)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context for forward passes."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def answering(self, network: nn.Module) -> Answer:
+        """Return what a network, on the device and in evaluation mode, answers without gradients."""
+        return answering(network, self.way, self.device)
 
-def choose(params: TrainParams) -> Hardware:
-    """Return the device and precision that params ask for; ``auto`` takes what this machine gains from.
 
-    Frozen weights in bfloat16 need its autocast on every machine.
+def choose(params: TrainParams, speeds: Speeds | None = None) -> Hardware:
+    """Return the device, and the precision and way that params ask for; ``auto`` takes what gains.
+
+    On CUDA that is bfloat16 where it has it. On a processor it is what was measured, which holds for every network;
+    frozen weights in bfloat16 need its autocast on every machine.
+
+    Args:
+        params: settings.
+        speeds: of this machine, with the network; None: float32 is taken, and the network itself.
 
     Raises:
         UserError: CUDA was asked for and there is none.
@@ -46,15 +76,18 @@ def choose(params: TrainParams) -> Hardware:
     device = torch.device("cuda" if cuda and params.device != "cpu" else "cpu")
     if params.frozen_precision == "bfloat16":
         return Hardware(device, bfloat16=True)
-    if params.precision == "auto":
-        return Hardware(device, _gains_from_bfloat16(device))
-    return Hardware(device, params.precision == "bfloat16")
-
-
-def _gains_from_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        supported = bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return Hardware(device, supported if params.precision == "auto" else params.precision == "bfloat16")
+    allowed = PRECISIONS if params.precision == "auto" else (params.precision,)
+    if speeds is None:
+        return Hardware(device, allowed == ("bfloat16",))
+    return Hardware(device, speeds.training(allowed) == "bfloat16", speeds.way(allowed))
+
+
+def is_measured(params: TrainParams) -> bool:
+    """Return whether it depends on a measurement how networks train and answer."""
+    return choose(params).device.type == "cpu" and params.frozen_precision == "float32"
 
 
 def keep_freed_memory() -> None:

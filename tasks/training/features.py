@@ -17,6 +17,7 @@ from tasks.training.device import Hardware
 from tasks.training.feature_cache import CachedFeatures
 from tasks.training.folding import folded
 from tasks.training.frozen_trunk import frozen_trunk
+from tasks.training.inference import answers_to
 from tasks.training.progress import Reporter
 from tasks.training.views import Views
 
@@ -49,7 +50,7 @@ def features(
         adapted: the network.
         plan: in whose first epoch only the head trains.
         split: the images.
-        hardware: device and precision.
+        hardware: device, precision, and the way in which it answers.
         cache: keeps what the frozen layers answer, for the strategies that train nothing but the head.
         reporter: shows progress.
     """
@@ -60,9 +61,7 @@ def features(
         trunk = frozen_trunk(adapted, names_that_train(plan, 0), size, channels, hardware)
         del seen[:]
         if trunk is None:
-            for images in inference_batches(split):
-                with torch.inference_mode(), hardware.autocast():
-                    model(adapted.normalisation(images.to(hardware.device)))
+            answers_to(adapted, inference_batches(split), hardware)
         else:
             as_they_are = Views(split, Augmentation(AugmentParams(), upright=True), 0)
             cached = CachedFeatures(trunk, as_they_are, split, cache, reporter)

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from torch import Tensor, fx, nn
 
+from tasks.engines.fusion import with_norm
 from tasks.training.patching import Forward, replaced_forwards
 
 Pairs = list[tuple[nn.Conv2d, nn.BatchNorm2d]]
@@ -40,7 +41,7 @@ def _folding(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Forward, For
     def convolve(images: Tensor) -> Tensor:
         if norm.training:
             return plain_convolution(images)
-        weight, bias = _folded(convolution, norm)
+        weight, bias = with_norm(convolution.weight, convolution.bias, norm)
         answer: Tensor = convolution._conv_forward(images, weight, bias)
         return answer
 
@@ -49,15 +50,6 @@ def _folding(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Forward, For
         return answer
 
     return convolve, normalise
-
-
-def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    mean, variance = norm.running_mean, norm.running_var
-    if mean is None or variance is None:
-        raise TypeError("a BatchNorm without statistics can't be folded")
-    scale = norm.weight * (variance + norm.eps).rsqrt()
-    shifted = -mean if convolution.bias is None else convolution.bias - mean
-    return convolution.weight * scale.view(-1, 1, 1, 1), norm.bias + shifted * scale
 
 
 def _pairs_of(model: nn.Module) -> Pairs:

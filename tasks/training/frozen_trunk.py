@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from tasks.backbones.division import tensor_names
+from tasks.engines.answering import Answer
 from tasks.files import digest_of
 from tasks.strategies import freezing
 from tasks.strategies.surgery import Adapted
@@ -26,21 +27,21 @@ class FrozenTrunk:
     Attributes:
         adapted: the network.
         halves: cut at its thaw line.
-        hardware: device and precision.
-        form: of what it answers for an image.
+        hardware: device, precision of what comes after it, and the way in which it answers.
+        form: of what it answers for an image; the type is that of training, whatever computed it.
+        answer: its forward pass, by the engine that was chosen.
     """
 
     adapted: Adapted
     halves: Halves
     hardware: Hardware
     form: Form
+    answer: Answer
 
     @torch.no_grad()
     def compute(self, images: Tensor) -> Tensor:
         """Return what it answers for images, uint8 of shape (images, channels, size, size)."""
-        with self.hardware.autocast():
-            answer: Tensor = self.halves.frozen(self.adapted.normalisation(images.to(self.hardware.device)))
-        return answer
+        return self.answer(self.adapted.normalisation(images.to(self.hardware.device))).to(self.form.dtype)
 
     def compute_filled_up(self, images: Tensor) -> Tensor:
         """Return the same for at most ``INFERENCE_BATCH`` images, whatever others are in the batch.
@@ -61,7 +62,7 @@ class FrozenTrunk:
                 "weights": freezing.digests(frozen, tensor_names(frozen)),
                 "normalisation": repr(self.adapted.normalisation),
                 "device": self.hardware.device.type,
-                "bfloat16": self.hardware.bfloat16,
+                "engine": str(self.hardware.way),
                 "form": [self.form.shape, str(self.form.dtype)],
                 "torch": torch.__version__,
                 "threads": torch.get_num_threads(),
@@ -95,7 +96,9 @@ def frozen_trunk(
     form = Form(tuple(answer.shape[1:]), answer.dtype)
     if counter.get_total_flops() / len(images) < WORTH_KEEPING * form.nbytes:
         return None
-    return FrozenTrunk(adapted, halves, hardware, form) if _agree(adapted.model, halves, images, hardware) else None
+    if not _agree(adapted.model, halves, images, hardware):
+        return None
+    return FrozenTrunk(adapted, halves, hardware, form, hardware.answering(halves.frozen))
 
 
 @torch.no_grad()

@@ -36,15 +36,15 @@ def answers_to(
     Args:
         adapted: the network, on the device.
         batches: of images, uint8 of shape (batch, channels, size, size).
-        hardware: device and precision.
+        hardware: device, and the way in which it answers.
         flips: the views of an image whose answers are averaged.
         without_gradients: the mode in which the network runs.
     """
-    answers = []
+    answers, answer = [], hardware.answering(adapted.model)
     for images in batches:
-        with without_gradients(), hardware.autocast():
+        with without_gradients():
             normalised = adapted.normalisation(images.to(hardware.device))
-            answers.append(mean_logits(adapted.model, normalised, flips).float().cpu())
+            answers.append(mean_logits(answer, normalised, flips).float().cpu())
     return answers
 
 

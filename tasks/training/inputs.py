@@ -125,10 +125,10 @@ class Features(Inputs):
         """Return the logits of the layers behind the trunk."""
         if self._on_images:
             return self._on_images.local_answers(split)
-        answers = []
+        answers, answer = [], self._job.hardware.answering(self.network)
         for features in self._cached.plain_batches(split, self._job.processes.local_batches(inference_rows(split))):
-            with torch.inference_mode(), self._job.hardware.autocast():
-                answers.append(self.network(features).float().cpu())
+            with torch.inference_mode():
+                answers.append(answer(features).float().cpu())
         return answers
 
 

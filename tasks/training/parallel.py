@@ -5,6 +5,7 @@ What differs between the three is here; the training loop asks for it by one int
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -132,7 +133,8 @@ class Sharded(Parallelism):
         batches = inference_rows(split)
         padded = (split.images(rows) for rows in self.processes.padded_local_batches(batches))
         # What fully_shard gathers in inference mode, training can't use.
-        answers = answers_to(adapted, padded, self.hardware, without_gradients=torch.no_grad)
+        undivided = replace(self.hardware, engine=None)  # slices are no weights for an engine
+        answers = answers_to(adapted, padded, undivided, without_gradients=torch.no_grad)
         return answers[: len(self.processes.local_batches(batches))]
 
     def takes_part_in_saving(self) -> bool:

@@ -16,7 +16,7 @@ FLOORS = (
     ("tasks.environment", "tasks.layout", "tasks.progress", "tasks.stopping"),
     ("tasks.files", "tasks.params"),
     ("tasks.exclusive", "tasks.data", "tasks.backbones"),
-    ("tasks.strategies",),
+    ("tasks.strategies", "tasks.engines"),
     ("tasks.training",),
     ("tasks.evaluation",),
     ("tasks.comparison", "tasks.serving"),
