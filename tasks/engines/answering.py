@@ -60,10 +60,10 @@ class _Fused:
             with _without_hooks(self._network):
                 difference = deviation(fused(some), plain(some))
         except Exception as error:
-            _say_once(f"raises {type(error).__name__}", self._way, type(self._network).__name__)
+            say_once(f"raises {type(error).__name__}", self._way, type(self._network).__name__)
             return plain
         if difference > TOLERANCE[self._way.precision]:
-            _say_once(f"differs by {difference:.1%}", self._way, type(self._network).__name__)
+            say_once(f"differs by {difference:.1%}", self._way, type(self._network).__name__)
             return plain
         return fused
 
@@ -108,5 +108,6 @@ def _without_hooks(network: nn.Module) -> Iterator[None]:
 
 
 @cache
-def _say_once(what: str, way: Way, network: str) -> None:
+def say_once(what: str, way: Way, network: str) -> None:
+    """Say, once a process, why an engine isn't used."""
     plain_console().print(f"{network}: the engine {way} {what}, so the network itself answers, in float32")

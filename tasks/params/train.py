@@ -18,7 +18,8 @@ class TrainParams(Section):
     """Where a network trains and answers; ``auto`` takes CUDA where there is one, else the CPU."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """``auto`` takes bfloat16 autocast where the device gains from it, else float32."""
+    """``auto`` takes bfloat16 autocast where the device gains from it, else float32; on a processor that is measured,
+    for training and for what only answers by itself."""
 
     seed: int = 0
     """Seed of new weights, of the order of the images, of augmentation and of dropout."""

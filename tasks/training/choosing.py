@@ -56,7 +56,7 @@ def hardware_before(
 
 
 def measure(model: nn.Module, size: int, channels: int) -> Measured:
-    """Return images a second of processor time: forward, by way, and of steps that train all of a network, by precision.
+    """Return images a second of processor time: forward by way, and of steps that train the whole, by precision.
 
     Args:
         model: the network, on the CPU; a copy of it is measured.

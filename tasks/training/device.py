@@ -77,8 +77,9 @@ def choose(params: TrainParams, speeds: Speeds | None = None) -> Hardware:
     if params.frozen_precision == "bfloat16":
         return Hardware(device, bfloat16=True)
     if device.type == "cuda":
-        supported = bool(torch.cuda.is_bf16_supported(including_emulation=False))
-        return Hardware(device, supported if params.precision == "auto" else params.precision == "bfloat16")
+        if params.precision == "auto":
+            return Hardware(device, bool(torch.cuda.is_bf16_supported(including_emulation=False)))
+        return Hardware(device, params.precision == "bfloat16")
     allowed = PRECISIONS if params.precision == "auto" else (params.precision,)
     if speeds is None:
         return Hardware(device, allowed == ("bfloat16",))
@@ -87,7 +88,8 @@ def choose(params: TrainParams, speeds: Speeds | None = None) -> Hardware:
 
 def is_measured(params: TrainParams) -> bool:
     """Return whether it depends on a measurement how networks train and answer."""
-    return choose(params).device.type == "cpu" and params.frozen_precision == "float32"
+    on_cpu = params.device == "cpu" or not torch.cuda.is_available()
+    return on_cpu and params.device != "cuda" and params.frozen_precision == "float32"
 
 
 def keep_freed_memory() -> None:

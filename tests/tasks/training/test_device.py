@@ -6,6 +6,8 @@ import sys
 import pytest
 import torch
 
+from tasks.engines.speeds import Speeds
+from tasks.engines.ways import Way
 from tasks.errors import UserError
 from tasks.training import device
 from tests.support.paths import ROOT
@@ -51,12 +53,17 @@ def test_precision_is_honoured(precision: str, dtype: torch.dtype) -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-@pytest.mark.parametrize("gains", [True, False])
-def test_auto_takes_the_precision_that_the_machine_gains_from(monkeypatch: pytest.MonkeyPatch, gains: bool) -> None:
-    """``auto`` is bfloat16 on a processor with instructions for it, else float32."""
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: gains)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    assert device.choose(strategy(train="all", device="cpu", precision="auto")).bfloat16 is gains
+@pytest.mark.usefixtures("no_cuda")
+@pytest.mark.parametrize(("bfloat16", "taken"), [(20.0, "bfloat16"), (10.5, "float32"), (5.0, "float32")])
+def test_auto_takes_the_precision_that_the_machine_gains_from(bfloat16: float, taken: str) -> None:
+    """``auto`` is what was measured to be faster; bfloat16, which rounds, only where it gains more than a little."""
+    forward = {"eager float32": 10.0, "fused float32": 11.0, "eager bfloat16": bfloat16, "fused bfloat16": 1.0}
+    speeds = Speeds(measured={}, forward=forward, steps={"float32": 10.0, "bfloat16": bfloat16})
+    hardware = device.choose(strategy(train="all", precision="auto"), speeds)
+    assert hardware.precision == taken
+    assert hardware.way == (Way("eager", "bfloat16") if bfloat16 == 20 else Way("fused", "float32"))
+    assert device.choose(strategy(train="all", precision="float32"), speeds).way == Way("fused", "float32")
+    assert device.choose(strategy(train="all", precision="bfloat16"), speeds).way.precision == "bfloat16"
 
 
 def test_the_peak_memory_of_a_block_is_seen() -> None:
