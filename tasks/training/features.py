@@ -65,7 +65,7 @@ def features(
                     model(adapted.normalisation(images.to(hardware.device)))
         else:
             as_they_are = Views(split, Augmentation(AugmentParams(), upright=True), 0)
-            cached = CachedFeatures(trunk, as_they_are, split, cache, reporter)
+            cached = CachedFeatures(trunk, trunk, as_they_are, split, cache, reporter)
             for activations in cached.plain_batches(split):
                 with torch.inference_mode(), hardware.autocast():
                     cached.network(activations)

@@ -28,12 +28,14 @@ class FrozenTrunk:
         halves: cut at its thaw line.
         hardware: device and precision.
         form: of what it answers for an image.
+        side: of the images that it is given, in pixels.
     """
 
     adapted: Adapted
     halves: Halves
     hardware: Hardware
     form: Form
+    side: int
 
     @torch.no_grad()
     def compute(self, images: Tensor) -> Tensor:
@@ -95,7 +97,8 @@ def frozen_trunk(
     form = Form(tuple(answer.shape[1:]), answer.dtype)
     if counter.get_total_flops() / len(images) < WORTH_KEEPING * form.nbytes:
         return None
-    return FrozenTrunk(adapted, halves, hardware, form) if _agree(adapted.model, halves, images, hardware) else None
+    agree = _agree(adapted.model, halves, images, hardware)
+    return FrozenTrunk(adapted, halves, hardware, form, size) if agree else None
 
 
 @torch.no_grad()
