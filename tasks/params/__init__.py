@@ -14,7 +14,7 @@ from tasks.params.retrain import RetrainParams
 from tasks.params.run import RunParams
 from tasks.params.split import SplitParams
 from tasks.params.strategies import PhaseParams, StrategyParams
-from tasks.params.train import Sampling, SharedParams, TrainParams
+from tasks.params.train import Sampling, SharedParams, TrainParams, TrainSize
 from tasks.params.values import FIND, PRETRAINING_RATE, Rates
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "StemParams",
     "StrategyParams",
     "TrainParams",
+    "TrainSize",
     "expanded",
     "load_params",
     "must_have_sections",

@@ -120,8 +120,9 @@ class StrategyParams(TrainParams):
     """Keep the exponential moving average of the weights, with this decay a step (Polyak and Juditsky, 1992)."""
 
     start_size: int | None = Field(None, ge=16)
-    """Side in pixels of the images that the first epochs see; it grows to ``data.size`` over three fifths of the epochs
-    (progressive resolution; Tan and Le, ICML 2021). Epochs from a thaw line on see no images."""
+    """Side in pixels of the images that the first epochs see; it grows to ``size`` over three fifths of the epochs
+    (progressive resolution; Tan and Le, ICML 2021). Epochs from a thaw line on see no images, and start with
+    ``size``."""
 
     soup: int = Field(1, ge=1, le=32)
     """Fine-tune this often, in different orders, and average greedily (Wortsman et al., ICML 2022)."""

@@ -1,6 +1,6 @@
 """The section ``train``: how every strategy is fine-tuned, as far as it doesn't say otherwise."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -9,6 +9,7 @@ from tasks.params.values import Rates, Seconds, Shares
 
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
+TrainSize = Annotated[int, Field(ge=16)] | Literal["auto", "full"]
 
 
 class TrainParams(Section):
@@ -29,6 +30,15 @@ class TrainParams(Section):
 
     batch_size: int = Field(16, ge=1, le=4096)
     """Images a step of the optimizer."""
+
+    size: TrainSize = "auto"
+    """Side in pixels of the images that are trained on, but for the last epochs; what is answered, between epochs, too,
+    has ``data.size``. ``auto`` is a 1.286th of that, a multiple of 32, at least 224 (224 for 288; Touvron et al.,
+    NeurIPS 2019), and ``full`` in networks that take no other; ``full`` is ``data.size``. Epochs of the head alone see
+    whole images."""
+
+    full_size_epochs: int = Field(1, ge=0)
+    """Last epochs that train on images of ``data.size``, so that weights and statistics suit what is answered."""
 
     micro_batch: int | None = Field(None, ge=1)
     """Images that are in the network at once; the gradients of a batch's parts are accumulated. Unset: the batch."""

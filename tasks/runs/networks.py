@@ -33,11 +33,11 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
     """Return a strategy's network before training and its freeze plan.
 
     Raises:
-        UserError: something that the strategy names is not in this network.
+        UserError: something that the strategy names is not in this network, or it takes no images of such a size.
     """
     adapted, groups = network_in_groups(settings, data)
     plan = planning.plan(settings, groups, adapted.new, data.record.lr, measured)
-    resolution.check_sides(adapted, settings.start_size, data.size, data.channels, plan.epochs)
+    resolution.sides_of(adapted, settings, plan, data.size, data.channels)
     if settings.frozen_precision == "bfloat16":
         precision.lower(adapted.model, plan)
     return Network(adapted, plan)

@@ -15,6 +15,7 @@ from tasks.training.activations import Cache, DamagedError, NoSpaceError, Store
 from tasks.training.batches import INFERENCE_BATCH, Batch, LocalRows, Rows, Split, inference_rows
 from tasks.training.frozen_trunk import FrozenTrunk
 from tasks.training.progress import Reporter
+from tasks.training.resolution import resized
 from tasks.training.views import PLAIN, Views, batches_of_views, in_order
 
 
@@ -24,6 +25,7 @@ class CachedFeatures:
     def __init__(
         self,
         trunk: FrozenTrunk,
+        whole: FrozenTrunk,
         train: Views,
         val: Split,
         cache: Cache | None,
@@ -31,11 +33,21 @@ class CachedFeatures:
         seed: int = 0,
         epochs: Iterable[int] = (0,),
     ) -> None:
-        """Fill the stores with all that some epochs will ask for; without space, it is computed whenever it is."""
-        self._trunk, self._train = trunk, train
+        """Fill the stores with all that some epochs will ask for; without space, it is computed whenever it is.
+
+        Args:
+            trunk: for the size of the images that are trained on.
+            whole: for that of those that are answered; the same, where it is the same.
+            train, val: the two splits, the first in versions.
+            cache: where the stores lie; None: there are none.
+            reporter: shows progress.
+            seed: decides which version an epoch shows.
+            epochs: that will be asked for.
+        """
+        self._trunk, self._whole, self._train = trunk, whole, train
         self._shown = [train.of_epoch(seed, epoch) for epoch in itertools.islice(epochs, max(1, train.count))]
         self._val = Views(val, train.augment, 0)
-        self._stores: dict[int, Store] = {}
+        self._stores: dict[tuple[int, int], Store] = {}  # by side and version
         if cache:
             try:
                 self._fill(cache, reporter)
@@ -45,8 +57,13 @@ class CachedFeatures:
 
     @property
     def network(self) -> fx.GraphModule:
-        """What comes after the thaw line."""
+        """What comes after the thaw line, for what is trained on."""
         return self._trunk.halves.rest
+
+    @property
+    def answering_network(self) -> fx.GraphModule:
+        """The same modules, for what ``plain_batches`` yields of the validation images."""
+        return self._whole.halves.rest
 
     def training_batches(
         self,
@@ -58,7 +75,7 @@ class CachedFeatures:
         local_rows: LocalRows = np.arange,
     ) -> Iterator[Batch]:
         """Return the batches of one epoch, in a drawn order from step ``start`` on."""
-        inputs_of = partial(self._activations, self._train)
+        inputs_of = partial(self._activations, self._trunk, self._train)
         return batches_of_views(self._train, inputs_of, batch_size, seed, epoch, start, sampling, local_rows)
 
     def plain_batches(self, split: Split, rows: Sequence[Rows] | None = None) -> Iterator[Tensor]:
@@ -67,54 +84,71 @@ class CachedFeatures:
         Raises:
             ValueError: of the training images other versions are kept.
         """
-        views = self._val if split is self._val.split else self._train
+        views, trunk = (self._val, self._whole) if split is self._val.split else (self._train, self._trunk)
         if views.count:
             raise ValueError("the training images are kept in other versions than as they are")
         for chosen in stopping.between(inference_rows(split) if rows is None else rows):
-            yield in_order(np.full(len(chosen), PLAIN), chosen, partial(self._activations, views))
+            yield in_order(np.full(len(chosen), PLAIN), chosen, partial(self._activations, trunk, views))
 
-    def _activations(self, views: Views, chosen: Rows, view: int) -> Tensor:
-        return self._stored(views, chosen, view) if view in self._stores else self._computed(views, chosen, view)
+    def _activations(self, trunk: FrozenTrunk, views: Views, chosen: Rows, view: int) -> Tensor:
+        """Return what is kept, on the training device; what isn't, or was damaged since it was looked at, is computed.
 
-    def _stored(self, views: Views, chosen: Rows, view: int) -> Tensor:
-        """Return what is kept, on the training device; what was damaged since it was looked at is computed."""
-        device = self._trunk.hardware.device
+        Args:
+            trunk: that answered.
+            views: the images and their versions.
+            chosen: images of the split.
+            view: their version.
+        """
+        device = trunk.hardware.device
         try:
-            stored = self._stores[view].take(views.split.rows[chosen])
-        except DamagedError:
-            return self._computed(views, chosen, view)
+            stored = self._stores[trunk.side, view].take(views.split.rows[chosen])
+        except (KeyError, DamagedError):
+            parts = [chosen[at : at + INFERENCE_BATCH] for at in range(0, len(chosen), INFERENCE_BATCH)]
+            return torch.cat([_computed(trunk, views, part, view) for part in parts])
         return stored.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else stored
 
-    def _computed(self, views: Views, chosen: Rows, view: int) -> Tensor:
-        """Return what a store would have, computed in the same way."""
-        parts = [chosen[at : at + INFERENCE_BATCH] for at in range(0, len(chosen), INFERENCE_BATCH)]
-        return torch.cat([self._trunk.compute_filled_up(views.images(part, view)) for part in parts])
-
     def _fill(self, cache: Cache, reporter: Reporter) -> None:
-        trunk = self._trunk.digest()
-        keys = {}
-        for view in dict.fromkeys([*self._train.all, PLAIN]):
-            drawn = None if view == PLAIN else self._train.augment.identity()
-            keys[view] = digest_of({"frozen": trunk, "data": cache.data, "view": view, "augment": drawn})
+        keys = {
+            (trunk.side, view): self._key(trunk, view, cache)
+            for trunk, views in ((self._trunk, self._train), (self._whole, self._val))
+            for view in views.all
+        }
         needed = [cache.path(key) for key in keys.values()]
-        for view, key in keys.items():
-            with cache.filling(key, len(self._train.split.store), self._trunk.form) as store:
-                shown = np.flatnonzero(np.any([views == view for views in self._shown], axis=0))
-                everything = np.arange(len(self._val.split) if view == PLAIN else 0)
-                for views, asked in ((self._train, shown), (self._val, everything)):
+        for (side, view), key in keys.items():
+            form = self._trunk.form if side == self._trunk.side else self._whole.form
+            with cache.filling(key, len(self._train.split.store), form) as store:
+                for trunk, views, asked in self._asked(side, view):
                     rows = views.split.rows[asked]
                     places = asked[np.isin(rows, store.missing(rows))]
                     cache.make_room(len(places) * store.record, needed)
-                    self._fill_one(store, views, places, view, reporter)
-            self._stores[view] = store
+                    _fill_one(store, trunk, views, places, view, reporter)
+            self._stores[side, view] = store
 
-    def _fill_one(self, store: Store, views: Views, places: Rows, view: int, reporter: Reporter) -> None:
-        if not len(places):
-            return
-        split = views.split
-        name = "as they are" if view == PLAIN else f"in version {view + 1}"
-        with reporter.counting(f"frozen layers, images {name}", len(places)) as advance:
-            for start in stopping.between(range(0, len(places), INFERENCE_BATCH)):
-                chosen = places[start : start + INFERENCE_BATCH]
-                store.put(split.rows[chosen], self._trunk.compute_filled_up(views.images(chosen, view)))
-                advance(len(chosen))
+    def _key(self, trunk: FrozenTrunk, view: int, cache: Cache) -> str:
+        """Return the digest of all that a store's content depends on."""
+        drawn = None if view == PLAIN else self._train.augment.identity()
+        content = {"frozen": trunk.digest(), "side": trunk.side, "data": cache.data, "view": view, "augment": drawn}
+        return digest_of(content)
+
+    def _asked(self, side: int, view: int) -> Iterator[tuple[FrozenTrunk, Views, Rows]]:
+        """Yield which images of either split are asked for in a version and a size."""
+        if side == self._trunk.side and view in self._train.all:
+            yield self._trunk, self._train, np.flatnonzero(np.any([views == view for views in self._shown], axis=0))
+        if side == self._whole.side and view == PLAIN:
+            yield self._whole, self._val, np.arange(len(self._val.split))
+
+
+def _computed(trunk: FrozenTrunk, views: Views, chosen: Rows, view: int) -> Tensor:
+    """Return what a store has of at most ``INFERENCE_BATCH`` images."""
+    return trunk.compute_filled_up(resized(views.images(chosen, view), trunk.side))
+
+
+def _fill_one(store: Store, trunk: FrozenTrunk, views: Views, places: Rows, view: int, reporter: Reporter) -> None:
+    if not len(places):
+        return
+    name = "as they are" if view == PLAIN else f"in version {view + 1}"
+    with reporter.counting(f"frozen layers, images {name}", len(places)) as advance:
+        for start in stopping.between(range(0, len(places), INFERENCE_BATCH)):
+            chosen = places[start : start + INFERENCE_BATCH]
+            store.put(views.split.rows[chosen], _computed(trunk, views, chosen, view))
+            advance(len(chosen))

@@ -64,7 +64,7 @@ def features(
             answers_to(adapted, inference_batches(split), hardware)
         else:
             as_they_are = Views(split, Augmentation(AugmentParams(), upright=True), 0)
-            cached = CachedFeatures(trunk, as_they_are, split, cache, reporter)
+            cached = CachedFeatures(trunk, trunk, as_they_are, split, cache, reporter)
             for activations in cached.plain_batches(split):
                 with torch.inference_mode(), hardware.autocast():
                     cached.network(activations)

@@ -29,6 +29,7 @@ class FrozenTrunk:
         halves: cut at its thaw line.
         hardware: device, precision of what comes after it, and the way in which it answers.
         form: of what it answers for an image; the type is that of training, whatever computed it.
+        side: of the images that it is given, in pixels.
         answer: its forward pass, by the engine that was chosen.
     """
 
@@ -36,6 +37,7 @@ class FrozenTrunk:
     halves: Halves
     hardware: Hardware
     form: Form
+    side: int
     answer: Answer
 
     @torch.no_grad()
@@ -98,7 +100,7 @@ def frozen_trunk(
         return None
     if not _agree(adapted.model, halves, images, hardware):
         return None
-    return FrozenTrunk(adapted, halves, hardware, form, hardware.answering(halves.frozen))
+    return FrozenTrunk(adapted, halves, hardware, form, size, hardware.answering(halves.frozen))
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What a network is given in an epoch: images, views of them, or what its frozen trunk answered for them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -13,13 +13,14 @@ from tasks.strategies.selectors import HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import names_that_train
 from tasks.training.batches import Batch, LocalRows, Split, inference_rows, training_batches
+from tasks.training.device import Hardware
 from tasks.training.feature_cache import CachedFeatures
-from tasks.training.frozen_trunk import frozen_trunk
+from tasks.training.frozen_trunk import FrozenTrunk, frozen_trunk
 from tasks.training.inference import to_device
 from tasks.training.job import TrainingJob
 from tasks.training.parallel import Parallelism
 from tasks.training.progress import Reporter
-from tasks.training.resolution import resized, side_of_epoch
+from tasks.training.resolution import resized, sides_of
 from tasks.training.state import TrainingState
 from tasks.training.views import Views, batches_of_views
 
@@ -63,20 +64,31 @@ class Inputs(ABC):
 
 
 class Images(Inputs):
-    """Every image augmented anew in every epoch, at the epoch's resolution."""
+    """Every image augmented anew in every epoch, in the size of the epoch.
 
-    def __init__(self, adapted: Adapted, job: TrainingJob, parallelism: Parallelism) -> None:
+    Args:
+        sides: of the epochs' images, in pixels.
+    """
+
+    def __init__(self, adapted: Adapted, job: TrainingJob, parallelism: Parallelism, sides: Sequence[int]) -> None:
         super().__init__(job, parallelism)
-        self._adapted, self.network = adapted, adapted.model
+        self._adapted, self._sides, self.network = adapted, sides, adapted.model
 
     def batches(self, epoch: int, step: int) -> Iterator[Batch]:
         """Yield batches of images."""
-        job, settings, full = self._job, self._job.settings, self._job.train.store.shape[1]
-        side = side_of_epoch(settings.start_size, full, epoch, job.plan.epochs)
-        for batch in training_batches(
-            job.train, settings.batch_size, job.augment, settings.seed, epoch, step, settings.sampling, self._local_rows
-        ):
-            yield batch._replace(inputs=to_device(self._adapted, resized(batch.inputs, side), job.hardware))
+        job, settings = self._job, self._job.settings
+        return self._to_device(
+            epoch,
+            training_batches(
+                job.train, settings.batch_size, job.augment, settings.seed, epoch, step, settings.sampling,
+                self._local_rows,
+            ),
+        )  # fmt: skip
+
+    def _to_device(self, epoch: int, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            images = resized(batch.inputs, self._sides[epoch])
+            yield batch._replace(inputs=to_device(self._adapted, images, self._job.hardware))
 
     def local_answers(self, split: Split) -> list[Tensor]:
         """Return the whole network's logits."""
@@ -86,17 +98,22 @@ class Images(Inputs):
 class ImagesInViews(Images):
     """A number of versions of every image in turn: what a whole network would take from the feature cache."""
 
-    def __init__(self, adapted: Adapted, job: TrainingJob, parallelism: Parallelism, views: Views) -> None:
-        super().__init__(adapted, job, parallelism)
+    def __init__(
+        self, adapted: Adapted, job: TrainingJob, parallelism: Parallelism, sides: Sequence[int], views: Views
+    ) -> None:
+        super().__init__(adapted, job, parallelism, sides)
         self._views = views
 
     def batches(self, epoch: int, step: int) -> Iterator[Batch]:
         """Yield batches of images in the views that the epoch shows."""
         settings, views = self._job.settings, self._views
-        for batch in batches_of_views(
-            views, views.images, settings.batch_size, settings.seed, epoch, step, settings.sampling, self._local_rows
-        ):
-            yield batch._replace(inputs=to_device(self._adapted, batch.inputs, self._job.hardware))
+        return self._to_device(
+            epoch,
+            batches_of_views(
+                views, views.images, settings.batch_size, settings.seed, epoch, step, settings.sampling,
+                self._local_rows,
+            ),
+        )  # fmt: skip
 
 
 class Features(Inputs):
@@ -125,7 +142,7 @@ class Features(Inputs):
         """Return the logits of the layers behind the trunk."""
         if self._on_images:
             return self._on_images.local_answers(split)
-        answers, answer = [], self._job.hardware.answering(self.network)
+        answers, answer = [], self._job.hardware.answering(self._cached.answering_network)
         for features in self._cached.plain_batches(split, self._job.processes.local_batches(inference_rows(split))):
             with torch.inference_mode():
                 answers.append(answer(features).float().cpu())
@@ -158,12 +175,17 @@ class InputsOfEpochs:
         self._reporter = reporter
         parameters = {name for name, _ in adapted.model.named_parameters()}
         self._averaged = parameters.intersection(state.names if state.average else ())
-        self._key: tuple[frozenset[str], int] | None = None
+        _, size, _, channels = job.train.store.shape
+        self._sides = sides_of(undivided, job.settings, job.plan, size, channels)
+        remark = self._sides.remark()
+        if remark:
+            reporter.say(remark)
+        self._key: tuple[frozenset[str], int, int] | None = None
         self._inputs: Inputs
 
     def of_epoch(self, epoch: int) -> Inputs:
         """Return the inputs of an epoch, for which the plan was applied to the network."""
-        key = names_that_train(self._job.plan, epoch), self._views_of(epoch)
+        key = names_that_train(self._job.plan, epoch), self._views_of(epoch), self._sides.behind_thaw_line[epoch]
         if key != self._key:
             self._key, self._inputs = key, self._made(epoch, *key)
         return self._inputs
@@ -176,27 +198,41 @@ class InputsOfEpochs:
             return 0
         return views if views is not None else 0 if set(phase.rates) == {HEAD} else DEFAULT_VIEWS
 
-    def _made(self, epoch: int, trains: frozenset[str], count: int) -> Inputs:
-        job, views = self._job, Views(self._job.train, self._job.augment, count)
-        images = Images(self._adapted, job, self._parallelism)
+    def _made(self, epoch: int, trains: frozenset[str], count: int, side: int) -> Inputs:
+        job, views, sides = self._job, Views(self._job.train, self._job.augment, count), self._sides
+        images = Images(self._adapted, job, self._parallelism, sides.by_epoch)
         if self._parallelism.is_sharded:
-            in_views = job.processes.broadcast(self._would_keep_features(epoch, trains))
-            return ImagesInViews(self._adapted, job, self._parallelism, views) if in_views else images
-        _, size, _, channels = job.train.store.shape
-        trunk = frozen_trunk(self._adapted, trains, size, channels, job.hardware)
-        if trunk is None:
+            if not job.processes.broadcast(self._would_keep_features(epoch, trains, side)):
+                return images
+            return ImagesInViews(self._adapted, job, self._parallelism, sides.behind_thaw_line, views)
+        trunks = self._trunks(self._adapted, trains, side, job.hardware)
+        if trunks is None:
             return images
-        epochs = (later for later in range(epoch, job.plan.epochs) if names_that_train(job.plan, later) == trains)
+        epochs = (
+            later
+            for later in range(epoch, job.plan.epochs)
+            if names_that_train(job.plan, later) == trains and sides.behind_thaw_line[later] == side
+        )
         with job.processes.rank_zero_first():  # which keeps what the trunk answers
-            cached = CachedFeatures(trunk, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
+            cached = CachedFeatures(*trunks, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
         return Features(cached, job, self._parallelism, images if self._averaged - trains else None)
 
-    def _would_keep_features(self, epoch: int, trains: frozenset[str]) -> bool:
+    def _trunks(
+        self, adapted: Adapted, trains: frozenset[str], side: int, hardware: Hardware
+    ) -> tuple[FrozenTrunk, FrozenTrunk] | None:
+        """Return the frozen beginning for images that are trained on, and for those that are answered."""
+        channels = self._job.train.store.shape[3]
+        trunk = frozen_trunk(adapted, trains, side, channels, hardware)
+        is_whole = side == self._sides.full
+        whole = trunk if is_whole else frozen_trunk(adapted, trains, self._sides.full, channels, hardware)
+        return (trunk, whole) if trunk and whole else None
+
+    def _would_keep_features(self, epoch: int, trains: frozenset[str], side: int) -> bool:
         """Return whether a sharded network would start from features, were it whole; for the first process."""
-        job, (_, size, _, channels) = self._job, self._job.train.store.shape
+        job = self._job
         if job.processes.rank:
             return False
         updates = job.settings.updates_statistics
         freezing.apply(job.plan, self._undivided.model, epoch, update_statistics=updates)
         on_processor = replace(job.hardware, device=torch.device("cpu"))
-        return frozen_trunk(self._undivided, trains, size, channels, on_processor) is not None
+        return self._trunks(self._undivided, trains, side, on_processor) is not None

@@ -22,6 +22,7 @@ from tasks.training.folding import folded
 from tasks.training.gradients import Gradients
 from tasks.training.inference import to_device
 from tasks.training.optim import build
+from tasks.training.resolution import resized, sides_of
 
 LOWEST_RATE, HIGHEST_RATE, RANGE_STEPS = 1e-6, 1.0, 60
 SMOOTHING = 0.9
@@ -113,7 +114,7 @@ def relative_gradient_norms(adapted: Adapted, plan: FreezePlan, trial: Trial) ->
     ratios: dict[str, float] = {}
     with folded(adapted.model):
         add_gradients = _gradients(adapted, trial)
-        for batch in _batches(adapted, trial, RGN_BATCHES):
+        for batch in _batches(adapted, plan, trial, RGN_BATCHES):
             add_gradients(batch)
             for group in plan.groups:
                 pairs = [p for p in map(adapted.model.get_parameter, group.parameters) if p.grad is not None]
@@ -138,7 +139,7 @@ def range_test(adapted: Adapted, plan: FreezePlan, trial: Trial) -> Curve:
     average = 0.0
     with folded(adapted.model):
         add_gradients = _gradients(adapted, trial)
-        for batch in _batches(adapted, trial, RANGE_STEPS):
+        for batch in _batches(adapted, plan, trial, RANGE_STEPS):
             rate = LOWEST_RATE * (HIGHEST_RATE / LOWEST_RATE) ** (len(curve) / (RANGE_STEPS - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rates.get(group["name"], 0.0) * rate
@@ -181,9 +182,11 @@ def _gradients(adapted: Adapted, trial: Trial) -> Callable[[Batch], float]:
     return lambda batch: gradients(adapted.model, *batch)
 
 
-def _batches(adapted: Adapted, trial: Trial, count: int) -> Iterator[Batch]:
-    """Yield as many training batches as asked for, over several epochs where needed."""
-    settings = trial.settings
+def _batches(adapted: Adapted, plan: FreezePlan, trial: Trial, count: int) -> Iterator[Batch]:
+    """Yield as many training batches as asked for, over several epochs where needed, of the size that most have."""
+    settings = trial.settings.model_copy(update={"full_size_epochs": 0})
+    _, full, _, channels = trial.train.store.shape
+    side = sides_of(adapted, settings, plan, full, channels).behind_thaw_line[0]
     torch.manual_seed(settings.seed)
     epochs = (
         training_batches(
@@ -192,4 +195,4 @@ def _batches(adapted: Adapted, trial: Trial, count: int) -> Iterator[Batch]:
         for epoch in itertools.count()
     )
     for batch in itertools.islice(itertools.chain.from_iterable(epochs), count):
-        yield batch._replace(inputs=to_device(adapted, batch.inputs, trial.hardware))
+        yield batch._replace(inputs=to_device(adapted, resized(batch.inputs, side), trial.hardware))

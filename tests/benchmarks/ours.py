@@ -150,7 +150,7 @@ def filler(rounds: int = 5, count: int = 320) -> None:
 
         def ours() -> None:
             shutil.rmtree(cache.folder, ignore_errors=True)
-            CachedFeatures(frozen, Views(split, augment, 0), nothing, cache, QUIET)
+            CachedFeatures(frozen, frozen, Views(split, augment, 0), nothing, cache, QUIET)
 
         times = _interleaved({"bare": bare, "ours": ours}, rounds)
     _say(**{f"{name}_images_a_second": count / seconds for name, seconds in times.items()})

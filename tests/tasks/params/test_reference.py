@@ -58,7 +58,8 @@ def test_a_strategy_has_the_keys_of_train() -> None:
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
-        ("size", ["data.size"]),
+        ("size", ["data.size", "train.size"]),
+        ("sha256", ["backbone.sha256"]),
         ("data.size", ["data.size"]),
         ("train", ["train"]),
         ("lr", ["backbone.lr", "train.lr", "strategies.NAME.phases.N.lr"]),

@@ -24,7 +24,7 @@ TRAININGS = {
         "train": None,
         "phases": [{"train": "head", "epochs": 1, "lr": 0.01}, {"train": "all", "epochs": 2, "continues": True}],
     },
-    "from a thaw line on": EVERYTHING | {"train": ["stages[-1]", "head"], "epochs": 2, "views": 2},
+    "from a thaw line on": EVERYTHING | {"train": ["stages[-1]", "head"], "epochs": 2, "views": 2, "size": 24},
     "a solved head": {"train": "head", "solver": "lbfgs"},
     "all at once": EVERYTHING
     | {"epochs": 2, "micro_batch": 6, "class_weights": True, "clip_norm": 1.0, "ema": 0.5, "l2_sp": 0.1}
