@@ -9,16 +9,20 @@ from tasks.comparison.facts import Facts
 from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import transferability
 from tasks.files import write_json
-from tasks.params import StrategyParams, load_params
+from tasks.params import Params, StrategyParams, load_params
+from tasks.progress import during, plain_console
+from tasks.runs.estimates import Estimate, Images, estimate, remember
 from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
 from tasks.runs.prepared import PreparedData
+from tasks.runs.speeds import measured_speeds
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
 from tasks.training.domain import divergences, pixel_distance, sample
 from tasks.training.features import features
 from tasks.training.progress import Reporter
+from tasks.training.resolution import side_of_epoch
 
 PROBED_IMAGES = 1000  # on which pretrained and random features are compared
 NO_WEIGHTS = "random"
@@ -30,6 +34,8 @@ def probe() -> Probe:
     The test split isn't touched: training and validation images are divided anew, by groups and at random.
     """
     data, params = PreparedData.read(), load_params(layout.PARAMS)
+    for line in plan(data, params).lines():
+        plain_console().print(line)
     seen = data.table[data.table["split"] != "test"]
     split, groups, seed = data.chosen(seen), seen["group"].tolist(), params.split.seed
     pretrained, values = _features(data, split, "pretrained")
@@ -44,6 +50,21 @@ def probe() -> Probe:
     }
     write_json(layout.PROBE, content)
     return probed
+
+
+def plan(data: PreparedData, params: Params) -> Estimate:
+    """Return how long the job takes at most, by the speed of its network, which is measured; keep it for others."""
+    shared = params.train.model_dump(include={"device", "precision", "batch_size", "micro_batch", "batchnorm"})
+    with during("plan: how fast is this machine?"):
+        speeds = measured_speeds(data, StrategyParams.model_validate({"train": "all", **shared}))
+    images = Images(*(len(data.rows(split)) for split in ("train", "val", "test")))
+
+    def side_of(settings: StrategyParams, epoch: int, epochs: int) -> float:
+        return side_of_epoch(settings.start_size, data.size, epoch, epochs) / data.size
+
+    planned = estimate(params, images, data.folds, speeds, side_of, measured=True)
+    remember(planned)
+    return planned
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:
