@@ -11,8 +11,6 @@ from threading import Event, Thread
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tasks.wording import duration, megabytes
-
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_UPDATES = 1.0  # in a terminal
 SECONDS_LOOKED_BACK = 30.0  # in which work shows how fast it goes
@@ -150,6 +148,22 @@ def during(title: str, console: Console | None = None, so_far: Callable[[], str]
     else:
         with _now_and_then(SECONDS_BETWEEN_LINES, lambda: console.print(line())):
             yield
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that says enough: ``12 s``, ``6 min``, ``1 h 35 min``; at least a second."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def megabytes(count: float) -> str:
+    """Return a number of bytes as megabytes, of 1,000,000 bytes each: ``14.2 MB``."""
+    return f"{count / 1e6:,.1f} MB"
 
 
 @contextmanager

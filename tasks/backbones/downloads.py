@@ -19,8 +19,7 @@ from torchvision.models import WeightsEnum
 
 from tasks.errors import UnavailableError, UserError, one_line, reason_of
 from tasks.files import atomic_path, sha256_of, write_bytes
-from tasks.progress import during
-from tasks.wording import megabytes
+from tasks.progress import during, megabytes
 
 NETWORK_TIMEOUT = 20.0
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")

@@ -8,15 +8,17 @@ a race, or ``patience``, may end a training early.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from tasks import layout
 from tasks.errors import UserError
 from tasks.files import read_json, write_json
 from tasks.params import Params, PhaseParams, StrategyParams
+from tasks.progress import duration
 from tasks.record import Record
 from tasks.runs.repeats import Repeat, repeats
 from tasks.strategies.selectors import HEAD, select
-from tasks.wording import counted, duration
+from tasks.wording import counted
 
 PLANNED = layout.WORK / "planned.json"  # the last estimate
 AROUND = 15.0  # seconds of a strategy besides training: the process's start, evaluation, what is tracked
@@ -25,8 +27,9 @@ DEFAULT_VIEWS = 2  # as in training
 TIED = 3  # strategies, usually, whose answers to corrupted images are asked for
 CORRUPTIONS = 5  # kinds
 LAPTOP_SIDE = 288  # pixels
+A_STEP = 0.005  # seconds of a step besides the network: the batch, the optimizer
 
-
+Statistics = Literal["frozen", "train"]  # what BatchNorm layers do with theirs in a training
 SideOfEpoch = Callable[[StrategyParams, int, int], float]
 
 
@@ -44,13 +47,13 @@ class Speeds:
     """How fast a network is on a machine, for images of the working size.
 
     Attributes:
-        step: seconds an image that the whole network is trained on.
+        steps: seconds an image that the whole network is trained on, by what the BatchNorm layers do (``batchnorm``).
         forward: seconds an image that it answers.
-        shares: of a forward pass's time, by the network's part, from the image to the logits.
+        shares: of a training step's time, by the network's part, from the image to the logits.
         new: parts that train in every phase, because their weights are new.
     """
 
-    step: float
+    steps: Mapping[Statistics, float]
     forward: float
     shares: Mapping[str, float]
     new: tuple[str, ...] = ()
@@ -66,12 +69,12 @@ class Speeds:
         return sum(list(self.shares.values())[first:]) if first else 1.0
 
 
-# MobileNetV2 on two cores with AVX-512, in batches of 16: 19 images a second trained, 98 answered.
+# MobileNetV2 on two cores with AVX-512, in batches of 16: images a second trained, and answered.
 LAPTOP = Speeds(
-    step=1 / 19,
+    steps={"train": 1 / 19, "frozen": 1 / 29},
     forward=1 / 98,
     shares={
-        "stem": 0.02, "stage1": 0.02, "stage2": 0.15, "stage3": 0.17, "stage4": 0.35, "stage5": 0.28, "head": 0.01,
+        "stem": 0.03, "stage1": 0.05, "stage2": 0.36, "stage3": 0.18, "stage4": 0.25, "stage5": 0.13, "head": 0.0,
     },
 )  # fmt: skip
 
@@ -153,18 +156,25 @@ def training_seconds(settings: StrategyParams, images: Images, speeds: Speeds, s
 def _phase_seconds(
     settings: StrategyParams, phase: PhaseParams, images: Images, speeds: Speeds, sides: Sequence[float]
 ) -> float:
-    behind, epochs = speeds.behind(phase.train), len(sides)
-    pixels = sum(side**2 for side in sides)
-    if behind == 1 or not settings.activations_gib:
-        in_front = (1 - behind) * speeds.forward  # computed in every epoch
-        return images.train * pixels * (in_front + behind * speeds.step) + images.val * epochs * speeds.forward
+    behind, epochs, pixels = speeds.behind(phase.train), len(sides), sum(side**2 for side in sides)
+    in_front, is_solved = 1 - behind, phase.solver == "lbfgs"
+    trained = 0.0
+    if not is_solved:
+        trained = images.train * (
+            pixels * behind * speeds.steps[settings.batchnorm] + epochs * A_STEP / settings.batch_size
+        )
+    validated = images.val * epochs * speeds.forward
+    if not in_front:
+        return trained + validated
+    if not settings.activations_gib:  # what is in front is computed in every epoch
+        return trained + validated + images.train * pixels * in_front * speeds.forward
     is_head = {*phase.train} == {HEAD} and not speeds.new
-    views = settings.views if settings.views is not None else 0 if is_head else DEFAULT_VIEWS
-    versions = min(views, epochs) if views and phase.solver != "lbfgs" else 0
-    kept = 0 if is_head else images.val  # the head's features are there, since the probe
-    kept += images.train * (versions * pixels / epochs if versions else 0 if is_head else 1)
-    trained = 0 if phase.solver == "lbfgs" else images.train * pixels * behind * speeds.step
-    return kept * (1 - behind) * speeds.forward + trained + images.val * epochs * behind * speeds.forward
+    views = 0 if is_solved else settings.views if settings.views is not None else 0 if is_head else DEFAULT_VIEWS
+    versions = min(views, epochs) * pixels / epochs if views else 1.0
+    kept = images.train * versions + images.val
+    if is_head:  # the probe has kept what the images as they are lead to
+        kept = images.train * versions if views else 0.0
+    return trained + validated * behind + kept * in_front * speeds.forward
 
 
 def _of_repeat(images: Images, repeat: Repeat, folds: int) -> Images:
@@ -204,7 +214,8 @@ def first_words(params: Params, files: int) -> str:
     else:
         test, val = (round(share * files) for share in (params.split.test, params.split.validation))
         pixels = (params.data.size / LAPTOP_SIDE) ** 2
-        speeds = Speeds(LAPTOP.step * pixels, LAPTOP.forward * pixels, LAPTOP.shares)
+        steps = {statistics: seconds * pixels for statistics, seconds in LAPTOP.steps.items()}
+        speeds = Speeds(steps, LAPTOP.forward * pixels, LAPTOP.shares)
         images = Images(files - test - val, val, test)
         seconds = estimate(params, images, 0, speeds, lambda *_: 1.0, measured=False).seconds
         basis = "by the speed of MobileNetV2 on a 2-core laptop, measured once the network is here"

@@ -1,7 +1,7 @@
 """How fast a network trains and answers on this machine, measured in some seconds before anything else is done."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tasks.params import StrategyParams
-from tasks.runs.estimates import Speeds
+from tasks.runs.estimates import Speeds, Statistics
 from tasks.runs.networks import Network, network
 from tasks.runs.prepared import PreparedData
 from tasks.strategies import freezing
@@ -28,7 +28,7 @@ LEAST_SECONDS = 1.0  # of training steps
 MOST_SECONDS = 5.0  # of one step: where it would take longer, the first small one counts
 
 
-def measured_speeds(data: PreparedData, settings: StrategyParams) -> Speeds:
+def measured_speeds(data: PreparedData, settings: StrategyParams, statistics: Collection[Statistics]) -> Speeds:
     """Measure a network, made for the data and thrown away afterwards, on some training images.
 
     Random draws of this process go on as if nothing had been measured.
@@ -36,6 +36,7 @@ def measured_speeds(data: PreparedData, settings: StrategyParams) -> Speeds:
     Args:
         data: the prepared images and the backbone.
         settings: device, precision, size of the batches, and ``train: all``.
+        statistics: what BatchNorm layers may do in a training (``batchnorm``), each of which is measured.
 
     Raises:
         UserError: the network can't be made for these images.
@@ -45,22 +46,18 @@ def measured_speeds(data: PreparedData, settings: StrategyParams) -> Speeds:
     with torch.random.fork_rng():
         made = network(settings, data)
         some = _some(train, INFERENCE_BATCH)
-        forward = _seconds_of(lambda: predict(made.adapted, some, hardware)) / len(some)
-        shares = _shares(made.adapted, some, hardware)
-        step = _step(made, settings, train, hardware)
-    return Speeds(step, forward, shares, made.adapted.new)
+        predict(made.adapted, some, hardware)
+        started = time.monotonic()
+        predict(made.adapted, some, hardware)
+        forward = (time.monotonic() - started) / len(some)
+        steps: dict[Statistics, float] = {}
+        for kind in statistics:
+            steps[kind], shares = _step(made, settings.model_copy(update={"batchnorm": kind}), train, hardware)
+    return Speeds(steps, forward, shares, made.adapted.new)
 
 
-def _seconds_of(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes which was done once before."""
-    work()
-    started = time.monotonic()
-    work()
-    return time.monotonic() - started
-
-
-def _step(made: Network, settings: StrategyParams, train: Split, hardware: Hardware) -> float:
-    """Return the seconds an image of a training step."""
+def _step(made: Network, settings: StrategyParams, train: Split, hardware: Hardware) -> tuple[float, dict[str, float]]:
+    """Return the seconds an image of a training step, and each part's share of its forward pass."""
     adapted, plan = made
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     freezing.apply(plan, model, 0, update_statistics=settings.updates_statistics)
@@ -75,29 +72,24 @@ def _step(made: Network, settings: StrategyParams, train: Split, hardware: Hardw
         return time.monotonic() - started
 
     with folded(model), faster_gradients(model, hardware):
-        first, batch, taken = _some(train, FIRST_IMAGES), _some(train, settings.batch_size), list[float]()
-        seconds = step(first) / len(first)
-        if seconds * len(batch) > MOST_SECONDS:
-            return seconds
-        while sum(taken) < LEAST_SECONDS:
-            taken.append(step(batch))
-    return sum(taken) / len(taken) / len(batch)
+        with _timing_parts(adapted) as seconds:
+            first = _some(train, FIRST_IMAGES)
+            an_image = step(first) / len(first)
+        batch = _some(train, settings.batch_size)
+        if an_image * len(batch) < MOST_SECONDS:
+            taken = list[float]()
+            with _timing_parts(adapted) as seconds:
+                while sum(taken) < LEAST_SECONDS:
+                    taken.append(step(batch))
+            an_image = sum(taken) / len(taken) / len(batch)
+    total = sum(seconds.values())
+    return an_image, {part: spent / total if total else 1 / len(seconds) for part, spent in seconds.items()}
 
 
 def _some(split: Split, count: int) -> Split:
     """Return the first images of a split."""
     first = np.arange(min(count, len(split)))
     return Split(split.store, split.rows[first], split.targets[first], weights_of(split.weights, first))
-
-
-def _shares(adapted: Adapted, split: Split, hardware: Hardware) -> dict[str, float]:
-    """Return each part's share of the time of a forward pass, in the network's order."""
-    model = adapted.model.to(hardware.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    images = to_device(adapted, split.images(np.arange(len(split))), hardware)
-    with folded(model), torch.inference_mode(), hardware.autocast(), _timing_parts(adapted) as seconds:
-        model(images)
-    total = sum(seconds.values())
-    return {part: spent / total if total else 1 / len(seconds) for part, spent in seconds.items()}
 
 
 @contextmanager

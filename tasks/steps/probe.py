@@ -55,8 +55,9 @@ def probe() -> Probe:
 def plan(data: PreparedData, params: Params) -> Estimate:
     """Return how long the job takes at most, by the speed of its network, which is measured; keep it for others."""
     shared = params.train.model_dump(include={"device", "precision", "batch_size", "micro_batch", "batchnorm"})
+    statistics = sorted({settings.batchnorm for settings in params.strategies.values()})
     with during("plan: how fast is this machine?"):
-        speeds = measured_speeds(data, StrategyParams.model_validate({"train": "all", **shared}))
+        speeds = measured_speeds(data, StrategyParams.model_validate({"train": "all", **shared}), statistics)
     images = Images(*(len(data.rows(split)) for split in ("train", "val", "test")))
 
     def side_of(settings: StrategyParams, epoch: int, epochs: int) -> float:

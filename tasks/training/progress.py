@@ -8,8 +8,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress
 
-from tasks.progress import SECONDS_BETWEEN_LINES, SECONDS_TO_TELL, bar_on, counting, plain_console
-from tasks.wording import duration
+from tasks.progress import SECONDS_BETWEEN_LINES, SECONDS_TO_TELL, bar_on, counting, duration, plain_console
 
 Item = TypeVar("Item")
 
@@ -28,7 +27,7 @@ class Reporter:
     @contextmanager
     def epochs(self) -> Iterator[None]:
         """Show a bar for as long as the block runs, where there is a terminal; say the last epoch's result anyway."""
-        self._left = _TimeLeft()
+        self._left, self._last_line = _TimeLeft(), time.monotonic()
         if self._console.is_terminal:
             with bar_on(self._console, with_time_left=False) as self._bar:
                 yield
