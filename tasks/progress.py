@@ -21,17 +21,18 @@ _line_to: ContextVar[Callable[[str], None] | None] = ContextVar("line_to", defau
 
 
 class _Lines(io.StringIO):
-    """A file that hands on what is written to it line by line."""
+    """A file that hands on what is written to it line by line: to where this thread's lines go now, or went first."""
 
     def __init__(self, line_to: Callable[[str], None]) -> None:
         super().__init__()
-        self._line_to, self._begun = line_to, ""
+        self._first, self._begun = line_to, ""
 
     def write(self, text: str) -> int:
         """Hand on the lines that this completes."""
         *lines, self._begun = (self._begun + text).split("\n")
+        line_to = _line_to.get() or self._first
         for line in lines:
-            self._line_to(line)
+            line_to(line)
         return len(text)
 
 

@@ -40,10 +40,11 @@ def probe() -> Probe:
     split, groups, seed = data.chosen(seen), seen["group"].tolist(), params.split.seed
     pretrained, values = _features(data, split, "pretrained")
     held_out = float((seen["split"] == "val").mean())
-    probed = Probe(
-        pretences(values, split.targets.numpy(), groups, held_out, seed) if any(groups) else [],
-        _facts(data, seen, pretrained, values, seed),
-    )
+    pretended = []
+    if any(groups):
+        with during("probe: how much a random split would pretend"):
+            pretended = pretences(values, split.targets.numpy(), groups, held_out, seed)
+    probed = Probe(pretended, _facts(data, seen, pretrained, values, seed))
     content = {
         "pretences": [vars(pretence) for pretence in probed.pretences],
         "facts": probed.facts.model_dump(mode="json"),
@@ -75,14 +76,17 @@ def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: 
     split, groups = data.chosen(rows), rows["group"].tolist()
     classes = split.targets.numpy()
     has_weights = data.record.source != NO_WEIGHTS
-    random = transferability(_features(data, split, "random")[1], classes, groups, seed) if has_weights else None
+    without = _features(data, split, "random")[1] if has_weights else None
+    with during("probe: how well features tell the classes apart"):
+        random = None if without is None else transferability(without, classes, groups, seed)
+        with_weights = transferability(values[some], classes, groups, seed)
     counts = seen.loc[seen["split"] == "train", "label"].value_counts()
     return Facts(
         images={label: int(counts.get(label, 0)) for label in data.classes},
         parts=tuple(part.name for part in pretrained.parts),
         channels=data.channels,
         channels_fit="stem" not in pretrained.new,
-        pretrained=transferability(values[some], classes, groups, seed),
+        pretrained=with_weights,
         random=random,
         pixel_distance=pixel_distance(pretrained.normalisation, split),
         divergences=divergences(pretrained, sample(split), device.choose(_head_only())) if has_weights else {},
