@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from tasks import exclusive, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import must_have_sections
+from tasks.progress import during
 from tasks.runs import launch
 from tasks.versioning import lockfile, workable
 
@@ -52,7 +53,8 @@ def fetch() -> None:
 @app.command()
 def prepare() -> None:
     """Read, check, split and decode every image."""
-    from tasks.steps.prepare import prepare as step
+    with _starting("prepare"):
+        from tasks.steps.prepare import prepare as step
 
     with _exclusively("prepare"):
         for note in step():
@@ -62,7 +64,8 @@ def prepare() -> None:
 @app.command()
 def backbone() -> None:
     """Retrieve and verify the pretrained weights."""
-    from tasks.steps.backbone import backbone as step
+    with _starting("backbone"):
+        from tasks.steps.backbone import backbone as step
 
     with _exclusively("backbone"):
         record = step()
@@ -74,9 +77,10 @@ def backbone() -> None:
 @app.command()
 def probe() -> None:
     """Measure on frozen features what a random split would pretend, and which strategies are worth running."""
-    from tasks.comparison.recommendation import recommend
-    from tasks.params import load_params
-    from tasks.steps.probe import probe as step
+    with _starting("probe"):
+        from tasks.comparison.recommendation import recommend
+        from tasks.params import load_params
+        from tasks.steps.probe import probe as step
 
     with _exclusively("probe"):
         probed = step()
@@ -105,7 +109,8 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
     if launch.is_worker():
         launch.assist(_take_part)
         return
-    from tasks.steps.finetune import finetune as step
+    with _starting(strategy):
+        from tasks.steps.finetune import finetune as step
 
     with launch.joined(), _exclusively(f"finetune@{strategy}"):
         step(strategy)
@@ -114,9 +119,10 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
 @app.command()
 def compare() -> None:
     """Read the test split once, order the strategies, write the verdict and its report."""
-    from tasks.comparison.table import show
-    from tasks.runs.unlabelled import scored_sentence
-    from tasks.steps.compare import compare as step
+    with _starting("compare"):
+        from tasks.comparison.table import show
+        from tasks.runs.unlabelled import scored_sentence
+        from tasks.steps.compare import compare as step
 
     with _exclusively("compare"):
         show(step())
@@ -148,6 +154,11 @@ def params(
     from tasks.params.reference import explain
 
     explain(key)
+
+
+def _starting(what: str) -> AbstractContextManager[None]:
+    """Show that a step starts: what it imports takes seconds, on a slow disk many."""
+    return during(f"{what}: starts")
 
 
 def _take_part(assignment: launch.Assignment, processes: "ProcessGroup") -> None:

@@ -7,12 +7,14 @@ from typing import Any, ParamSpec
 
 from prefect import task
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.outcome import RAN
 from tasks import stopping
 from tasks.errors import UnavailableError, UserError
 from tasks.files import naming_what_the_disk_refuses
+from tasks.progress import lines_to
 
 P = ParamSpec("P")
 UNAVAILABLE = "Unavailable"
@@ -40,7 +42,7 @@ def step_task(
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
                 stopping.check()
-                with naming_what_the_disk_refuses():
+                with naming_what_the_disk_refuses(), lines_to(get_run_logger().info):
                     return function(*args, **kwargs)
             except stopping.StoppedError:
                 return Cancelled(message="stopped")

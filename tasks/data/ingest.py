@@ -24,6 +24,7 @@ from tasks.data.store import ROWS_A_BLOCK, DecodeSettings, EarlierStore, Entry, 
 from tasks.data.store_writer import Writer, writing
 from tasks.files import write_at
 from tasks.params import DataParams
+from tasks.progress import counting, during
 
 Progress = Callable[[int], None]
 Ranges = dict[str, tuple[float, float]]
@@ -89,7 +90,9 @@ def ingest(
     Raises:
         UserError: the disk is full.
     """
-    settings = DecodeSettings(params.size, resolve_channels(root, paths, params, links_to), params.background)
+    with during("are all images grey?"):
+        channels = resolve_channels(root, paths, params, links_to)
+    settings = DecodeSettings(params.size, channels, params.background)
     interrupted, growing = work / "left.npy", work / "growing.npy"
     work.mkdir(parents=True, exist_ok=True)
     is_store = growing.is_file() and index_of(growing).is_file()
@@ -154,10 +157,12 @@ class _Ingestion:
     def _scale(self) -> Ranges:
         """Bring grey beyond 8 bits to 8 bits, now that the range of the set is known; return the ranges."""
         used = self._deep.ranges(self._params.range)
-        for row, kind in self._deep.kinds.items():
-            black, white = self._deep.extents[row].own_range if self._params.range == "image" else used[kind]
-            pixels = to_8_bits(self._deep.get(row), black, white, self._settings.channels)
-            self._writer.record([self._put(row, self._images[row], pixels)])
+        with counting("grey beyond 8 bits", len(self._deep.kinds)) as advance:
+            for row, kind in self._deep.kinds.items():
+                black, white = self._deep.extents[row].own_range if self._params.range == "image" else used[kind]
+                pixels = to_8_bits(self._deep.get(row), black, white, self._settings.channels)
+                self._writer.record([self._put(row, self._images[row], pixels)])
+                advance(1)
         return {} if self._params.range == "image" else used
 
     def notes(self, used: Ranges) -> list[str]:

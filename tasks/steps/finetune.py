@@ -130,6 +130,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         fine_tuning = _fine_tuning_of(attempt)
         settings, data = fine_tuning.settings, fine_tuning.data
         flips, val = flips_for(settings, fine_tuning.params), data.split("val")
+        fine_tuning.reporter.say(f"answers {len(val):,} validation images, then hands its model over")
         adapted = with_weights(settings, data, attempt.work / WEIGHTS)
         probabilities = probabilities_of(adapted, val, settings, flips)
         groups = data.rows("val")["subset"].tolist()

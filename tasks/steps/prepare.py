@@ -11,16 +11,19 @@ from tasks.data.quality import describe
 from tasks.environment import working_copy
 from tasks.files import write_json
 from tasks.params import load_params
-from tasks.progress import counting
+from tasks.progress import counting, during, plain_console
 from tasks.runs import unlabelled
+from tasks.runs.estimates import first_words
 from tasks.runs.links import links_to
 
 
 def prepare() -> list[str]:
     """Read, check, split and decode every image; return what a person should know of the data."""
     params = load_params(layout.PARAMS)
-    listed = sources.find(params.data, layout.WORK)
+    with during("looking for the images"):
+        listed = sources.find(params.data, layout.WORK)
     paths = [file.path for file in listed.files]
+    plain_console().print(first_words(params, len(paths)))
     with counting("reading images", len(paths)) as progress:
         ingested = ingest(
             listed.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
@@ -28,7 +31,8 @@ def prepare() -> list[str]:
         )  # fmt: skip
     earlier = manifest.read_earlier(layout.MANIFEST, params.split)
     files = [replace(file, path=sources.as_unicode(file.path)) for file in listed.files]
-    curated = curate(files, ingested, params.data, params.split, earlier)
+    with during("looking for images that show the same, and dividing them"):
+        curated = curate(files, ingested, params.data, params.split, earlier)
     understood = [*listed.notes, *remarks.on_frames([file.path for file in files], ingested.images), *ingested.notes]
     notes, lasting = [*understood, *curated.notes], [*understood, *curated.cautions]
     quality = describe(curated.table, curated.quarantine, curated.leaks, ingested.ranges, listed.passed_over, lasting)

@@ -9,10 +9,13 @@ from tasks.comparison.facts import Facts
 from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import transferability
 from tasks.files import write_json
-from tasks.params import StrategyParams, load_params
+from tasks.params import Params, StrategyParams, load_params
+from tasks.progress import during, plain_console
+from tasks.runs.estimates import Estimate, Images, estimate, remember
 from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
 from tasks.runs.prepared import PreparedData
+from tasks.runs.speeds import measured_speeds
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import Split
@@ -20,6 +23,7 @@ from tasks.training.choosing import hardware_for
 from tasks.training.domain import divergences, pixel_distance, sample
 from tasks.training.features import features
 from tasks.training.progress import Reporter
+from tasks.training.resolution import side_of_epoch, training_size
 
 PROBED_IMAGES = 1000  # on which pretrained and random features are compared
 NO_WEIGHTS = "random"
@@ -31,20 +35,41 @@ def probe() -> Probe:
     The test split isn't touched: training and validation images are divided anew, by groups and at random.
     """
     data, params = PreparedData.read(), load_params(layout.PARAMS)
+    for line in plan(data, params).lines():
+        plain_console().print(line)
     seen = data.table[data.table["split"] != "test"]
     split, groups, seed = data.chosen(seen), seen["group"].tolist(), params.split.seed
     pretrained, values = _features(data, split, "pretrained")
     held_out = float((seen["split"] == "val").mean())
-    probed = Probe(
-        pretences(values, split.targets.numpy(), groups, held_out, seed) if any(groups) else [],
-        _facts(data, seen, pretrained, values, seed),
-    )
+    pretended = []
+    if any(groups):
+        with during("probe: how much a random split would pretend"):
+            pretended = pretences(values, split.targets.numpy(), groups, held_out, seed)
+    probed = Probe(pretended, _facts(data, seen, pretrained, values, seed))
     content = {
         "pretences": [vars(pretence) for pretence in probed.pretences],
         "facts": probed.facts.model_dump(mode="json"),
     }
     write_json(layout.PROBE, content)
     return probed
+
+
+def plan(data: PreparedData, params: Params) -> Estimate:
+    """Return how long the job takes at most, by the speed of its network, which is measured; keep it for others."""
+    shared = params.train.model_dump(include={"device", "precision", "batch_size", "micro_batch", "batchnorm"})
+    statistics = sorted({settings.batchnorm for settings in params.strategies.values()})
+    with during("plan: how fast is this machine?"):
+        speeds = measured_speeds(data, StrategyParams.model_validate({"train": "all", **shared}), statistics)
+    images = Images(*(len(data.rows(split)) for split in ("train", "val", "test")))
+
+    def side_of(settings: StrategyParams, epoch: int, epochs: int) -> float:
+        size = training_size(settings, data.size)
+        start, whole = settings.start_size or size, settings.full_size_epochs
+        return side_of_epoch(start, size, data.size, whole, epoch, epochs) / data.size
+
+    planned = estimate(params, images, data.folds, speeds, side_of, measured=True)
+    remember(planned)
+    return planned
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:
@@ -55,14 +80,17 @@ def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: 
     classes = split.targets.numpy()
     has_weights = data.record.source != NO_WEIGHTS
     hardware = hardware_for(pretrained, _head_only(), data.size, data.channels)
-    random = transferability(_features(data, split, "random")[1], classes, groups, seed) if has_weights else None
+    without = _features(data, split, "random")[1] if has_weights else None
+    with during("probe: how well features tell the classes apart"):
+        random = None if without is None else transferability(without, classes, groups, seed)
+        with_weights = transferability(values[some], classes, groups, seed)
     counts = seen.loc[seen["split"] == "train", "label"].value_counts()
     return Facts(
         images={label: int(counts.get(label, 0)) for label in data.classes},
         parts=tuple(part.name for part in pretrained.parts),
         channels=data.channels,
         channels_fit="stem" not in pretrained.new,
-        pretrained=transferability(values[some], classes, groups, seed),
+        pretrained=with_weights,
         random=random,
         pixel_distance=pixel_distance(pretrained.normalisation, split),
         divergences=divergences(pretrained, sample(split), hardware) if has_weights else {},

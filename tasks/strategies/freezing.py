@@ -99,6 +99,11 @@ class FreezePlan:
             first += phase.epochs
         raise IndexError(f"epoch {epoch} is outside the plan's {self.epochs}")
 
+    def ends_phase(self, epoch: int) -> bool:
+        """Return whether ``epoch`` is the last one of its phase."""
+        index, first = self.phase(epoch)
+        return epoch == first + self.phases[index].epochs - 1
+
     def cycle(self, epoch: int) -> tuple[int, int]:
         """Return the first epoch and the number of epochs of the schedule that ``epoch`` is part of."""
         index, first = self.phase(epoch)

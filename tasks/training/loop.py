@@ -56,7 +56,7 @@ def fit(adapted: Adapted, job: TrainingJob, reporter: Reporter, on_epoch: Callab
             while not state.is_finished:
                 with checkpointing.saved_if_stopped():
                     row = training.epoch()
-                reporter.epoch_done(row, job.plan.epochs)
+                reporter.epoch_done(row, job.plan.epochs, ends_phase=job.plan.ends_phase(int(row["epoch"])))
                 on_epoch(row)
                 checkpointing.save_if_due()
     checkpointing.save()
@@ -91,7 +91,8 @@ class _Training:
             train_loss = solve_head(self._adapted, self._job, self.state, inputs, self._reporter)
             return self._end_epoch(inputs, train_loss, 0.0, started)
         batches = inputs.batches(progress.epoch, progress.step)
-        for batch in self._reporter.steps(batches, steps - progress.step, progress.epoch, plan.epochs):
+        ahead, behind = steps - progress.step, progress.step
+        for batch in self._reporter.steps(batches, ahead, progress.epoch, plan.epochs, behind):
             progress.losses.append(self._step(inputs, batch))
             progress.step += 1
             progress.seconds += time.monotonic() - started

@@ -70,6 +70,11 @@ def suggested_size(full: int) -> int:
     return min(full, max(PRETRAINING, round(full / RATIO / STEP) * STEP))
 
 
+def training_size(settings: StrategyParams, full: int) -> int:
+    """Return the side that a strategy's training images grow to, of answers at ``full``."""
+    return suggested_size(full) if settings.size == "auto" else full if settings.size == "full" else settings.size
+
+
 def sides_of(adapted: Adapted, settings: StrategyParams, plan: FreezePlan, full: int, channels: int) -> Sides:
     """Return the sides of a training's images; epochs of the head alone see whole ones, as the probe does.
 
@@ -82,7 +87,7 @@ def sides_of(adapted: Adapted, settings: StrategyParams, plan: FreezePlan, full:
     Raises:
         UserError: the network doesn't take what was written, or the images are smaller.
     """
-    size = suggested_size(full) if settings.size == "auto" else full if settings.size == "full" else settings.size
+    size = training_size(settings, full)
     for name, written in (("size", settings.size), ("start_size", settings.start_size)):
         if isinstance(written, int) and written > full:
             raise UserError(f"params.yaml: '{name}: {written}' is more than the images have: data.size is {full}")

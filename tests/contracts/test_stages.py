@@ -34,9 +34,11 @@ PLUMBING = {
     "tasks.versioning": "says which version of the images and of the code it was",
     "tasks.runs.code": "digests the code that results depend on",
     "tasks.runs.comparison_logging": "hands MLflow what a comparison found",
+    "tasks.runs.estimates": "says how long a job takes",
     "tasks.runs.launch": "starts processes; how many train together is among the strategy's settings",
     "tasks.runs.metadata": "describes a run to MLflow",
     "tasks.runs.model_logging": "hands MLflow what a fine-tuning left",
+    "tasks.runs.speeds": "measures how fast the machine is",
     "tasks.runs.outputs": "reads the files that other stages wrote",
 }
 COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports

@@ -7,7 +7,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from tasks.data.sources.archive_names import MemberNames
 from tasks.data.sources.file_names import path_problem, printable
 from tasks.errors import UserError
 from tasks.files import atomic_path, read_json, sha256_of, write_json
+from tasks.progress import counting
 
 CHUNK = 1 << 20
 FILES, NOTES = "files", "notes.json"
@@ -53,8 +54,8 @@ def unpack(archive: Path, work: Path, max_files: int, max_bytes: int) -> Unpacke
         with atomic_path(target) as temporary:
             (temporary / FILES).mkdir(parents=True)
             names = MemberNames(archive)
-            with _explaining_errors(archive):
-                _unpack(archive, _MemberWriter(temporary / FILES, archive, max_files, max_bytes), names)
+            with _explaining_errors(archive), counting(f"unpacking {archive.name}", None, of_bytes=True) as advance:
+                _unpack(archive, _MemberWriter(temporary / FILES, archive, max_files, max_bytes, advance), names)
             write_json(temporary / NOTES, names.notes())
     return Unpacked(target / FILES, read_json(target / NOTES))
 
@@ -62,8 +63,10 @@ def unpack(archive: Path, work: Path, max_files: int, max_bytes: int) -> Unpacke
 class _MemberWriter:
     """Writes members of an archive into a folder, as long as they stay inside it and within the limits."""
 
-    def __init__(self, root: Path, archive: Path, max_files: int, max_bytes: int) -> None:
-        self._root, self._archive = root, archive
+    def __init__(
+        self, root: Path, archive: Path, max_files: int, max_bytes: int, advance: Callable[[int], None]
+    ) -> None:
+        self._root, self._archive, self._advance = root, archive, advance
         self._max_files, self._max_bytes = max_files, max_bytes
         self._files = self._bytes = 0
 
@@ -85,6 +88,7 @@ class _MemberWriter:
                         "data.max_unpacked_bytes if it may"
                     )
                 stream.write(chunk)
+                self._advance(len(chunk))
 
     def refuse(self, name: str, what: str) -> None:
         """Refuse a member.

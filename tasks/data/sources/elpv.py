@@ -8,6 +8,7 @@ import pandas as pd
 
 from tasks.data.sources.listing import LabelledFile, SourceListing
 from tasks.errors import UserError
+from tasks.progress import counting
 
 NOTICE = """\
 Electroluminescence images of solar cells: the ELPV data set, from the package elpv-dataset.
@@ -27,7 +28,12 @@ def fetch(target: Path) -> None:
     if spec is None or spec.origin is None:
         raise UserError("the package elpv-dataset is not installed: install the project as its README says")
     packaged = Path(spec.origin).parent / "data"
-    shutil.copytree(packaged / "images", target / "images")
+    images = sorted((packaged / "images").iterdir())
+    (target / "images").mkdir()
+    with counting("copying images", len(images)) as advance:
+        for image in images:
+            shutil.copy2(image, target / "images")
+            advance(1)
     shutil.copyfile(packaged / "labels.csv", target / "labels.csv")
     (target / "LICENSE.txt").write_text(NOTICE, encoding="utf-8")
 

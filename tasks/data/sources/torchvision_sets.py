@@ -6,6 +6,7 @@ from typing import Any
 from urllib.error import URLError
 
 from tasks.errors import UnavailableError, UserError, nearest, one_line
+from tasks.progress import counting, during
 
 # Of each data set, the folders that it becomes, and what its constructor is told for each.
 _TRAIN_TEST: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
@@ -62,11 +63,14 @@ def fetch(name: str, target: Path, downloads: Path) -> None:
 
     downloads.mkdir(parents=True, exist_ok=True)
     for folder, options in SETS[name].items():
-        for number, (image, label) in enumerate(_samples(getattr(datasets, name), name, downloads, options)):
-            place = target / folder / label
-            place.mkdir(parents=True, exist_ok=True)
-            picture = image if image.mode in PNG_MODES else image.convert("RGB")
-            picture.save(place / f"{number:06d}.png")
+        samples = _samples(_data_set(getattr(datasets, name), name, downloads, options))
+        with counting(f"writing images of {' '.join([name, folder]).rstrip()}", None) as advance:
+            for number, (image, label) in enumerate(samples):
+                place = target / folder / label
+                place.mkdir(parents=True, exist_ok=True)
+                picture = image if image.mode in PNG_MODES else image.convert("RGB")
+                picture.save(place / f"{number:06d}.png")
+                advance(1)
 
 
 def must_be_known(name: str) -> None:
@@ -81,9 +85,10 @@ def must_be_known(name: str) -> None:
         )
 
 
-def _samples(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> Iterator[tuple[Any, str]]:
+def _data_set(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> Any:
     try:
-        data_set = kind(str(downloads), download=True, **options)
+        with during(f"fetching {name}"):
+            return kind(str(downloads), download=True, **options)
     except ImportError as error:
         raise UserError(f"torchvision's data set {name} needs a package that is not installed: {error}") from error
     except (URLError, ConnectionError, TimeoutError, RuntimeError) as error:
@@ -91,6 +96,9 @@ def _samples(kind: Any, name: str, downloads: Path, options: dict[str, Any]) -> 
             f"torchvision could not fetch {name} ({one_line(error)}): check the network connection and "
             f"run the same command again, or put its files where torchvision looks for them, below {downloads}"
         ) from error
+
+
+def _samples(data_set: Any) -> Iterator[tuple[Any, str]]:
     names = _class_names(data_set)
     for image, target in data_set:
         yield image, names.get(int(target), str(int(target)))

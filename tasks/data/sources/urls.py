@@ -1,20 +1,46 @@
 """A file or a folder at an address, fetched by fsspec."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fsspec.callbacks import Callback
 from fsspec.core import url_to_fs
 
 from tasks.data.sources.file_names import path_problem
 from tasks.errors import LONGEST, UnavailableError, UserError, nearest, one_line
 from tasks.files import digest_of, is_full_disk
+from tasks.progress import counting
 
 PROTOCOLS = ("file", "ftp", "gs", "http", "https", "s3", "sftp", "ssh")
 PACKAGES = {"s3": "'.[s3]'", "gs": "gcsfs", "ssh": "paramiko", "sftp": "paramiko"}
 VERSION_KEYS = ("size", "ETag", "etag", "md5Hash", "Content-MD5", "LastModified", "updated", "mtime")
+
+
+class _Fetched(Callback):  # type: ignore[misc]
+    """Counts the bytes of files that fsspec fetches, each of which has a callback of its own."""
+
+    def __init__(self, advance: Callable[[int], None], place: Path | None = None) -> None:
+        """Take who is told of bytes, and where the file will lie; None: of all files together."""
+        super().__init__()
+        self._advance, self._place = advance, place
+
+    def branched(self, path_1: str, path_2: str, **_: Any) -> "_Fetched":
+        """Return the callback of one file, which is fetched from a path to another."""
+        return _Fetched(self._advance, Path(path_2))
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Note that so many bytes more of a file are there."""
+        if self._place:
+            self.value += inc
+            self._advance(inc)
+
+    def close(self) -> None:
+        """Note the bytes of a whole file that a file system did not tell of."""
+        if self._place and self._place.is_file():
+            self._advance(max(0, self._place.stat().st_size - self.value))
 
 
 def fetch(url: str, target: Path) -> None:
@@ -29,7 +55,10 @@ def fetch(url: str, target: Path) -> None:
         places = {path: target / name if name else target for path, (name, _) in files.items()}
         for folder in {place.parent for place in places.values()}:
             folder.mkdir(parents=True, exist_ok=True)
-        source.get(list(places), [str(place) for place in places.values()])
+        sizes = [facts.get("size") for _, facts in files.values()]
+        total = None if None in sizes else sum(size for size in sizes if size)
+        with counting(f"fetching {without_credentials(url)}", total, of_bytes=True) as advance:
+            source.get(list(places), [str(place) for place in places.values()], callback=_Fetched(advance))
 
 
 def state(url: str) -> str:

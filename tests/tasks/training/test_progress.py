@@ -5,6 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
+from tasks.progress import bar_on
 from tasks.training import progress
 from tasks.training.progress import Reporter
 
@@ -13,6 +14,25 @@ def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
     """Return a console and what is written to it."""
     written = io.StringIO()
     return Console(file=written, force_terminal=terminal, width=120, highlight=False, soft_wrap=True), written
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that progress looks at."""
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
 
 
 def row(epoch: int) -> dict[str, float]:
@@ -70,3 +90,70 @@ def test_short_epochs_are_said_now_and_then(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(said) == lines
         assert "epoch 1/40" in said[0]
         assert "epoch 40/40" in said[-1]
+
+
+def train(reporter: Reporter, clock: Clock, epochs: int, steps: int, behind: int = 0, until: int | None = None) -> None:
+    """Let a training of 2 s a step and 4 s a validation be shown."""
+    with reporter.epochs():
+        for epoch in range(until or epochs):
+            for _ in reporter.steps(range(behind, steps), steps - behind, epoch, epochs, behind):
+                clock.now += 2
+            clock.now += 4
+            reporter.epoch_done(row(epoch), epochs)
+            behind = 0
+
+
+def test_a_log_says_within_an_epoch_how_long_the_training_takes(clock: Clock) -> None:
+    """Lines of steps name the time that is left of all epochs; once validated, with what validating takes."""
+    shown, written = console(terminal=False)
+    train(Reporter("full", shown), clock, epochs=3, steps=6)
+    said = written.getvalue().splitlines()
+    assert said[0] == "full: epoch 1/3, step 3/6, at most 30 s left"
+    assert said[1].startswith("full: epoch 1/3, train loss")
+    assert said[2] == "full: epoch 2/3, step 3/6, at most 26 s left"  # 9 steps of 2 s, 2 validations of 4 s
+    assert said[4] == "full: epoch 3/3, step 3/6, 10 s left"
+    assert len(said) == 6
+
+
+def test_a_training_that_goes_on_counts_the_steps_behind_it(clock: Clock) -> None:
+    """The rest of an epoch is shown as the rest, and its pace is its own."""
+    shown, written = console(terminal=False)
+    train(Reporter("full", shown), clock, epochs=1, steps=10, behind=6)
+    assert "full: epoch 1/1, step 9/10, 2 s left" in written.getvalue()
+
+
+def test_the_last_result_is_said_when_training_stops_early(clock: Clock) -> None:
+    """Of short epochs not each is said; that of the epoch after which it stopped is."""
+    shown, written = console(terminal=False)
+    reporter = Reporter("head_only", shown)
+    with reporter.epochs():
+        for epoch in range(7):
+            clock.now += 0.1
+            reporter.epoch_done(row(epoch), 40)
+    said = written.getvalue().splitlines()
+    assert [line.split(",")[0] for line in said] == ["head_only: epoch 1/40", "head_only: epoch 7/40"]
+
+
+def test_the_last_result_of_a_phase_is_said(clock: Clock) -> None:
+    """However short its epochs, once each phase ends a person sees what it reached."""
+    shown, written = console(terminal=False)
+    reporter = Reporter("lp_ft", shown)
+    for epoch in range(4):
+        reporter.epoch_done(row(epoch), 6, ends_phase=epoch == 2)
+    assert [line.split(",")[0] for line in written.getvalue().splitlines()] == [
+        "lp_ft: epoch 1/6",
+        "lp_ft: epoch 3/6",
+    ]
+
+
+def test_a_terminal_sees_the_time_left(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar says how long the whole training takes, not the epoch alone."""
+    shown, _ = console(terminal=True)
+    bar = bar_on(shown, with_time_left=False)
+    monkeypatch.setattr(progress, "bar_on", lambda *_, **__: bar)
+    reporter = Reporter("full", shown)
+    with reporter.epochs():
+        for _ in reporter.steps(range(4), 4, 0, 3):
+            described = bar.tasks[0].description
+            clock.now += 2
+    assert described == "full epoch 1/3, at most 18 s left"
