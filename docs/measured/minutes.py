@@ -105,9 +105,7 @@ def _verdicts(row: Measurement) -> str:
         tied = ", ".join(code(name) for name in medians.get("tied") or ()) or "nobody"
         stopped = ", ".join(code(name) for name in medians.get("stopped") or ()) or "nobody"
         champion = code(str(medians.get("champion")))
-        sentences.append(
-            f"{side.capitalize()}: {champion} wins, within noise of the best are {tied}, stopped {stopped}."
-        )
+        sentences.append(f"{side.capitalize()}: {champion} wins, the best is tied with by {tied}, stopped: {stopped}.")
     return "The verdict. " + " ".join(sentences)
 
 

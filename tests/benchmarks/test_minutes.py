@@ -125,10 +125,11 @@ def folders(tmp_path: Path) -> list[Path]:
 
 def test_photographs_are_drawn_alike_each_time(folders: list[Path], tmp_path: Path) -> None:
     """The same seed draws the same ones of every class, another one others."""
-    drawn = {
-        name: sorted(path.relative_to(tmp_path / name).as_posix() for path in draw(folders, tmp_path / name, 4, seed).glob("*/*"))
-        for name, seed in (("one", 0), ("again", 0), ("other", 1))
-    }  # fmt: skip
+
+    def names(name: str, seed: int) -> list[str]:
+        return sorted(f"{path.parent.name}/{path.name}" for path in draw(folders, tmp_path / name, 4, seed).glob("*/*"))
+
+    drawn = {name: names(name, seed) for name, seed in (("one", 0), ("again", 0), ("other", 1))}
     assert drawn["one"] == drawn["again"] != drawn["other"]
     assert [sum(name.startswith(label) for name in drawn["one"]) for label in ("cat", "rose", "tulip")] == [4, 4, 4]
 
