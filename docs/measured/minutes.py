@@ -128,9 +128,10 @@ def _stages(row: Measurement) -> str:
 
 
 def _racing(row: Measurement) -> str:
-    """Return what racing cost, a figure a line."""
+    """Return what racing cost on average over the recorded sets, a figure a line."""
     (found,) = row["ways"].values()
-    lines = [[name.replace("_", " "), _number(value, 3)] for name, value in found["medians"].items() if _plain(value)]
+    figures = found["medians"].get("mean", found["medians"])
+    lines = [[name.replace("_", " "), _number(value, 3)] for name, value in figures.items() if _plain(value)]
     return table([row["what"], "measured"], lines)
 
 

@@ -5,14 +5,16 @@ JSON: ``chosen``, ``eager_bfloat16``, ``eager_float32`` for batches, the same wi
 and ``engine``, what was chosen.
 """
 
+import copy
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
-from typing import Annotated
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -34,29 +36,42 @@ def main(
     torch.manual_seed(0)
     model = mobilenet_v2(weights=None).eval().requires_grad_(requires_grad=False)
     figures: dict[str, float | str] = {}
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    with ExitStack() as stack, torch.inference_mode():
+        figures["engine"], chosen = choose(model, side, stack)
+        ways = {"chosen": chosen, "eager_bfloat16": eager(model, True), "eager_float32": eager(model, False)}
         for prefix, count in (("", batch), ("one_", 1)):
             images = torch.randn(count, 3, side, side).contiguous(memory_format=torch.channels_last)
-            engine, chosen = choose(model, images, Path(folder))
-            ways = {"chosen": chosen, "eager_bfloat16": eager(model, True), "eager_float32": eager(model, False)}
             seconds = in_turns({name: partial(way, images) for name, way in ways.items()}, turns)
             figures |= {f"{prefix}{name}": count / found for name, found in seconds.items()}
-            figures[f"{prefix}engine"] = engine
     print(json.dumps(figures))
 
 
-def choose(model: torch.nn.Module, images: torch.Tensor, folder: Path) -> tuple[str, Answers]:
-    """Return the name of what the version in reach chooses for such images, and the way to have them answered."""
+def choose(model: torch.nn.Module, side: int, stack: ExitStack) -> tuple[str, Answers]:
+    """Return what the version in reach answers by, in words, and a copy of the network that answers so.
+
+    Args:
+        model: the network.
+        side: height and width of the images in pixels.
+        stack: keeps BatchNorm folded until it is closed.
+    """
     from tasks.params import StrategyParams
     from tasks.training import device
+    from tasks.training.folding import folded
 
-    hardware = device.choose(StrategyParams.model_validate({"train": "all", "lr": 0.1, "epochs": 1}))
-    return f"eager, {'bfloat16' if hardware.bfloat16 else 'float32'}", eager(model, hardware.bfloat16)
+    settings = StrategyParams.model_validate({"train": "all", "lr": 0.1, "epochs": 1, "device": "cpu"})
+    network = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stack.enter_context(folded(network))
+    if find_spec("tasks.engines") is None:
+        bfloat16 = device.choose(settings).bfloat16
+        return f"eager {'bfloat16' if bfloat16 else 'float32'}", eager(network, bfloat16)
+    choosing: Any = import_module("tasks.training.choosing")
+    hardware = choosing.hardware_before("mobilenet_v2", lambda: network, settings, side, 3)
+    return str(hardware.way), hardware.answering(network)
 
 
 def eager(model: torch.nn.Module, bfloat16: bool) -> Answers:
     """Return PyTorch's own way, in a precision, the images' channels last."""
-    last = model.to(memory_format=torch.channels_last)
+    last = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def answers(images: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from torchvision.models import shufflenet_v2_x0_5
 from typer import BadParameter, Typer
 from typer.testing import CliRunner
 
+from tests.benchmarks.forward import choose, in_turns
 from tests.benchmarks.minutes import rows
 from tests.benchmarks.minutes.__main__ import main
 from tests.benchmarks.minutes.checkouts import Checkout, Clone
@@ -235,3 +239,32 @@ def test_an_unfinished_comparison_is_said(checkout: Checkout, tmp_path: Path) ->
     with pytest.raises(BadParameter, match="measure the row 'first' before"):
         rows.nothing(asked).ways["after"].run()
     assert isinstance(rows._last_line(Clone(tmp_path, tmp_path), "-c", "print('no'); print('{}')"), dict)
+
+
+def test_answers_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first turn doesn't count, and the median of the others does; time is planted."""
+    now, called = 0.0, []
+
+    def way(name: str, seconds: list[float]) -> Any:
+        def call() -> None:
+            nonlocal now
+            now += seconds.pop(0)
+            called.append(name)
+
+        return call
+
+    monkeypatch.setattr("tests.benchmarks.forward.time.monotonic", lambda: now)
+    ways = {"slow": way("slow", [90.0, 3.0, 5.0, 4.0]), "fast": way("fast", [80.0, 2.0, 2.0, 2.0])}
+    assert in_turns(ways, 3) == {"slow": 4.0, "fast": 2.0}
+    assert called == ["slow", "fast"] * 4
+
+
+def test_the_version_in_reach_chooses_how_it_answers() -> None:
+    """By a copy of the network, which answers the same up to rounding."""
+    model = shufflenet_v2_x0_5(weights=None).eval()
+    images = torch.randn(2, 3, 32, 32)
+    with ExitStack() as stack, torch.inference_mode():
+        engine, answers = choose(model, 32, stack)
+        answer, expected = answers(images).float(), model(images)
+    assert engine.split()[-1] in {"float32", "bfloat16"}
+    assert (answer - expected).norm() < 0.1 * expected.norm()

@@ -87,6 +87,14 @@ def test_the_first_command_shows_verdict_and_stages() -> None:
     assert "after is `after-1`" in page
 
 
+def test_what_racing_cost_is_shown_on_average() -> None:
+    """As the replay says it, over all sets that were recorded."""
+    found = {"rows": [{"set": "cells", "saved": 0.7}], "mean": {"regret_val": 0.002, "saved": 0.6}}
+    lines = shown(measurement("racing", {"after": found}))
+    assert ["regret val", "0.002"] in lines
+    assert ["saved", "0.600"] in lines
+
+
 def test_the_main_job_is_taken_from_a_project(tmp_path: Path) -> None:
     """A stopped strategy has no test, which the page shows by a dash and says."""
     scores = {"auroc": 0.9, "accuracy": 0.8, "intervals": {"auroc": [0.85, 0.95], "accuracy": None}}

@@ -30,7 +30,7 @@ def main(
     peer_python: Annotated[Path | None, typer.Option(help="A Python that has fastai.")] = None,
     photos: Annotated[list[Path] | None, typer.Option(help="Has photographs, a folder a class; once or more.")] = None,
     a_class: Annotated[int, typer.Option(min=2, help="Photographs that are drawn of each class.")] = 40,
-    racing: Annotated[Path | None, typer.Option(help="JSON of python -m tests.benchmarks.racing.")] = None,
+    racing: Annotated[Path | None, typer.Option(help="JSON of python -m tests.benchmarks.racing replay.")] = None,
     merge: Annotated[list[Path] | None, typer.Option(help="Other files like --out, whose runs are taken over.")] = None,
 ) -> None:
     """Measure rows, and write their medians and ratios as JSON."""

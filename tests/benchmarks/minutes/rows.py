@@ -195,9 +195,9 @@ def tenfold(asked: Asked) -> Row:
 
 
 def racing(asked: Asked) -> Row:
-    """What racing cost and saved, as ``tests.benchmarks.racing --replay`` found it."""
+    """What racing cost and saved, as ``python -m tests.benchmarks.racing replay`` found it."""
     if asked.racing is None:
-        raise typer.BadParameter("the row 'racing' needs --racing FILE, the JSON of python -m tests.benchmarks.racing")
+        raise typer.BadParameter("the row 'racing' needs --racing FILE, which tests.benchmarks.racing replay writes")
     file = asked.racing
 
     def run() -> Figures:
