@@ -36,8 +36,9 @@ def main(
     torch.manual_seed(0)
     model = mobilenet_v2(weights=None).eval().requires_grad_(requires_grad=False)
     figures: dict[str, float | str] = {}
-    with ExitStack() as stack, torch.inference_mode():
-        figures["engine"], chosen = choose(model, side, stack)
+    with ExitStack() as stack:
+        figures["engine"], chosen = choose(model, side, stack)  # which may train a few steps to find out
+        stack.enter_context(torch.inference_mode())
         ways = {"chosen": chosen, "eager_bfloat16": eager(model, True), "eager_float32": eager(model, False)}
         for prefix, count in (("", batch), ("one_", 1)):
             images = torch.randn(count, 3, side, side).contiguous(memory_format=torch.channels_last)

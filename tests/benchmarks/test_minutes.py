@@ -263,8 +263,9 @@ def test_the_version_in_reach_chooses_how_it_answers() -> None:
     """By a copy of the network, which answers the same up to rounding."""
     model = shufflenet_v2_x0_5(weights=None).eval()
     images = torch.randn(2, 3, 32, 32)
-    with ExitStack() as stack, torch.inference_mode():
+    with ExitStack() as stack:
         engine, answers = choose(model, 32, stack)
+        stack.enter_context(torch.inference_mode())
         answer, expected = answers(images).float(), model(images)
     assert engine.split()[-1] in {"float32", "bfloat16"}
     assert (answer - expected).norm() < 0.1 * expected.norm()
