@@ -1,7 +1,7 @@
 """What others do, as their own documentation does it; each is run in a process of its own.
 
-The images lie in ``FOLDER/train``, ``val`` and ``test``, a folder a class, as PNG files of the working size; pretrained
-weights are where torch.hub keeps them.
+The images lie in ``FOLDER/train``, ``val`` and ``test``, a folder a class; pretrained weights are where torch.hub keeps
+them.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import typer
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from torch import nn, optim
 from torchvision import datasets, models, transforms
 
@@ -19,11 +19,12 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-def fastai(folder: Path, epochs: int = 5) -> None:
+def fastai(folder: Path, epochs: int = 5, size: int | None = None) -> None:
     """``fine_tune`` of a learner with fastai's defaults: https://docs.fast.ai/tutorial.vision.html."""
+    import fastai as package
     from fastai.callback.core import Callback
     from fastai.vision import learner as fastai_learner
-    from fastai.vision.all import ImageDataLoaders, accuracy, get_image_files, imagenet_stats, vision_learner
+    from fastai.vision.all import ImageDataLoaders, Resize, accuracy, get_image_files, imagenet_stats, vision_learner
     from fastai.vision.learner import default_split
 
     class Clock(Callback):  # type: ignore[misc]
@@ -40,7 +41,7 @@ def fastai(folder: Path, epochs: int = 5) -> None:
     fastai_learner.model_meta[models.mobilenet_v2] = {
         "cut": -1, "split": default_split, "stats": imagenet_stats, "weights": "IMAGENET1K_V1"
     }  # fmt: skip
-    loaders = ImageDataLoaders.from_folder(folder, train="train", valid="val")
+    loaders = ImageDataLoaders.from_folder(folder, train="train", valid="val", item_tfms=Resize(size) if size else None)
     learner = vision_learner(loaders, models.mobilenet_v2, metrics=accuracy)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(epochs, cbs=Clock())
@@ -50,8 +51,10 @@ def fastai(folder: Path, epochs: int = 5) -> None:
     images = len(loaders.train_ds)
     _say(
         seconds=time.monotonic() - started,
+        accuracy=accuracy_score(truth, answers.argmax(1)),
         balanced_accuracy=balanced_accuracy_score(truth, answers.argmax(1)),
         images_a_second=images / (sum(seconds[1:]) / len(seconds[1:])),
+        version=package.__version__,
     )
 
 
@@ -91,7 +94,7 @@ def tutorial(folder: Path, steps: int = 100) -> None:
 
 
 def _say(**figures: Any) -> None:
-    print(json.dumps({name: float(value) for name, value in figures.items()}))
+    print(json.dumps({name: value if isinstance(value, str) else float(value) for name, value in figures.items()}))
 
 
 if __name__ == "__main__":

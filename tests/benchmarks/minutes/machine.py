@@ -1,0 +1,118 @@
+"""The machine that figures are measured on, and a command watched while it runs.
+
+Nothing large is imported here: a command's peak memory counts the process that it was started from.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "numpy", "onnxruntime", "openvino", "dvc", "mlflow", "prefect", "timm")
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # of processors, which decide about speed
+MIB_OF_KIB = 1024
+STAGE = re.compile(r"Running stage '([^']+)'")
+SHOWN = 30  # last lines of a command that failed
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A command that ran.
+
+    Attributes:
+        seconds: that it took.
+        peak_mib: memory of its largest process, in MiB.
+        lines: that it printed, with the seconds since its start.
+    """
+
+    seconds: float
+    peak_mib: float
+    lines: list[tuple[float, str]]
+
+    def longest_silence(self) -> float:
+        """Return the most seconds without a line, from the start to the end."""
+        return _longest_silence([0.0, *(at for at, _ in self.lines), self.seconds])
+
+    def stages(self) -> dict[str, dict[str, float]]:
+        """Return the seconds and the longest silence of each stage of ``dvc repro``, by name."""
+        starts = [(at, found[1]) for at, line in self.lines if (found := STAGE.match(line))]
+        ends = [at for at, _ in starts[1:]] + [self.seconds]
+        return {
+            name: {
+                "seconds": end - start,
+                "silence": _longest_silence([start, *(at for at, _ in self.lines if start < at < end), end]),
+            }
+            for (start, name), end in zip(starts, ends, strict=True)
+        }
+
+
+def watched(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path | None = None) -> Watched:
+    """Run a command to its end.
+
+    Args:
+        command: program and arguments.
+        folder: that it runs in.
+        environment: all of it.
+        log: file that takes what it prints.
+
+    Raises:
+        RuntimeError: it failed; with the last lines that it printed.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL, text=True, errors="replace",
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = [(time.monotonic() - started, line.rstrip("\n")) for line in process.stdout]
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    seconds = time.monotonic() - started
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("".join(f"{at:9.2f} {line}\n" for at, line in lines), encoding="utf-8")
+    if process.returncode:
+        end = "\n".join(line for _, line in lines[-SHOWN:])
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {process.returncode}:\n{end}")
+    return Watched(seconds, usage.ru_maxrss / MIB_OF_KIB, lines)
+
+
+def machine() -> dict[str, Any]:
+    """Return the processor by its name, its cores and features, the memory, and the versions that decide on speed."""
+    description = _read("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.+)$", description, re.M)
+    flags = set((re.search(r"^flags\s*:\s*(.+)$", description, re.M) or ["", ""])[1].split())
+    memory = re.search(r"^MemTotal:\s*(\d+) kB$", _read("/proc/meminfo"), re.M)
+    return {
+        "processor": named[1] if named else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "features": [name for name in FEATURES if name in flags],
+        "memory_gib": round(int(memory[1]) / 2**20) if memory else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+    }
+
+
+def _longest_silence(moments: Sequence[float]) -> float:
+    return max(later - earlier for earlier, later in pairwise(moments))
+
+
+def _read(name: str) -> str:
+    path = Path(name)
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,81 @@
+"""What a finished project found, read from the files that programs read."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+from ruamel.yaml import YAML
+
+from tests.benchmarks.minutes.machine import Watched
+
+
+def found_by(project: Path, work: Watched) -> dict[str, Any]:
+    """Return what the whole of ``dvc repro`` took and found.
+
+    Seconds, peak memory in MiB, the longest silence; seconds and silence of each stage; seconds of training of each
+    strategy, and of its stage outside of it; the champion, its test metrics, who ties with it, who was stopped.
+    """
+    metrics = {file.parent.name: _read(file) for file in sorted(project.glob("data/runs/*/metrics.json"))}
+    comparison = _read(project / "data/reports/comparison.json")
+    stages, strategies = work.stages(), comparison["strategies"]
+    training = {name: found["train_seconds"] for name, found in metrics.items()}
+    outside = {
+        name: stages[f"finetune@{name}"]["seconds"] - seconds
+        for name, seconds in training.items()
+        if f"finetune@{name}" in stages
+    }
+    champion = strategies.get(comparison["champion"], {})
+    return {
+        "seconds": work.seconds,
+        "peak_mib": work.peak_mib,
+        "silence": work.longest_silence(),
+        "training": sum(training.values()),
+        "outside_training": statistics.median(outside.values()) if outside else None,
+        "champion": comparison["champion"],
+        "test": _chosen(champion.get("test")),
+        "validation": _chosen(champion.get("val")),
+        "tied": sorted(name for name, found in strategies.items() if found["tied"]),
+        "stopped": sorted(name for name, found in strategies.items() if found.get("stopped")),
+        "images": comparison["data"]["images"],
+        "stages": {name.replace("finetune@", ""): found for name, found in stages.items()},
+        "train_seconds": training,
+        "outside_seconds": outside,
+        "strategies": {
+            name: {"validation": _chosen(found["val"]), "test": _chosen(found["test"])}
+            for name, found in strategies.items()
+        },
+    }
+
+
+def _chosen(scores: dict[str, Any] | None) -> dict[str, float] | None:
+    """Return the metrics that are reported, or null where there are none."""
+    return scores and {name: scores[name] for name in ("auroc", "accuracy", "balanced_accuracy")}
+
+
+def write_split(project: Path, target: Path, side: int | None = None) -> None:
+    """Write a project's images to ``target/SPLIT/CLASS``, as others read them.
+
+    Args:
+        project: whose images are prepared.
+        target: folder that must not be there yet.
+        side: height and width in pixels that they are stretched to; None: the files as they are.
+    """
+    folder = Path(YAML(typ="safe").load(project / "params.yaml")["data"]["path"])
+    table, unfinished = pd.read_parquet(project / "data/manifest.parquet"), target.with_name(f"{target.name}.part")
+    for path, split, label, row in zip(*(table[key] for key in ("path", "split", "label", "row")), strict=True):
+        file = unfinished / split / label / f"{row:05}{Path(path).suffix if side is None else '.png'}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        source = project / folder / path
+        if side is None:
+            file.write_bytes(source.read_bytes())
+        else:
+            Image.open(source).convert("RGB").resize((side, side)).save(file)
+    unfinished.rename(target)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
