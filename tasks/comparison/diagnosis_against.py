@@ -17,25 +17,31 @@ MATTERS = 0.02  # of a metric: a smaller difference is no reason to change anyth
 REMNANT = 0.1  # of what a linear classifier is better than chance: less is left where training wiped out features
 
 
-def diagnose_against(run: Run, others: Sequence[Run], params: CompareParams) -> list[Diagnosis]:
-    """Return what a run's answers show beside those of other strategies, on the same validation images.
+def diagnose_against(runs: Sequence[Run], params: CompareParams) -> dict[str, list[Diagnosis]]:
+    """Return what each run's answers show beside those of the others, on the same validation images.
 
     Differences are of ``params.metric``, paired on the same resamples of the images.
 
     Args:
-        run: the run in question.
-        others: the other strategies' runs; those that failed count for nothing.
+        runs: of the strategies, one or more, by different names; those that failed count for nothing.
         params: metric, confidence and resamples of the comparison.
 
     Raises:
         ValueError: the runs were not validated on the same images.
     """
-    if run.probabilities is None:
-        return []
-    if any(not np.array_equal(other.targets, run.targets) for other in others):
+    if any(not np.array_equal(run.targets, runs[0].targets) for run in runs):
         raise ValueError("the runs were not validated on the same images")
-    by_itself, scored = diagnose(run), _scored(run, params)
-    against = [_Versus(other, _scored(other, params), scored) for other in others if other.probabilities is not None]
+    drawn = statistics.draw(len(runs[0].targets), params.resamples, params.seed)
+    scored = [(run, _scored(run, drawn, params)) for run in runs if run.probabilities is not None]
+    found: dict[str, list[Diagnosis]] = {run.name: [] for run in runs}
+    for run, ours in scored:
+        others = [_Versus(other, theirs, ours) for other, theirs in scored if other is not run]
+        found[run.name] = _diagnose(run, ours, others)
+    return found
+
+
+def _diagnose(run: Run, scored: "_Scored", against: Sequence["_Versus"]) -> list[Diagnosis]:
+    by_itself = diagnose(run)
     causes = [
         _rate_too_high(run, by_itself, against),
         _frozen_too_deep(run, by_itself, against),
@@ -95,10 +101,8 @@ class _Versus:
         return _with_interval(self.theirs.less(self.ours))
 
 
-def _scored(run: Run, params: CompareParams) -> _Scored:
-    images = len(run.targets)
-    drawn = statistics.draw(images, params.resamples, params.seed)
-    counts = np.concatenate([np.ones((1, images), dtype=np.float32), drawn])
+def _scored(run: Run, drawn: statistics.Counts, params: CompareParams) -> _Scored:
+    counts = np.concatenate([np.ones((1, len(run.targets)), dtype=np.float32), drawn])
     value, resampled = np.split(statistics.METRICS[params.metric](counts, run.targets, run.answers), [1])
     interval = statistics.interval(resampled, params.confidence)
     return _Scored(params, float(value[0]), resampled, chance_of(params.metric, run.targets), interval)

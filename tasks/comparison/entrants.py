@@ -6,8 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from tasks.comparison.schema import OnShare, Serving
-from tasks.evaluation.robustness import Robustness
+from tasks.comparison.schema import OnShare, Stopped
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Repeated:
 
     run: Mapping[str, Any]
     val: pd.DataFrame
-    test: pd.DataFrame
+    test: pd.DataFrame | None
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,9 @@ class Entrant:
 
     Attributes:
         run: what the fine-tuning recorded of itself (``run.json``).
-        val, test: prediction tables, in the same order of images for every entrant; ``val`` of all folds, if any.
-        serving: what an answer costs.
-        robustness: its scores on corrupted images, if they were asked for.
-        seeds: the same strategy with other seeds, as many for every entrant.
+        val, test: prediction tables, in the same order of images for every entrant; ``val`` of all folds, if any. One
+            that lost the race has no ``test``, and of ``val`` perhaps the first fold alone.
+        seeds: the same strategy with other seeds, as many for every entrant that did not lose the race.
         shares: the same strategy on shares of the training split.
     """
 
@@ -36,11 +34,14 @@ class Entrant:
     run: Mapping[str, Any]
     history: list[dict[str, float]]
     val: pd.DataFrame
-    test: pd.DataFrame
-    serving: Serving
-    robustness: Robustness | None = None
+    test: pd.DataFrame | None
     seeds: Sequence[Repeated] = ()
     shares: Sequence[OnShare] = ()
+
+    @property
+    def stopped(self) -> Stopped | None:
+        """Where and why the race stopped it, if it did."""
+        return Stopped(**self.run["stopped"]) if self.run["stopped"] else None
 
     @property
     def first_val(self) -> pd.DataFrame:
@@ -50,4 +51,5 @@ class Entrant:
 
     def tables(self, split: str) -> list[pd.DataFrame]:
         """Return the predictions of every seed for a split."""
-        return [getattr(run, split) for run in (self, *self.seeds)]
+        tables = [getattr(run, split) for run in (self, *self.seeds)]
+        return [table for table in tables if table is not None]

@@ -10,7 +10,7 @@ from tasks.comparison.entrants import Entrant
 from tasks.comparison.schema import Finding, SuspectLabel
 from tasks.evaluation import label_noise
 from tasks.evaluation.curves import Run
-from tasks.evaluation.diagnosis import configuration, diagnose
+from tasks.evaluation.diagnosis import Diagnosis, configuration, diagnose
 from tasks.evaluation.predictions import probabilities_of, targets_of
 from tasks.params import Params
 
@@ -22,6 +22,8 @@ def findings(
 ) -> dict[str, list[Finding]]:
     """Return what was found out about every strategy, by its name; healthy ones have nothing.
 
+    Neither have those that lost the race: the beginning of a training is no whole one.
+
     Args:
         entrants: the strategies.
         params: all of them.
@@ -29,8 +31,10 @@ def findings(
         train_counts: images a class in the training split.
     """
     counts = np.array([train_counts.get(label, 0) for label in classes], dtype=np.int64)
-    runs = [_run(entrant, params, classes, counts) for entrant in entrants]
-    return {run.name: _of_run(run, [other for other in runs if other is not run], params) for run in runs}
+    runs = [_run(entrant, params, classes, counts) for entrant in entrants if entrant.test is not None]
+    against = diagnose_against(runs, params.compare)
+    of_runs = {run.name: _of_run(run, [*diagnose(run), *against[run.name]], params) for run in runs}
+    return {entrant.name: of_runs.get(entrant.name, []) for entrant in entrants}
 
 
 def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
@@ -62,7 +66,7 @@ def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integ
     )
 
 
-def _of_run(run: Run, others: Sequence[Run], params: Params) -> list[Finding]:
+def _of_run(run: Run, diagnoses: Sequence[Diagnosis], params: Params) -> list[Finding]:
     return [
         Finding(
             tag=diagnosis.tag,
@@ -70,5 +74,5 @@ def _of_run(run: Run, others: Sequence[Run], params: Params) -> list[Finding]:
             epoch=diagnosis.epoch,
             configuration=configuration(run, diagnosis, params.train) if diagnosis.suggestion else None,
         )
-        for diagnosis in (*diagnose(run), *diagnose_against(run, others, params.compare))
+        for diagnosis in diagnoses
     ]

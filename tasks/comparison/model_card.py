@@ -17,7 +17,7 @@ ELPV_LICENCE = "images CC BY-NC-SA 4.0"
 def write(comparison: Comparison, target: Path) -> None:
     """Write the card of a comparison's champion."""
     winner = comparison.leader
-    figures = {name: value for name in FIGURES if (value := getattr(winner.test, name)) is not None}
+    figures = {name: value for name in FIGURES if (value := getattr(winner.tested, name)) is not None}
     licences = [
         f"backbone {comparison.backbone['licence']}",
         *([ELPV_LICENCE] if comparison.data.source == "elpv" else []),

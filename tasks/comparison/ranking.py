@@ -1,7 +1,8 @@
 """From predictions of every strategy to the ordered results."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from tasks.comparison.schema import (
     Part,
     Racing,
     Scores,
+    Serving,
     Spread,
+    Stopped,
     StrategyResult,
     Versus,
 )
 from tasks.evaluation import metrics
 from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.predictions import probabilities_of, targets_of
-from tasks.evaluation.robustness import worst_group
+from tasks.evaluation.robustness import Robustness, worst_group
 from tasks.params import CompareParams, Params
 
 RECORDED = (  # what a result takes as the fine-tuning recorded it
@@ -44,48 +47,143 @@ RECORDED = (  # what a result takes as the fine-tuning recorded it
 CHEAPNESS = ("trainable_parameters", "train_seconds")  # of which the first decides
 
 
-def rank(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> list[StrategyResult]:
-    """Return the results of all strategies, best on the validation split first."""
-    val = Resampled([entrant.tables("val") for entrant in entrants], classes, params)
-    test = Resampled([entrant.tables("test") for entrant in entrants], classes, params)
-    values = [val.score(i, params.metric) for i in range(len(entrants))]
-    costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in entrants]
-    excluded = [_excluded(entrant, val.scores(i), params) for i, entrant in enumerate(entrants)]
-    order = sorted(range(len(entrants)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))
-    best = order[0]
-    scratch = next((entrants[i] for i in order if entrants[i].run["params"]["start"] == "random"), None)
-    versus = _versus(val, best, params.metric)
-    efficient = pareto_front(
-        values, *([entrant.run[cost] for entrant in entrants] for cost in (*CHEAPNESS, "peak_memory_mib"))
-    )
-    return [
+@dataclass(frozen=True)
+class Measured:
+    """What is measured of a strategy that can win: what an answer costs, and what scores corrupted images leave it.
+
+    Attributes:
+        robustness: None: it is not asked for.
+    """
+
+    serving: Serving
+    robustness: Robustness | None
+
+
+Measure = Callable[[str], Measured]
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Strategies by their places: in their order, those that tie with the best, what they break, what was measured."""
+
+    order: list[int]
+    tied: list[int]
+    excluded: list[list[str]]
+    measured: dict[int, Measured]
+
+
+def rank(
+    entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams, measure: Measure | None = None
+) -> list[StrategyResult]:
+    """Return the results of all strategies, best on the validation split first; those that lost the race are last.
+
+    Args:
+        entrants: the strategies; at least one of them did not lose the race.
+        classes: in the order of the answers.
+        params: how they are compared.
+        measure: returns what answers of a strategy cost and stand, by its name. Only those that can win are measured.
+    """
+    field = [entrant for entrant in entrants if entrant.test is not None]
+    val = Resampled([entrant.tables("val") for entrant in field], classes, params)
+    test = Resampled([entrant.tables("test") for entrant in field], classes, params)
+    standing = _settle(field, val, params, measure)
+    scratch = next((field[i] for i in standing.order if field[i].run["params"]["start"] == "random"), None)
+    versus = _versus(val, standing.order[0], params.metric)
+    costs = ([entrant.run[cost] for entrant in field] for cost in (*CHEAPNESS, "peak_memory_mib"))
+    efficient = pareto_front([val.score(i, params.metric) for i in range(len(field))], *costs)
+    tested = [
         StrategyResult(
-            name=entrants[i].name,
+            name=field[i].name,
             rank=position,
+            stopped=field[i].stopped,
             val=val.scores(i),
             test=(scores := test.scores(i)),
-            calibration=_calibration(entrants[i], classes),
-            robustness=entrants[i].robustness,
+            calibration=_calibration(field[i], classes),
+            robustness=standing.measured[i].robustness if i in standing.measured else None,
             worst_group=worst_group(scores.groups, params.metric),
-            over_seeds=_over_seeds(entrants[i], val.spreads(i), test.spreads(i)),
-            by_share=list(entrants[i].shares),
+            over_seeds=_over_seeds(field[i], val.spreads(i), test.spreads(i)),
+            by_share=list(field[i].shares),
             versus_best=versus[i],
-            excluded=excluded[i],
-            tied=not excluded[i] and (i == best or -versus[i].difference <= versus[i].standard_error),
-            serving=entrants[i].serving,
+            excluded=standing.excluded[i],
+            tied=i in standing.tied,
+            serving=standing.measured[i].serving if i in standing.measured else None,
             efficient=efficient[i],
-            history=entrants[i].history,
-            **_recorded(entrants[i]),
-            **_until_scratch(entrants[i], scratch),
+            history=field[i].history,
+            **_recorded(field[i]),
+            **_until_scratch(field[i], scratch),
         )
-        for position, i in enumerate(order, 1)
+        for position, i in enumerate(standing.order, 1)
     ]
+    return [*tested, *_losers([entrant for entrant in entrants if entrant.test is None], classes, params, len(tested))]
+
+
+def _settle(field: Sequence[Entrant], val: Resampled, params: CompareParams, measure: Measure | None) -> _Standing:
+    """Order strategies by the validation split, and measure those that tie at the top, until limits bar no more."""
+    values = [val.score(i, params.metric) for i in range(len(field))]
+    costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in field]
+    excluded = [_excluded(val.scores(i), params) for i in range(len(field))]
+    measured: dict[int, Measured] = {}
+    while True:
+        order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))
+        tied = [i for i in order if not excluded[i] and (i == order[0] or _ties(val, i, order[0], params.metric))]
+        new = [i for i in tied if i not in measured] if measure else []
+        if measure is None or not new:
+            return _Standing(order, tied, excluded, measured)
+        for i in new:
+            measured[i] = measure(field[i].name)
+            excluded[i] += _too_fragile(measured[i].robustness, params)
+
+
+def _ties(val: Resampled, i: int, best: int, metric: str) -> bool:
+    versus = val.against(i, best, metric)
+    return -versus.difference <= versus.standard_error
+
+
+def _losers(
+    losers: Sequence[Entrant], classes: Sequence[str], params: CompareParams, before: int
+) -> list[StrategyResult]:
+    """Return the results of strategies that lost the race: what is known of them is where they stopped."""
+    scores = {entrant.name: _at_its_stop(entrant, classes) for entrant in losers}
+    by_score = sorted(losers, key=lambda entrant: -(getattr(scores[entrant.name], params.metric) or 0.0))
+    return [
+        StrategyResult(
+            name=entrant.name,
+            rank=position,
+            stopped=entrant.stopped,
+            val=scores[entrant.name],
+            test=None,
+            calibration=None,
+            robustness=None,
+            worst_group=None,
+            over_seeds=None,
+            by_share=list(entrant.shares),
+            versus_best=None,
+            excluded=[],
+            tied=False,
+            serving=None,
+            efficient=False,
+            history=entrant.history,
+            epochs_to_scratch=None,
+            seconds_to_scratch=None,
+            **_recorded(entrant),
+        )
+        for position, entrant in enumerate(by_score, before + 1)
+    ]
+
+
+def _at_its_stop(entrant: Entrant, classes: Sequence[str]) -> Scores:
+    """Return the scores of a strategy that was stopped, without intervals: it might have come farther."""
+    targets, probabilities = targets_of(entrant.val, classes), probabilities_of(entrant.val, classes)
+    report = metrics.report(targets, probabilities, classes, entrant.val["subset"].tolist())
+    return Scores(intervals=dict.fromkeys(statistics.METRICS), **report)
 
 
 def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareParams) -> Chance:
     """Return what the best strategy would score on the validation split if the labels meant nothing."""
-    targets = targets_of(entrants[0].val, classes)
-    answers = [[probabilities_of(table, classes) for table in entrant.tables("val")] for entrant in entrants]
+    first = next(entrant.val for entrant in entrants if entrant.test is not None)
+    targets = targets_of(first, classes)
+    tables = [entrant.tables("val") for entrant in entrants if len(entrant.val) == len(first)]  # of all folds, if any
+    answers = [[probabilities_of(table, classes) for table in of_seeds] for of_seeds in tables]
     best = statistics.best(params.metric, targets, answers)
     permutations = max(params.permutations, math.ceil(1 / (1 - params.confidence)))  # fewer can't reach the confidence
     shuffled = statistics.best_by_chance(params.metric, targets, answers, permutations, params.seed)
@@ -94,17 +192,23 @@ def chance(entrants: Sequence[Entrant], classes: Sequence[str], params: CompareP
 
 
 def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], metric: str) -> Advised:
-    """Return a recommendation with what following it would have cost on the validation split."""
-    scores = {result.name: value for result in ranked if (value := result.figure("val", metric)[0]) is not None}
+    """Return a recommendation with what following it would have cost on the validation split.
+
+    Strategies that lost the race count with the best that they could have come to.
+    """
+    reached = {result.name: value for result in ranked if (value := result.figure("val", metric)[0]) is not None}
+    best = max((reached[result.name] for result in ranked if result.test and result.name in reached), default=0.0)
+    reach = {result.name: result.stopped.reach for result in ranked if result.stopped}
+    scores = reached | {name: min(value, best) for name, value in reach.items() if value is not None}
     costs = [regret(recommendation, scores, first) if scores else 0.0 for first in (1, 3)]
     return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
 
 
 def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params: Params) -> Racing:
     """Return which strategies the race stopped; where all ran to their end, which it would have, and at what cost."""
-    if params.train.budget:
-        stopped = {entrant.name: entrant.run["stopped_at"] for entrant in entrants if entrant.run["stopped_at"]}
-        return Racing(budget=params.train.budget, stopped=stopped, saved=None, regret=None)
+    stopped = {entrant.name: entrant.stopped for entrant in entrants if entrant.stopped}
+    if params.train.budget or stopped:
+        return Racing(raced=True, budget=params.train.budget, stopped=stopped, saved=None, regret=None)
     runners = {
         entrant.name: Runner(sum(entrant.run["phases"]), sum(entrant.run["phases"][:-1]) + 1, entrant.history)
         for entrant in entrants
@@ -114,23 +218,37 @@ def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params
     replayed = replay(runners, seconds, len(entrants[0].first_val))
     scores = {result.name: result.figure("val", params.compare.metric)[0] or 0.0 for result in ranked}
     lost = max(scores.values()) - max(score for name, score in scores.items() if name not in replayed.stopped)
-    return Racing(budget=None, stopped=replayed.stopped, saved=replayed.saved, regret=lost)
+    images = {entrant.name: int(entrant.run["images"]) for entrant in entrants}
+    would_stop = {
+        name: Stopped(
+            reason="it could not catch up any more",
+            images=epochs * images[name],
+            of_images=runners[name].epochs * images[name],
+        )
+        for name, epochs in replayed.stopped.items()
+    }
+    return Racing(raced=False, budget=None, stopped=would_stop, saved=replayed.saved, regret=lost)
 
 
-def _excluded(entrant: Entrant, val: Scores, params: CompareParams) -> list[str]:
-    """Return the limits that a strategy breaks, all measured on validation images."""
-    drop = entrant.robustness.relative_drop if entrant.robustness else None
+def _excluded(val: Scores, params: CompareParams) -> list[str]:
+    """Return the limits that a strategy's answers to the validation split break."""
     group = worst_group(val.groups, params.metric)
     broken = []
     if params.max_ece is not None and (val.ece or 0.0) > params.max_ece:
         broken.append(f"calibration error {val.ece:.3f}, over compare.max_ece {params.max_ece:g}")
-    if params.max_drop is not None and drop is not None and drop > params.max_drop:
-        broken.append(f"loses {drop:.1%} on corrupted images, over compare.max_drop {params.max_drop:.1%}")
     if params.min_group is not None and group and group.score < params.min_group:
         broken.append(
             f"{params.metric} {group.score:.3f} on {group.name}, under compare.min_group {params.min_group:g}"
         )
     return broken
+
+
+def _too_fragile(robustness: Robustness | None, params: CompareParams) -> list[str]:
+    """Return whether corrupted validation images cost a strategy more than may be, as a limit that it breaks."""
+    drop = robustness.relative_drop if robustness else None
+    if params.max_drop is None or drop is None or drop <= params.max_drop:
+        return []
+    return [f"loses {drop:.1%} on corrupted images, over compare.max_drop {params.max_drop:.1%}"]
 
 
 def _versus(val: Resampled, best: int, metric: str) -> dict[int, Versus]:
@@ -148,8 +266,8 @@ def _versus(val: Resampled, best: int, metric: str) -> dict[int, Versus]:
 
 def _calibration(entrant: Entrant, classes: Sequence[str]) -> Calibration:
     temperature = fit_temperature(probabilities_of(entrant.val, classes), targets_of(entrant.val, classes))
-    probabilities = scaled(probabilities_of(entrant.test, classes), temperature)
-    after = metrics.scores(targets_of(entrant.test, classes), probabilities)
+    test = entrant.tables("test")[0]
+    after = metrics.scores(targets_of(test, classes), scaled(probabilities_of(test, classes), temperature))
     return Calibration(temperature=temperature, test_ece=after["ece"] or 0.0, test_log_loss=after["log_loss"] or 0.0)
 
 

@@ -15,7 +15,7 @@ from tasks.comparison.figures.reliability import draw_reliability
 from tasks.comparison.figures.rendering import Picture, as_png, as_svg, save
 from tasks.comparison.figures.style import Panels
 from tasks.comparison.schema import Comparison
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.verdict import METRIC_NAMES, starred
 from tasks.data.quality import Group, Quality, rows
 from tasks.evaluation.predictions import probabilities_of, targets_of
 from tasks.evaluation.probes import Pretence
@@ -82,13 +82,15 @@ def write(
     page = environment.get_template(TEMPLATE).render(
         comparison=comparison,
         metric=METRIC_NAMES[comparison.metric],
+        starred=starred,
+        losers=[result.name for result in comparison.strategies.values() if result.lost_race],
         pictures=embedded,
         numbered=lettering.numbered,
         quality=data.quality,
         quality_rows=rows(data.quality),
         pretences=data.pretences,
         few_classes=confusions.FEW_CLASSES,
-        groups=sorted({group for result in comparison.strategies.values() for group in result.test.groups}),
+        groups=sorted(comparison.leader.tested.groups),
     )
     write_bytes(target, page.encode())
     return [save([shown.picture for shown in panels], folder, name) for name, panels in embedded.items()]
@@ -108,7 +110,7 @@ def _diagrams(comparison: Comparison, predictions: pd.DataFrame) -> Drawn:
         "reliability": draw_reliability(
             targets_of(predictions, classes),
             probabilities_of(predictions, classes),
-            comparison.leader.calibration.temperature,
+            comparison.leader.calibrated.temperature,
         ),
         "robustness": robustness.draw_robustness(measured, METRIC_NAMES[comparison.metric]) if measured else None,
     }

@@ -9,7 +9,7 @@ from tasks.comparison.statistics import Paired
 from tasks.evaluation.robustness import Robustness, WorstGroup
 from tasks.record import Record
 
-VERSION = 4
+VERSION = 5
 
 
 class Scores(Record):
@@ -100,6 +100,36 @@ class Serving(Record):
     images_a_second: float = Field(description="in batches, median")
 
 
+class Stopped(Record):
+    """Where and why the race stopped a strategy; one without ``at_least`` was short of time, and may still win."""
+
+    reason: str = Field(description="in words")
+    images: int | None = Field(None, description="training images that it had seen, summed over its epochs")
+    of_images: int | None = Field(None, description="that its whole plan would have shown it")
+    metric: str | None = Field(None, description="what was compared, on the validation split")
+    score: float | None = Field(None, description="its metric there")
+    against: str | None = Field(None, description="the strategy that was ahead")
+    leader: float | None = Field(None, description="the metric of that one")
+    difference: float | None = Field(None, description="that one's metric less its own, on the same images")
+    standard_error: float | None = Field(None, description="of the difference")
+    reach: float | None = Field(None, description="the best that it could still have come to: an upper bound")
+    at_least: float | None = Field(None, description="how far it would have stayed behind, at least")
+
+    @property
+    def at(self) -> str:
+        """Where it stopped, in words."""
+        if self.images is None:
+            return "before its end"
+        return f"after {self.images:,}" + (f" of {self.of_images:,} images" if self.of_images else " images")
+
+    @property
+    def words(self) -> str:
+        """Where it stopped and what for: ``after 1,180 of 7,870 images, at least 0.170 behind head_only``."""
+        if self.at_least is None:
+            return f"{self.at}: {self.reason}"
+        return f"{self.at}, at least {self.at_least:.3f} behind {self.against}"
+
+
 class Finding(Record):
     """Something that went wrong in a strategy's run."""
 
@@ -122,19 +152,22 @@ class StrategyResult(Record):
     """One strategy: what it was, what it reached, what it cost."""
 
     name: str = Field(description="its key in params.yaml")
-    rank: int = Field(description="1 is the best on the validation split; excluded ones come last")
+    rank: int = Field(description="1 is the best on the validation split; excluded ones come last, then stopped ones")
     params: dict[str, Any] = Field(description="its settings, shared ones included")
-    val: Scores = Field(description="scores on the validation split")
-    test: Scores = Field(description="scores on the test split")
-    calibration: Calibration
-    robustness: Robustness | None = Field(description="null where it was not asked for")
+    stopped: Stopped | None = Field(None, description="by the race; null: it ran to its end")
+    val: Scores = Field(description="scores on the validation split; of one that lost the race, where it stopped")
+    test: Scores | None = Field(description="scores on the test split; null: it lost the race, and was not tested")
+    calibration: Calibration | None = Field(description="null where nothing was tested")
+    robustness: Robustness | None = Field(description="null where it was not asked for, or where it could not win")
     worst_group: WorstGroup | None = Field(description="null without groups of a size that says something")
     over_seeds: OverSeeds | None = Field(description="null with a single seed")
     by_share: list[OnShare] = Field(description="learning curve by the number of images; empty if it wasn't asked for")
-    versus_best: Versus
+    versus_best: Versus | None = Field(
+        description="beside the best on the validation split; null where ``stopped`` says by how much it is behind"
+    )
     excluded: list[str] = Field(description="limits of compare that it breaks; a champion breaks none")
     tied: bool = Field(description="within one standard error of the best on the validation split, and not excluded")
-    serving: Serving
+    serving: Serving | None = Field(description="null where it could not win")
     efficient: bool = Field(
         description="no other scores as high on validation with no more seconds, memory and trainable parameters"
     )
@@ -160,13 +193,43 @@ class StrategyResult(Record):
         "", description="the run of the training; another one where that had to be logged anew"
     )
 
+    @property
+    def lost_race(self) -> bool:
+        """Whether the race stopped it because it could not win any more, so that it was not tested."""
+        return self.test is None
+
+    @property
+    def tested(self) -> Scores:
+        """The scores on the test split.
+
+        Raises:
+            ValueError: it lost the race.
+        """
+        if self.test is None:
+            raise ValueError(f"{self.name} lost the race, and was not tested")
+        return self.test
+
+    @property
+    def calibrated(self) -> Calibration:
+        """What its probabilities are worth.
+
+        Raises:
+            ValueError: it lost the race.
+        """
+        if self.calibration is None:
+            raise ValueError(f"{self.name} lost the race, and was not tested")
+        return self.calibration
+
     def figure(self, split: str, metric: str) -> tuple[float | None, tuple[float, float] | None]:
-        """Return a metric of ``val`` or ``test`` and its interval: of the mean over seeds, if there are several."""
+        """Return a metric of ``val`` or ``test`` and its interval: of the mean over seeds, if there are several.
+
+        Neither is known where nothing was tested.
+        """
         if self.over_seeds:
             spread: Spread = getattr(self.over_seeds, split)[metric]
             return spread.mean, spread.interval
-        scores: Scores = getattr(self, split)
-        return getattr(scores, metric), scores.intervals[metric]
+        scores: Scores | None = getattr(self, split)
+        return (getattr(scores, metric), scores.intervals[metric]) if scores else (None, None)
 
 
 class DataFacts(Record):
@@ -194,20 +257,22 @@ class Advised(Record):
     """What was recommended before training, and what following it would have cost."""
 
     recommendation: Recommendation
-    regret: float = Field(description="best validation score less that of the strategy recommended first")
+    regret: float = Field(
+        description="best validation score less that of the strategy recommended first; at least so much, if it was "
+        "stopped"
+    )
     regret_of_three: float = Field(description="the same for the best of the first three")
 
 
 class Racing(Record):
-    """What a time budget did to the strategies, or would have done."""
+    """What the race did to the strategies, or would have done."""
 
-    budget: float | None = Field(description="seconds; null: every strategy ran to its end, and the rest is a replay")
-    stopped: dict[str, int] = Field(description="strategies that were, or would have been, stopped after these epochs")
-    saved: float | None = Field(
-        description="share of all training seconds that it would have saved; null with a budget"
-    )
+    raced: bool = Field(description="whether they raced; if not, each ran to its end, and the rest is a replay")
+    budget: float | None = Field(description="seconds of training that the race had; null: no limit")
+    stopped: dict[str, Stopped] = Field(description="strategies that were, or would have been, stopped, by name")
+    saved: float | None = Field(description="share of all training seconds that it would have saved; null with a race")
     regret: float | None = Field(
-        description="best validation score less that of the best strategy not stopped; null with a budget"
+        description="best validation score less that of the best strategy not stopped; null with a race"
     )
 
 

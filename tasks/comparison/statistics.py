@@ -6,6 +6,8 @@ are paired (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -194,33 +196,46 @@ def _mean_over_classes(values: Floats) -> Floats:
     return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
 
 
+@dataclass(frozen=True)
+class _Ordered:
+    """Images by falling score, and how often each was drawn.
+
+    Attributes:
+        places: their scores, negated, so that they rise, shape (images,).
+        drawn: shape (images, resamples).
+    """
+
+    places: Floats
+    drawn: Floats
+
+    def before(self, places: Floats, ties: Literal["left", "right"]) -> Floats:
+        """Return how many draws are before some places, shape (places, resamples); ``right``: or at them."""
+        summed = np.concatenate([np.zeros((1, self.drawn.shape[1])), self.drawn.cumsum(axis=0)])
+        found: Floats = summed[np.searchsorted(self.places, places, side=ties)]
+        return found
+
+
 def _ranked(
-    counts: Counts, targets: Integers, probabilities: Floats, area: Callable[[Floats, Floats], Floats]
+    counts: Counts, targets: Integers, probabilities: Floats, area: Callable[[_Ordered, _Ordered], Floats]
 ) -> Floats:
-    """Average an area over the classes; each sees positive and negative counts by falling score, ties together."""
+    """Average an area over the classes; each sees its images and the others by falling score."""
+    drawn = np.ascontiguousarray(counts.T, dtype=np.float64)
     areas = []
     for c in range(probabilities.shape[1]):
-        scores, tie = np.unique(-probabilities[:, c], return_inverse=True)
-        order = np.argsort(tie, kind="stable")
-        starts = np.searchsorted(tie[order], np.arange(len(scores)))
-        ordered = counts[:, order].astype(float)
-        positive = (targets[order] == c).astype(float)
-        areas.append(
-            area(
-                np.add.reduceat(ordered * positive, starts, axis=1),
-                np.add.reduceat(ordered * (1 - positive), starts, axis=1),
-            )
-        )
+        order = np.argsort(-probabilities[:, c], kind="stable")
+        of_class = order[targets[order] == c], order[targets[order] != c]
+        areas.append(area(*(_Ordered(-probabilities[images, c], drawn[images]) for images in of_class)))
     return _mean_over_classes(np.stack(areas, axis=1))
 
 
-def _area_under_roc(positives: Floats, negatives: Floats) -> Floats:
-    above = positives.cumsum(axis=1) - positives / 2
-    return _ratio((negatives * above).sum(axis=1), positives.sum(axis=1) * negatives.sum(axis=1))
+def _area_under_roc(positives: _Ordered, negatives: _Ordered) -> Floats:
+    above = (positives.before(negatives.places, "left") + positives.before(negatives.places, "right")) / 2
+    pairs = np.einsum("ir,ir->r", negatives.drawn, above)
+    return _ratio(pairs, positives.drawn.sum(axis=0) * negatives.drawn.sum(axis=0))
 
 
-def _area_under_precision(positives: Floats, negatives: Floats) -> Floats:
-    hits = positives.cumsum(axis=1)
-    precision = np.nan_to_num(_ratio(hits, hits + negatives.cumsum(axis=1)))
-    area = _ratio((positives * precision).sum(axis=1), positives.sum(axis=1))
-    return np.where(negatives.sum(axis=1) > 0, area, np.nan)
+def _area_under_precision(positives: _Ordered, negatives: _Ordered) -> Floats:
+    hits, misses = (images.before(positives.places, "right") for images in (positives, negatives))
+    precision = np.nan_to_num(_ratio(hits, hits + misses))
+    area = _ratio(np.einsum("ir,ir->r", positives.drawn, precision), positives.drawn.sum(axis=0))
+    return np.where(negatives.drawn.sum(axis=0) > 0, area, np.nan)

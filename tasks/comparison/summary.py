@@ -37,6 +37,8 @@ def markdown(comparison: Comparison, links: Mapping[str, str]) -> str:
     lines += [_line(list(row.values())) for row in table[:SHOWN]]
     more = [f"and {len(table) - SHOWN} more"] if len(table) > SHOWN else []
     key = f"★ champion, = tied with the best on validation; intervals at {comparison.confidence:.0%}"
+    if any(result.lost_race for result in comparison.strategies.values()):
+        key += "; × stopped by the race, at least so far behind (≥), and not tested"
     see = " · ".join(f"[{words}]({address})" for words, address in links.items())
     winner = f"★ {comparison.champion}" if comparison.champion else "No champion"
     return "\n\n".join([f"**{winner}** · {see}", comparison.verdict, "\n".join(lines), *more, key])
@@ -46,6 +48,11 @@ def of_strategy(result: StrategyResult, comparison: Comparison) -> str:
     """Return what a comparison says of one strategy, as Markdown."""
     name = METRIC_NAMES[comparison.metric]
     place = f"{result.rank} of {len(comparison.strategies)} by validation {name}"
+    if result.stopped and result.lost_race:
+        return (
+            f"**Stopped by the race** {result.stopped.words}: validation {name} "
+            f"{cell(result.figure('val', comparison.metric)[0])} there, {result.train_seconds:,.1f} s; not tested."
+        )
     tied = ", tied with the best" if result.tied and result.rank > 1 else ""
     first = (
         f"**{'★ Champion, ' if result.name == comparison.champion else ''}{place}**{tied}: "
@@ -65,7 +72,9 @@ def cell(value: float | None, bounds: tuple[float, float] | None = None) -> str:
 
 
 def _difference(result: StrategyResult) -> str:
-    if result.rank == 1:
+    if result.stopped and result.stopped.at_least is not None:
+        return f"≥ {result.stopped.at_least:.3f} behind"
+    if result.rank == 1 or result.versus_best is None:
         return "–"
     return f"{'= ' if result.tied else ''}{result.versus_best.difference:+z.3f}"
 

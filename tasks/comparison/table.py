@@ -16,13 +16,16 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the strategies, best first, and the verdict."""
     console = console or Console(highlight=False)
     name = METRIC_NAMES[comparison.metric]
-    table = Table(title="★ champion, = tied with the best on validation", title_justify="left", title_style="dim")
+    title = "★ champion, = tied with the best on validation"
+    if any(result.lost_race for result in comparison.strategies.values()):
+        title += ", × stopped by the race and not tested"
+    table = Table(title=title, title_justify="left", title_style="dim")
     table.add_column("strategy", no_wrap=True)
     headings = (f"val {name}", f"test {name}", "test accuracy", "seconds", "peak MiB", "trainable parameters")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for result in comparison.strategies.values():
-        mark = "★" if result.name == comparison.champion else "=" if result.tied else " "
+        mark = "★" if result.name == comparison.champion else "=" if result.tied else "×" if result.lost_race else " "
         table.add_row(
             f"{mark} {result.name}",
             cell(*result.figure("val", comparison.metric)),
@@ -41,7 +44,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(
             f"Means over {len(comparison.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
         )
-    if comparison.racing.budget and comparison.racing.stopped:
-        stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in comparison.racing.stopped.items())
-        console.print(f"The race stopped {stops}.")
+    for result in comparison.strategies.values():
+        if result.stopped and not result.lost_race:
+            console.print(f"The race stopped {result.name} {result.stopped.words}.")
     console.print(comparison.verdict)

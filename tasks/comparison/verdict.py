@@ -12,13 +12,18 @@ METRIC_NAMES = {
 }
 
 
+def learned(chance: Chance, confidence: float) -> bool:
+    """Return whether the best strategy scored better than chance would have it, at a confidence."""
+    return chance.p_value <= 1 - confidence
+
+
 def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) -> StrategyResult | None:
     """Return the cheapest strategy that ties with the best one, or None if nothing was learned or all are excluded.
 
     Fewer trainable parameters, then seconds, are cheaper. A tie is a paired difference within one standard error (the
     one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, on paired resamples).
     """
-    if chance.p_value > 1 - confidence:
+    if not learned(chance, confidence):
         return None
     tied = [result for result in ranked if result.tied]
     if not tied:
@@ -31,8 +36,9 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     winner, best = champion(ranked, chance, confidence), ranked[0]
     name = METRIC_NAMES[metric]
     if best.excluded:
-        broken = "; ".join(f"{result.name}: {', '.join(result.excluded)}" for result in ranked)
-        return f"There is no champion: every strategy breaks a limit ({broken})."
+        broken = "; ".join(f"{result.name}: {', '.join(result.excluded)}" for result in ranked if result.excluded)
+        sentence = f"There is no champion: every strategy breaks a limit ({broken})."
+        return " ".join([sentence, *_lost_race(ranked)])
     if winner is None:
         reached = _figure(best.figure("val", metric)[0])
         by_folds = f" {_by_folds(folds, best)}" if folds else ""
@@ -48,7 +54,7 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     ]
     if folds:
         sentences.append(f"It was chosen {_by_folds(folds, winner)}; tested is the network of the first fold.")
-    if winner is not best:
+    if winner is not best and winner.versus_best:
         sentences.append(
             f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "
             f"standard error ({winner.versus_best.standard_error:.3f}); {winner.name} is preferred because it trains "
@@ -56,15 +62,31 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
             f"{_share(winner.train_seconds, best.train_seconds)} of the time."
         )
     else:
-        behind = [result for result in ranked[1:] if result.versus_best.p_adjusted > 1 - confidence]
+        behind = [result for result in ranked[1:] if _may_be_as_good(result, confidence)]
         if behind:
             names = enumerated(result.name for result in behind)
             sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
         elif len(ranked) > 1:
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
     sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
+    sentences += _lost_race(ranked)
     sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
+
+
+def _may_be_as_good(result: StrategyResult, confidence: float) -> bool:
+    return result.versus_best is not None and result.versus_best.p_adjusted > 1 - confidence
+
+
+def _lost_race(ranked: list[StrategyResult]) -> list[str]:
+    """Return a sentence about those that the race stopped because they could not win; scratch has one of its own."""
+    fine_tuned = [result for result in ranked if result.params["start"] != "random"]
+    stops = [
+        f"{result.name} (at least {result.stopped.at_least:.3f} behind)"
+        for result in fine_tuned
+        if result.stopped and result.stopped.at_least is not None
+    ]
+    return [f"On validation the race stopped {enumerated(stops)}."] if stops else []
 
 
 def _by_folds(folds: int, result: StrategyResult) -> str:
@@ -72,7 +94,9 @@ def _by_folds(folds: int, result: StrategyResult) -> str:
 
 
 def starred(result: StrategyResult, champion: str | None) -> str:
-    """Return a strategy's name, the champion's with a star."""
+    """Return a strategy's name: the champion's with a star, with a cross that of one that lost the race."""
+    if result.lost_race:
+        return f"× {result.name}"
     return f"★ {result.name}" if result.name == champion else result.name
 
 
@@ -84,9 +108,14 @@ def _against_scratch(
         return []
     if winner is scratch:
         return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
-    gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
     name = METRIC_NAMES[metric]
-    if scratch.versus_best.p_adjusted > 1 - confidence:
+    if scratch.stopped and scratch.stopped.at_least is not None:
+        return [
+            f"Training from scratch was stopped {scratch.stopped.at}: it stays at least {scratch.stopped.at_least:.3f} "
+            f"behind {scratch.stopped.against} on validation, by {name}."
+        ]
+    gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
+    if _may_be_as_good(scratch, confidence):
         return [
             f"Warning: training from scratch can't be told apart from the best ({_signed(-gain)} test {name} against "
             f"{winner.name}): the pretrained weights help little."

@@ -5,7 +5,9 @@ After Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common
 """
 
 import io
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from typing import Any, Literal, get_args
 
@@ -28,8 +30,6 @@ STRENGTHS: dict[Kind, Sequence[float]] = {
 }
 FAINTEST_BLUR = 0.4  # pixels that are added to every blur: less would not show on a small image
 DIRECTIONS = np.array([direction for direction in product((-1, 0, 1), repeat=2) if any(direction)])
-
-Generators = Sequence[np.random.Generator]
 
 
 def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: Integers | None = None) -> Pixels:
@@ -54,54 +54,57 @@ def corrupt(images: Pixels, kind: Kind, severity: int, seed: int, rows: Integers
     changed = images.copy()
     if severity > 0 and len(images) > 0:
         names = np.arange(len(images)) if rows is None else rows
-        generators = [np.random.default_rng((seed, KINDS.index(kind), int(name))) for name in names]
         visible = changed[..., : images.shape[3] - 1 + images.shape[3] % 2]
-        visible[...] = _CHANGES[kind](visible, STRENGTHS[kind][severity - 1], generators)
+        strength = STRENGTHS[kind][severity - 1]
+
+        def change(image: Pixels, name: int) -> None:
+            generator = np.random.default_rng((seed, KINDS.index(kind), name))
+            image[...] = _CHANGES[kind](image, strength, generator)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy, SciPy and Pillow let other threads run
+            list(pool.map(change, visible, names.tolist()))
     return changed
 
 
-def _noise(images: Pixels, share: float, generators: Generators) -> Pixels:
-    drawn = [generator.standard_normal(images.shape[1:], dtype=np.float32) for generator in generators]
-    return _pixels(images + 255 * share * np.stack(drawn))
+def _noise(image: Pixels, share: float, generator: np.random.Generator) -> Pixels:
+    noise = generator.standard_normal(image.shape, dtype=np.float32)
+    noise *= 255 * share
+    return _pixels(np.add(image, noise, out=noise))
 
 
-def _blur(images: Pixels, share: float, _: Generators) -> Pixels:
-    deviation = FAINTEST_BLUR + share * min(images.shape[1:3])
-    return _pixels(gaussian_filter(images, deviation, output=np.float32, mode="nearest", truncate=3, axes=(1, 2)))
+def _blur(image: Pixels, share: float, _: np.random.Generator) -> Pixels:
+    deviation = FAINTEST_BLUR + share * min(image.shape[:2])
+    return _pixels(gaussian_filter(image, deviation, output=np.float32, mode="nearest", truncate=3, axes=(0, 1)))
 
 
-def _brightness(images: Pixels, share: float, generators: Generators) -> Pixels:
-    signs = np.array([generator.choice((-1, 1)) for generator in generators], dtype=np.float32)
-    return _pixels(images + 255 * share * signs[:, None, None, None])
+def _brightness(image: Pixels, share: float, generator: np.random.Generator) -> Pixels:
+    becomes = _pixels(np.arange(256, dtype=np.float32) + 255 * share * generator.choice((-1, 1)))
+    changed: Pixels = becomes[image]
+    return changed
 
 
-def _jpeg(images: Pixels, quality: float, _: Generators) -> Pixels:
-    return np.stack([_compressed(image, int(quality)) for image in images])
-
-
-def _compressed(image: Pixels, quality: int) -> Pixels:
+def _jpeg(image: Pixels, quality: float, _: np.random.Generator) -> Pixels:
     file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "JPEG", quality=quality)
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "JPEG", quality=int(quality))
     with Image.open(file) as opened:
         decoded: Pixels = np.asarray(opened).reshape(image.shape)
     return decoded
 
 
-def _shift(images: Pixels, share: float, generators: Generators) -> Pixels:
-    directions = np.stack([generator.choice(DIRECTIONS) for generator in generators])
-    count, height, width, _ = images.shape
-    down, right = (np.ceil(share * np.array([height, width])).astype(np.int64) * directions).T
-    y = np.clip(np.arange(height) - down[:, None], 0, height - 1)
-    x = np.clip(np.arange(width) - right[:, None], 0, width - 1)
-    moved: Pixels = images[np.arange(count)[:, None, None], y[:, :, None], x[:, None, :]]
+def _shift(image: Pixels, share: float, generator: np.random.Generator) -> Pixels:
+    height, width, _ = image.shape
+    down, right = np.ceil(share * np.array([height, width])).astype(np.int64) * generator.choice(DIRECTIONS)
+    y, x = np.clip(np.arange(height) - down, 0, height - 1), np.clip(np.arange(width) - right, 0, width - 1)
+    moved: Pixels = image[y[:, None], x]
     return moved
 
 
 def _pixels(values: npt.NDArray[np.floating[Any]]) -> Pixels:
-    return values.round().clip(0, 255).astype(np.uint8)
+    """Return values, which are overwritten, as pixels."""
+    return values.round(out=values).clip(0, 255, out=values).astype(np.uint8)
 
 
-_CHANGES: dict[Kind, Callable[[Pixels, float, Generators], Pixels]] = {
+_CHANGES: dict[Kind, Callable[[Pixels, float, np.random.Generator], Pixels]] = {
     "noise": _noise,
     "blur": _blur,
     "brightness": _brightness,

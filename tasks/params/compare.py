@@ -28,8 +28,9 @@ class CompareParams(Section):
     permutations: int = Field(200, ge=100, le=100_000)
     """How often the labels are shuffled, for what would be scored by chance."""
 
-    robustness_images: int = Field(50, ge=0, le=100_000)
-    """Validation images, at most, that a strategy answers under each of 25 corruptions; 0: none."""
+    robustness_images: int | None = Field(None, ge=0, le=100_000)
+    """Validation images, at most, that a strategy answers under each of five kinds of corruption; unset: all, 0:
+    none."""
 
     seed: int = 0
     """Seed of all these draws."""
@@ -46,6 +47,6 @@ class CompareParams(Section):
 
     @model_validator(mode="after")
     def _measures_what_it_limits(self) -> "CompareParams":
-        if self.max_drop is not None and not self.robustness_images:
+        if self.max_drop is not None and self.robustness_images == 0:
             raise ValueError("'max_drop' is measured on 'robustness_images': let there be some")
         return self

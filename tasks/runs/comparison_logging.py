@@ -26,8 +26,9 @@ def log_comparison(comparison: Comparison, figures: Sequence[Path]) -> None:
     tracking.set_parent(run_id, children)
     for result in comparison.strategies.values():
         _log_result(result, comparison)
-    tracking.log_metrics(run_id, final_metrics("val", comparison.leader.val.model_dump()))
-    tracking.log_metrics(run_id, final_metrics("test", comparison.leader.test.model_dump()))
+    leader = comparison.leader
+    held_out = {"val": leader.val.model_dump(), "test": leader.tested.model_dump()}
+    tracking.log_metrics(run_id, final_metrics("val", held_out["val"]) | final_metrics("test", held_out["test"]))
     note = summary.markdown(comparison, mlflow_ui.links(run_id, children))
     tracking.set_tags(run_id, {"thawline.champion": comparison.champion or "none", "mlflow.note.content": note})
     mlflow_ui.save_view(run_id, comparison.metric)
@@ -40,11 +41,11 @@ def log_comparison(comparison: Comparison, figures: Sequence[Path]) -> None:
 
 def _log_result(result: StrategyResult, comparison: Comparison) -> None:
     run_id = result.mlflow_run_id
-    tracking.log_metrics(run_id, final_metrics("test", result.test.model_dump()) | _verdict_of(result))
-    if comparison.data.folds:
-        tracking.log_metrics(run_id, final_metrics("cv", result.val.model_dump()))
+    tested = final_metrics("test", result.test.model_dump()) if result.test else {}
+    by_folds = final_metrics("cv", result.val.model_dump()) if comparison.data.folds and result.test else {}
+    tracking.log_metrics(run_id, tested | by_folds | _verdict_of(result))
     by_images = {point.images: point.val for point in result.by_share}
-    if by_images:
+    if by_images and not result.lost_race:
         tracking.log_curves(run_id, "images", {**by_images, comparison.data.images["train"]: result.val.figures()})
     tracking.set_tags(
         run_id,
@@ -53,22 +54,28 @@ def _log_result(result: StrategyResult, comparison: Comparison) -> None:
             mlflow_ui.COLOUR_TAG: mlflow_ui.colour_of(result.rank),
             "thawline.rank": str(result.rank),
             "thawline.champion": str(result.name == comparison.champion).lower(),
-            "thawline.diagnosis": ", ".join(finding.tag for finding in result.findings) or "healthy",
+            "thawline.diagnosis": ", ".join(finding.tag for finding in result.findings) or _health_of(result),
         },
     )
 
 
+def _health_of(result: StrategyResult) -> str:
+    return "stopped by the race" if result.lost_race else "healthy"
+
+
 def _verdict_of(result: StrategyResult) -> dict[str, float | None]:
-    """Return what a comparison adds to a strategy's metrics in MLflow."""
+    """Return what a comparison adds to a strategy's metrics in MLflow; what was not measured is None."""
+    versus, serving, calibration = result.versus_best, result.serving, result.calibration
     return {
-        "verdict/difference_to_best": result.versus_best.difference,
-        "verdict/p_adjusted": result.versus_best.p_adjusted,
+        "verdict/difference_to_best": versus.difference if versus else None,
+        "verdict/p_adjusted": versus.p_adjusted if versus else None,
+        "verdict/at_least_behind": result.stopped.at_least if result.stopped else None,
         "verdict/epochs_to_scratch": result.epochs_to_scratch,
-        "cost/latency_ms": result.serving.milliseconds,
-        "cost/images_a_second": result.serving.images_a_second,
-        "cost/model_mb": result.serving.model_bytes / 1e6,
-        "calibration/temperature": result.calibration.temperature,
-        "calibration/test_ece": result.calibration.test_ece,
+        "cost/latency_ms": serving.milliseconds if serving else None,
+        "cost/images_a_second": serving.images_a_second if serving else None,
+        "cost/model_mb": serving.model_bytes / 1e6 if serving else None,
+        "calibration/temperature": calibration.temperature if calibration else None,
+        "calibration/test_ece": calibration.test_ece if calibration else None,
         **_over_seeds_of(result),
         "robustness/mean": result.robustness.mean if result.robustness else None,
         "robustness/relative_drop": result.robustness.relative_drop if result.robustness else None,

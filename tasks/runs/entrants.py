@@ -6,25 +6,37 @@ from typing import Any
 import pandas as pd
 
 from tasks import layout
+from tasks.arrays import Floats
 from tasks.comparison.entrants import Entrant, Repeated
-from tasks.comparison.schema import OnShare, Serving
+from tasks.comparison.ranking import Measured
+from tasks.comparison.schema import OnShare, Serving, Stopped
 from tasks.data import manifest
 from tasks.data.store import index_of
 from tasks.evaluation import metrics, predictions, robustness
 from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.robustness import Robustness
 from tasks.files import digest_of, read_json, sha256_of, write_json
-from tasks.params import CompareParams, Params, StrategyParams
+from tasks.params import Params
+from tasks.progress import plain_console
 from tasks.runs.code import EVALUATION, digest_of_code
 from tasks.runs.networks import flips_for, probabilities_of, with_weights
 from tasks.runs.prepared import PreparedData
 from tasks.runs.repeats import FIRST, Repeat, further_seeds, on_folds, smaller_shares
+from tasks.runs.watching import watched
+from tasks.serving.champion import answers
 from tasks.strategies.surgery import Adapted
+from tasks.training.batches import Split
 
 TIMED_IMAGES, TIMED_RUNS = 64, 3
 
 
-def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str, str]) -> Entrant:
+def lost_race(name: str) -> bool:
+    """Return whether the race stopped a strategy because it could not win any more."""
+    stopped = read_json(layout.run_file(name, "run.json"))["stopped"]
+    return bool(stopped) and Stopped(**stopped).at_least is not None
+
+
+def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str, str], *, tested: bool) -> Entrant:
     """Return all that a comparison needs to know of a strategy.
 
     Args:
@@ -32,31 +44,40 @@ def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str,
         params: those of all strategies.
         data: the prepared images.
         runs: the MLflow run of each of its fine-tunings, by the one that the fine-tuning recorded.
+        tested: whether it answers the test split; if not, its first fine-tuning is all that counts.
     """
-    first, adapted = _repeated(name, FIRST, params, data, runs)
-    history: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
-    model, settings = sha256_of(layout.run_file(name, "model.safetensors")), params.strategies[name]
+    first = _repeated(name, FIRST, params, data, runs, tested=tested)
     return Entrant(
         name,
         first.run,
-        history,
+        _history(name),
         first.val,
         first.test,
-        _serving(name, adapted, params, data),
-        _robustness(model, adapted, settings, data, params.compare) if params.compare.robustness_images else None,
-        [_repeated(name, repeat, params, data, runs)[0] for repeat in further_seeds(params.train)],
-        [_on_share(name, repeat, data, runs) for repeat in smaller_shares(params.train)],
+        [_repeated(name, repeat, params, data, runs) for repeat in further_seeds(params.train) if tested],
+        [_on_share(name, repeat, data, runs) for repeat in smaller_shares(params.train) if tested],
+    )
+
+
+def measure(entrant: Entrant, params: Params, data: PreparedData) -> Measured:
+    """Return what an answer of a strategy costs, and what scores corrupted validation images leave it."""
+    adapted = with_weights(params.strategies[entrant.name], data, layout.run_file(entrant.name, "model.safetensors"))
+    asked = params.compare.robustness_images != 0
+    return Measured(
+        serving=_serving(entrant.name, adapted, params, data),
+        robustness=_robustness(entrant, adapted, params, data) if asked else None,
     )
 
 
 def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) -> Serving:
-    """Return what an answer costs, as it is measured on validation images."""
+    """Return what an answer costs, as it is measured on validation images: in the way in which a champion answers."""
     settings, timed = params.strategies[name], data.rows("val").head(TIMED_IMAGES)
     flips = flips_for(settings, params)
 
     def answering(images: pd.DataFrame) -> Callable[[], object]:
-        return lambda: probabilities_of(adapted, data.chosen(images), settings, flips)
+        chosen = data.chosen(images)
+        return lambda: answers(adapted, chosen, settings, flips)
 
+    plain_console().print(f"{name}: seconds of an answer")
     return Serving(
         model_bytes=layout.run_file(name, "model.safetensors").stat().st_size,
         milliseconds=milliseconds(answering(timed.head(1))),
@@ -64,15 +85,27 @@ def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) ->
     )
 
 
+def _history(name: str) -> list[dict[str, float]]:
+    rows: Any = pd.read_csv(layout.run_file(name, "history.csv")).to_dict("records")
+    history: list[dict[str, float]] = rows
+    return history
+
+
 def _repeated(
-    name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Mapping[str, str]
-) -> tuple[Repeated, Adapted]:
-    """Return a fine-tuning with its answers on the test split, and its network."""
+    name: str, repeat: Repeat, params: Params, data: PreparedData, runs: Mapping[str, str], *, tested: bool = True
+) -> Repeated:
+    """Return a fine-tuning with its answers on the test split, if it is tested."""
+    run, val = _validated(name, repeat, data.folds if tested else 0, runs)
+    return Repeated(run, val, _answers(name, repeat, params, data) if tested else None)
+
+
+def _answers(name: str, repeat: Repeat, params: Params, data: PreparedData) -> pd.DataFrame:
+    """Return what a fine-tuning answers to the test split."""
     settings = repeat.settings(params.strategies[name])
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
-    answers = probabilities_of(adapted, data.split("test"), settings, flips_for(settings, params))
-    run, val = _validated(name, repeat, data.folds, runs)
-    return Repeated(run, val, predictions.table(name, data.rows("test"), answers, data.classes, repeat.name)), adapted
+    with watched(f"{repeat.of(name)}: test images", data.split("test")) as images:
+        probabilities = probabilities_of(adapted, images, settings, flips_for(settings, params))
+    return predictions.table(name, data.rows("test"), probabilities, data.classes, repeat.name)
 
 
 def _validated(name: str, repeat: Repeat, folds: int, runs: Mapping[str, str]) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -99,20 +132,29 @@ def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Mapping[str, 
     )
 
 
-def _robustness(
-    model: str, adapted: Adapted, settings: StrategyParams, data: PreparedData, params: CompareParams
-) -> Robustness:
-    """Return a model's scores on corrupted validation images, which are measured once."""
+def _robustness(entrant: Entrant, adapted: Adapted, params: Params, data: PreparedData) -> Robustness:
+    """Return a strategy's scores on corrupted validation images, which are measured once.
+
+    They are answered as the validation split was, whose answers say what is lost.
+    """
+    settings, asked = params.strategies[entrant.name], params.compare
+    flips, model = flips_for(settings, params), sha256_of(layout.run_file(entrant.name, "model.safetensors"))
     read = [sha256_of(index_of(layout.PIXELS)), sha256_of(layout.MANIFEST), digest_of_code(EVALUATION)]
-    asked = {"model": model, "images": params.robustness_images, "metric": params.metric, "seed": params.seed}
-    file = layout.WORK / "robustness" / f"{digest_of([asked, read])}.json"
+    settled = {"model": model, "flips": flips, **asked.model_dump(include={"robustness_images", "metric", "seed"})}
+    file = layout.WORK / "robustness" / f"{digest_of([settled, read])}.json"
+
+    def answered(images: Split) -> Floats:
+        with watched(f"{entrant.name}: corrupted images", images) as shown:
+            return probabilities_of(adapted, shown, settings, flips)
+
     if not file.is_file():
         measured = robustness.robustness(
-            lambda split: probabilities_of(adapted, split, settings),
+            answered,
             data.split("val"),
-            lambda targets, probabilities: metrics.scores(targets, probabilities)[params.metric],
-            params.robustness_images,
-            params.seed,
+            predictions.probabilities_of(entrant.first_val, data.classes),
+            lambda targets, probabilities: metrics.scores(targets, probabilities)[asked.metric],
+            asked.robustness_images,
+            asked.seed,
         )
         write_json(file, measured.model_dump())
     return Robustness.model_validate(read_json(file))

@@ -12,6 +12,7 @@ from tasks.params import DataParams, Params
 from tasks.runs.networks import with_weights
 from tasks.runs.outputs import read_quality
 from tasks.runs.prepared import PreparedData
+from tasks.runs.watching import watched
 from tasks.serving.champion import Champion, Facts, answers
 from tasks.serving.provenance import Origin
 
@@ -52,8 +53,10 @@ def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> t
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
     train = data.rows("train")
     some = np.random.default_rng(0).permutation(len(train))[:KNOWN_IMAGES]
-    trained_on = answers(adapted, data.chosen(train.iloc[np.sort(some)]), settings)[1]
-    held_out = answers(adapted, data.split("val"), settings)[1]
+    with watched(f"{name}: features of training images", data.chosen(train.iloc[np.sort(some)])) as images:
+        trained_on = answers(adapted, images, settings)[1]
+    with watched(f"{name}: features of validation images", data.split("val")) as images:
+        held_out = answers(adapted, images, settings)[1]
     known = familiar(trained_on, held_out)
     facts = Facts(
         strategy=name,
@@ -63,7 +66,7 @@ def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> t
         ranges=read_quality().ranges,
         settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another
         backbone=comparison.backbone,
-        temperature=comparison.leader.calibration.temperature,
+        temperature=comparison.leader.calibrated.temperature,
         farthest=known.farthest,
         run_id=comparison.leader.mlflow_run_id,
         data_digest=versioning.data_digest(params.data),

@@ -1,6 +1,6 @@
 """The strategies held against each other: the only step that reads the test split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +18,10 @@ from tasks.evaluation import predictions
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import write_bytes
 from tasks.params import Params, load_params
+from tasks.progress import plain_console
 from tasks.runs import relogging, unlabelled
 from tasks.runs.comparison_logging import log_comparison
-from tasks.runs.entrants import entrant_of
+from tasks.runs.entrants import entrant_of, lost_race, measure
 from tasks.runs.metadata import data_identity, made_with, shared_params, tags
 from tasks.runs.networks import with_weights
 from tasks.runs.outputs import read_probe, read_quality
@@ -52,7 +53,7 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     without_label = unlabelled.waiting(params.data)
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
     runs = relogging.runs_of(params, data)
-    entrants = [entrant_of(name, params, data, runs) for name in params.strategies]
+    entrants = _entrants(params, data, runs)
     standings = _rank(entrants, params, data)
     run_id = tracking.start_run(
         "comparison", shared_params(params, data), tags("comparison", "", all_params, data), data_identity(params),
@@ -62,6 +63,7 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         comparison = _comparison(standings, entrants, params, data, read_at, run_id)
         log_comparison(comparison, _write(comparison, entrants, params, data))
         if comparison.champion:
+            plain_console().print(f"compare: {comparison.champion} becomes the champion")
             version = register_champion(comparison, params, data, promote=promote)
             tracking.set_tags(run_id, {f"thawline.{'champion' if promote else 'challenger'}_version": version})
         unlabelled.score_unlabelled(without_label, CHAMPION_FILES if comparison.champion else None, data.classes)
@@ -78,15 +80,38 @@ def _of_one_strategy(params: Params, name: str) -> Params:
     return params.model_copy(update={"strategies": {name: params.strategy(name)}})
 
 
+def _entrants(params: Params, data: PreparedData, runs: Mapping[str, str]) -> list[Entrant]:
+    """Return all strategies; the test split is answered by those that did not lose the race, or if all did, by all."""
+    losers = {name for name in params.strategies if lost_race(name)}
+    untested = losers if len(losers) < len(params.strategies) else set()
+    return [entrant_of(name, params, data, runs, tested=name not in untested) for name in params.strategies]
+
+
 def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> Standings:
-    """Order the strategies, and add to each what was found out of its training."""
-    results = ranking.rank(entrants, data.classes, params.compare)
+    """Order the strategies, and add to each what was found out of its training.
+
+    Where nothing was learned there is no champion, and nothing is measured for one.
+    """
+    say = plain_console().print
+    say("compare: what would be scored by chance")
+    chance = ranking.chance(entrants, data.classes, params.compare)
+    by_name = {entrant.name: entrant for entrant in entrants}
+    say("compare: resamples of the validation and test images")
+    results = ranking.rank(
+        entrants,
+        data.classes,
+        params.compare,
+        (lambda name: measure(by_name[name], params, data))
+        if verdict.learned(chance, params.compare.confidence)
+        else None,
+    )
+    say("compare: what went wrong in each training")
     counts = {str(label): int(count) for label, count in data.rows("train")["label"].value_counts().items()}
     found_out = findings(entrants, params, data.classes, counts)
     results = [result.model_copy(update={"findings": found_out[result.name]}) for result in results]
     return Standings(
         results,
-        ranking.chance(entrants, data.classes, params.compare),
+        chance,
         ranking.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
         ranking.racing(entrants, results, params),
     )
@@ -133,12 +158,13 @@ def _data_facts(params: Params, data: PreparedData) -> DataFacts:
 
 def _write(comparison: Comparison, entrants: Sequence[Entrant], params: Params, data: PreparedData) -> list[Path]:
     """Write the test predictions, the report and the comparison itself; return the report's figures."""
+    plain_console().print("compare: the report")
     answers = pd.concat([table for entrant in entrants for table in entrant.tables("test")], ignore_index=True)
     manifest.write_table(answers, predictions.PREDICTIONS, layout.TEST_PREDICTIONS)
     leader = _leader(comparison, entrants)
     page = report.DataPage(read_quality(), read_probe().pretences, data.table, data.picture)
     explain, folder = _saliency(leader.name, params, data), layout.WORK / "figures"
-    figures = report.write(comparison, leader.test, page, explain, layout.REPORT, folder)
+    figures = report.write(comparison, leader.tables("test")[0], page, explain, layout.REPORT, folder)
     write_bytes(layout.COMPARISON, (comparison.model_dump_json(indent=2) + "\n").encode())
     return figures
 

@@ -201,7 +201,8 @@ def _write_outputs(
         with atomic_path(output("model.safetensors")) as temporary:
             shutil.copyfile(attempt.work / WEIGHTS, temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
-    finished |= {"images": len(data.rows("train")), "stopped_at": fine_tuning.epochs_allowed}
+    stopped = None if fine_tuning.epochs_allowed is None else {"reason": "the race was over"}
+    finished |= {"images": len(data.rows("train")), "stopped": stopped}
     write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
 
 

@@ -17,14 +17,15 @@ LONGEST = 14  # signs of a name beside a matrix
 
 
 def draw_confusions(comparison: Comparison) -> Panels:
-    """Return the confusion matrix of every strategy on the test split; with many classes, of the leader alone."""
+    """Return the confusion matrix of every strategy that was tested; with many classes, of the leader alone."""
     classes = comparison.data.classes
-    shown = list(comparison.strategies.values()) if len(classes) <= FEW_CLASSES else [comparison.leader]
+    tested = [result for result in comparison.strategies.values() if result.test]
+    shown = tested if len(classes) <= FEW_CLASSES else [comparison.leader]
     side = min(max(1.9, 0.42 * len(classes) + 0.8), WIDEST)
     panels = []
     for result in shown:
         figure, axes = blank(side + 0.15, side + 0.05, grid=False)
-        plot_confusion(axes, result.test.confusion, classes)
+        plot_confusion(axes, result.tested.confusion, classes)
         write_title(axes, starred(result, comparison.champion))
         panels.append(figure)
     return Panels(panels)

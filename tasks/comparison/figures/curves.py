@@ -17,12 +17,16 @@ LAST: dict[str, Any] = KEPT | {"markerfacecolor": "white", "markersize": 6}
 
 
 def draw_curves(comparison: Comparison) -> Panels:
-    """Return every run by epoch, a panel each, and then the epoch that was kept beside the last one, for all runs."""
-    ranked = list(comparison.strategies.values())
+    """Return every run by epoch, a panel each, and then the epoch that was kept beside the last one, for whole runs.
+
+    Runs that lost the race within their first epoch have no panel.
+    """
+    ranked = [result for result in comparison.strategies.values() if result.history]
     top = max(max(row["val_loss"] for row in result.history[1:] or result.history) for result in ranked)
     runs = [_draw_run(result, comparison, 1.3 * top) for result in ranked]
     handles, labels = runs[0].axes[0].get_legend_handles_labels()
-    sides = [_draw_kept_and_last(ranked, comparison, column) for column in FOLLOWED]
+    whole = [result for result in ranked if not result.lost_race]
+    sides = [_draw_kept_and_last(whole, comparison, column) for column in FOLLOWED]
     return Panels([*runs, *sides], legend_of(handles, labels, columns=2))
 
 
@@ -58,6 +62,7 @@ def plot_losses(axes: Axes, history: Sequence[dict[str, float]], best_epoch: int
     losses = [row["val_loss"] for row in history]
     axes.plot(epochs, losses, color=ACCENT, label="validation loss")
     axes.plot(epochs[-1], losses[-1], label="last epoch", **LAST)
-    axes.plot(best_epoch + 1, losses[best_epoch], label="epoch that was kept", **KEPT)
+    if best_epoch < len(losses):  # not so where a race stopped a run, and kept its weights, within an epoch
+        axes.plot(best_epoch + 1, losses[best_epoch], label="epoch that was kept", **KEPT)
     axes.set_xlim(0.5, max(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))

@@ -28,7 +28,7 @@ def draw_seeds(comparison: Comparison) -> Figure | None:
     """Return the validation score of every seed, a row a strategy, or None with a single seed."""
     if not comparison.leader.over_seeds:
         return None
-    ranked = list(comparison.strategies.values())[::-1]
+    ranked = [result for result in comparison.strategies.values() if result.over_seeds][::-1]
     figure, axes = blank(NARROW, 0.34 * len(ranked) + 0.9)
     for row, result in enumerate(ranked):
         if result.over_seeds is None:
@@ -46,11 +46,12 @@ def draw_seeds(comparison: Comparison) -> Figure | None:
 def draw_shares(comparison: Comparison) -> Panels | None:
     """Return the validation score against the number of training images, or None if no shares were asked for.
 
-    A panel a strategy, best first, with all others behind it in grey.
+    A panel a strategy that did not lose the race, best first, with all others behind it in grey.
     """
     if not comparison.leader.by_share:
         return None
-    curves = {name: _by_images(result, comparison) for name, result in comparison.strategies.items()}
+    whole = {name: result for name, result in comparison.strategies.items() if not result.lost_race}
+    curves = {name: _by_images(result, comparison) for name, result in whole.items()}
     return Panels([_draw_curve(name, curves, comparison) for name in curves])
 
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,16 +15,22 @@ from tasks.comparison.schema import Comparison
 from tasks.comparison.verdict import METRIC_NAMES, starred
 
 LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
+STOPPED: dict[str, Any] = {"color": MUTED, "markersize": 5, "markerfacecolor": "white"}
 LEADER = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
 
 
 def draw_scores(comparison: Comparison) -> Figure:
-    """Return every strategy's metric with its interval on both held-out splits, the champion marked."""
+    """Return every strategy's metric with its interval on both held-out splits, the champion marked.
+
+    Of those that lost the race there is a hollow dot: their validation metric where they stopped.
+    """
     ranked = list(comparison.strategies.values())
     figure, axes = blank(NARROW, 0.36 * len(ranked) + 1.0)
     for split, colour, offset in (("val", ACCENT, -0.13), ("test", SECOND, 0.13)):
         for row, result in enumerate(ranked):
             value, bounds = result.figure(split, comparison.metric)
+            if value is not None and result.lost_race:
+                axes.plot(value, row, "o", **STOPPED)
             if value is None or bounds is None:
                 continue
             axes.plot(bounds, [row + offset] * 2, color=colour, linewidth=1.8, solid_capstyle="round")
@@ -33,15 +39,20 @@ def draw_scores(comparison: Comparison) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"{METRIC_NAMES[comparison.metric]} with {comparison.confidence:.0%} bootstrap interval")
-    handles = [Line2D([], [], color=colour, marker="o", markersize=5) for colour in (ACCENT, SECOND)]
-    axes.legend(handles, ["validation", "test"], loc="best", frameon=False)
+    handles = {
+        name: Line2D([], [], color=colour, marker="o", markersize=5)
+        for name, colour in (("validation", ACCENT), ("test", SECOND))
+    }
+    if any(result.lost_race for result in ranked):
+        handles["validation, where the race stopped it"] = Line2D([], [], linestyle="none", marker="o", **STOPPED)
+    axes.legend(handles.values(), handles.keys(), loc="best", frameon=False)
     return figure
 
 
 def draw_costs(comparison: Comparison) -> Figure:
     """Return score against training seconds; the area of a dot grows with the share of trainable parameters.
 
-    Efficient strategies have a ring.
+    Efficient strategies have a ring; those that lost the race, whose training was cut short, are hollow.
     """
     figure, axes = blank(NARROW, 3.6)
     axes.set_xscale("log")
@@ -52,8 +63,11 @@ def draw_costs(comparison: Comparison) -> Figure:
             continue
         share, seconds = result.trainable_parameters / result.parameters, max(result.train_seconds, 0.01)
         colour, area = SECOND if result.name == comparison.champion else ACCENT, 30 + 300 * share
+        fill = "none" if result.lost_race else (colour, 0.45)
         ring = {"edgecolor": INK, "linewidth": 1.2} if result.efficient else {"linewidth": 0}
-        axes.scatter(seconds, value, s=area, color=(colour, 0.45), **ring)
+        if result.lost_race:
+            ring = {"edgecolor": MUTED, "linewidth": 0.9}
+        axes.scatter(seconds, value, s=area, facecolor=fill, **ring)
         words = f"{starred(result, comparison.champion)}  {share:.1%}"
         dots.append(_Dot(words, (seconds, value), math.sqrt(area) / 2))
     axes.margins(x=0.3, y=0.2)

@@ -1,6 +1,7 @@
 """Planted strategies, and comparisons of them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,19 @@ import pytest
 from tasks.comparison import verdict
 from tasks.comparison.entrants import Entrant
 from tasks.comparison.kinds import Kind
-from tasks.comparison.ranking import advised, rank
+from tasks.comparison.ranking import Measured, advised, rank
 from tasks.comparison.recommendation import Advice, Recommendation
-from tasks.comparison.schema import Chance, Comparison, DataFacts, MadeWith, Racing, Serving, StrategyResult
+from tasks.comparison.schema import (
+    Chance,
+    Comparison,
+    DataFacts,
+    MadeWith,
+    Racing,
+    Serving,
+    Stopped,
+    StrategyResult,
+    Versus,
+)
 from tasks.evaluation import predictions
 from tasks.evaluation.corruptions import KINDS, SEVERITIES
 from tasks.evaluation.robustness import Robustness
@@ -96,24 +107,46 @@ def entrant(cells: Path) -> MakeEntrant:
             "epochs": 3,
             "best_epoch": 2,
             "mlflow_run_id": f"run-of-{name}",
+            "images": 40,
+            "stopped": None,
         }
-        corrupted = {kind: [0.8 - 0.05 * severity for severity in SEVERITIES] for kind in KINDS}
-        robust = Robustness(images=8, clean=0.8, scores=corrupted, mean=0.65, relative_drop=0.1875)
-        serving = Serving(model_bytes=4000 * TOTAL, milliseconds=2.5, images_a_second=640.0)
-        return Entrant(name, run, history, tables["val"], tables["test"], serving, robust)
+        return Entrant(name, run, history, tables["val"], tables["test"])
 
     return make
 
 
+def stopped(entrant: Entrant, images: int = 30, *, against: str = "head_only") -> Entrant:
+    """Return a strategy that the race stopped within its first epoch, as it could not win any more."""
+    evidence = {
+        "reason": "it can't catch up any more", "images": images, "of_images": 120, "metric": "auroc", "score": 0.61,
+        "against": against, "leader": 0.89, "difference": 0.28, "standard_error": 0.03, "reach": 0.72, "at_least": 0.17,
+    }  # fmt: skip
+    run = {**entrant.run, "stopped": evidence, "epochs": 1, "best_epoch": 0}
+    return replace(entrant, run=run, history=entrant.history[:1], test=None)
+
+
+def measured(name: str, drop: float = 0.1875) -> Measured:
+    """Return what is measured of a strategy that can win."""
+    corrupted = {kind: [0.8 - 0.05 * severity for severity in SEVERITIES] for kind in KINDS}
+    robust = Robustness(images=8, clean=0.8, scores=corrupted, mean=0.8 * (1 - drop), relative_drop=drop)
+    return Measured(Serving(model_bytes=4000 * TOTAL, milliseconds=2.5, images_a_second=640.0), robust)
+
+
 def ranked_of(entrants: Sequence[Entrant], classes: Sequence[str] = ("intact", "broken")) -> list[StrategyResult]:
     """Return results in their order."""
-    return rank(entrants, list(classes), PARAMS)
+    return rank(entrants, list(classes), PARAMS, measured)
+
+
+def versus(result: StrategyResult) -> Versus:
+    """Return how a strategy that did not lose the race compares with the best."""
+    assert result.versus_best is not None
+    return result.versus_best
 
 
 def with_undefined_auroc(result: StrategyResult) -> StrategyResult:
     """Return a result whose AUROC is undefined on the test split."""
-    undefined = {"auroc": None, "intervals": result.test.intervals | {"auroc": None}}
-    return result.model_copy(update={"test": result.test.model_copy(update=undefined)})
+    undefined = {"auroc": None, "intervals": result.tested.intervals | {"auroc": None}}
+    return result.model_copy(update={"test": result.tested.model_copy(update=undefined)})
 
 
 def recommended(names: Sequence[str]) -> Recommendation:
@@ -125,6 +158,15 @@ def recommended(names: Sequence[str]) -> Recommendation:
     return Recommendation(order=order, warnings=("Beware of <few> images.",))
 
 
+def racing_of(ranked: Sequence[StrategyResult]) -> Racing:
+    """Return what the race did; if it stopped nobody, what it would have done to the last one."""
+    stops = {result.name: result.stopped for result in ranked if result.stopped}
+    if stops:
+        return Racing(raced=True, budget=None, stopped=stops, saved=None, regret=None)
+    would_stop = {ranked[-1].name: Stopped(reason="it could not catch up any more", images=80, of_images=120)}
+    return Racing(raced=False, budget=None, stopped=would_stop, saved=0.25, regret=0.0)
+
+
 def comparison_of(
     ranked: list[StrategyResult], classes: Sequence[str] = ("intact", "broken"), chance: Chance = LEARNED
 ) -> Comparison:
@@ -133,7 +175,7 @@ def comparison_of(
     return Comparison(
         champion=winner.name if winner else None,
         chance=chance,
-        racing=Racing(budget=None, stopped={ranked[-1].name: 2}, saved=0.25, regret=0.0),
+        racing=racing_of(ranked),
         advised=advised(recommended([result.name for result in ranked[::-1]]), ranked, PARAMS.metric),
         verdict=verdict.paragraph(ranked, chance, PARAMS.metric, PARAMS.confidence),
         metric=PARAMS.metric,

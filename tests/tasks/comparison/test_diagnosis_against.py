@@ -26,10 +26,7 @@ def pretrained(fit: Fit, kinds: Splits) -> Fitted:
 
 def diagnosed(runs: Sequence[Run]) -> dict[str, dict[str, Diagnosis]]:
     """Return the findings of every run beside the others, by run and tag."""
-    return {
-        run.name: {f.tag: f for f in diagnose_against(run, [other for other in runs if other is not run], PARAMS)}
-        for run in runs
-    }
+    return {name: {f.tag: f for f in found} for name, found in diagnose_against(runs, PARAMS).items()}
 
 
 def auroc(run: Run) -> float:
@@ -63,7 +60,7 @@ def test_training_that_spoils_what_the_weights_knew(fit: Fit, kinds: Splits, pre
     gentle = fit("gentle", splits, pretrained.state, settings=suggestions.merged(wild.settings, suggestion)).run
     assert auroc(gentle) > auroc(wild)
     walked = replace(probe, settings=probe.settings.model_copy(update={"solver": "steps"}))
-    (diagnosis,) = diagnose_against(wild, [walked], PARAMS)
+    (diagnosis,) = diagnose_against([wild, walked], PARAMS)["wild"]
     assert diagnosis.suggestion == {"lr": pytest.approx(0.003)}, "nothing says that the head can be solved"
 
 
@@ -148,7 +145,7 @@ def test_runs_on_other_images_are_refused(fit: Fit, kinds: Splits, pretrained: F
     """Differences are paired, image by image."""
     probe = fit("probe", kinds, pretrained.state, train="head", solver="lbfgs").run
     with pytest.raises(ValueError, match="same images"):
-        diagnose_against(probe, [replace(probe, targets=probe.targets[::-1])], PARAMS)
+        diagnose_against([probe, replace(probe, name="other", targets=probe.targets[::-1])], PARAMS)
 
 
 def test_a_ranking_of_a_single_class(fit: Fit, kinds: Splits, pretrained: Fitted) -> None:

@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 
 from tasks.comparison.entrants import Entrant, Repeated
-from tasks.comparison.ranking import chance, rank
+from tasks.comparison.ranking import Measured, advised, chance, rank
 from tasks.comparison.schema import StrategyResult
 from tasks.comparison.verdict import champion, paragraph
 from tasks.evaluation import metrics
 from tasks.evaluation.predictions import probabilities_of
 from tasks.params import CompareParams
-from tests.tasks.comparison.conftest import LEARNED, PARAMS, MakeEntrant, ranked_of
+from tests.tasks.comparison.conftest import (
+    LEARNED,
+    PARAMS,
+    MakeEntrant,
+    measured,
+    ranked_of,
+    recommended,
+    stopped,
+    versus,
+)
 
 CLASSES = ["intact", "broken"]
 
@@ -31,7 +40,7 @@ def test_results_are_those_of_the_predictions(entrant: MakeEntrant) -> None:
     entrants = {entered.name: entered for entered in (entrant("a", 1.0, 7, 3.0), entrant("b", 2.0, 8, 4.0, seed=1))}
     for result in ranked_of(list(entrants.values())):
         ran = entrants[result.name]
-        for scores, table in ((result.val, ran.val), (result.test, ran.test)):
+        for scores, table in ((result.val, ran.tables("val")[0]), (result.tested, ran.tables("test")[0])):
             targets = table["label"].map(CLASSES.index).to_numpy()
             expected = metrics.report(targets, probabilities_of(table, CLASSES), CLASSES, table["subset"].tolist())
             assert scores.model_dump(exclude={"intervals"}) == expected
@@ -49,15 +58,15 @@ def test_results_are_those_of_the_predictions(entrant: MakeEntrant) -> None:
 def test_everyone_is_measured_against_the_best(entrant: MakeEntrant) -> None:
     """The best differs from itself by nothing; the others are behind it, and far behind is no tie."""
     best, near, far = ranked_of([entrant("near", 3.0, seed=1), entrant("far", 0.0), entrant("best", 3.5)])
-    assert (best.versus_best.difference, best.versus_best.p_value, best.tied) == (0, 1, True)
+    assert (versus(best).difference, versus(best).p_value, best.tied) == (0, 1, True)
     for result in (near, far):
         assert result.val.auroc is not None
         assert best.val.auroc is not None
-        assert result.versus_best.difference == pytest.approx(result.val.auroc - best.val.auroc)
-        assert result.tied == (-result.versus_best.difference <= result.versus_best.standard_error)
+        assert versus(result).difference == pytest.approx(result.val.auroc - best.val.auroc)
+        assert result.tied == (-versus(result).difference <= versus(result).standard_error)
     assert not far.tied
-    assert far.versus_best.high < 0
-    assert far.versus_best.p_value < 0.05
+    assert versus(far).high < 0
+    assert versus(far).p_value < 0.05
 
 
 def order(ranked: list[StrategyResult]) -> list[str]:
@@ -75,7 +84,7 @@ def test_equal_strategies_are_ordered_by_cost(entrant: MakeEntrant) -> None:
 def test_the_metric_that_is_asked_for_decides(entrant: MakeEntrant) -> None:
     """A strategy that ranks well but answers the wrong way round wins by AUROC and loses by accuracy."""
     ranks, guesses = entrant("ranks", 4.0), entrant("guesses", 2.0)
-    for table in (ranks.val, ranks.test):  # the same ranking, all answers "intact"
+    for table in (*ranks.tables("val"), *ranks.tables("test")):  # the same ranking, all answers "intact"
         broken = table["p[broken]"] * 0.4
         table["p[broken]"], table["p[intact]"] = broken, 1 - broken
     by = {
@@ -90,7 +99,8 @@ def test_the_test_split_does_not_choose(entrant: MakeEntrant) -> None:
     """What happens on the test split changes neither order nor ties."""
     entrants = [entrant("a", 2.0), entrant("b", 1.0, seed=1)]
     before = ranked_of(entrants)
-    entrants[0].test[["p[intact]", "p[broken]"]] = entrants[0].test[["p[broken]", "p[intact]"]].to_numpy()
+    (tested,) = entrants[0].tables("test")
+    tested[["p[intact]", "p[broken]"]] = tested[["p[broken]", "p[intact]"]].to_numpy()
     after = ranked_of(entrants)
     assert order(after) == order(before)
     assert [result.versus_best for result in after] == [result.versus_best for result in before]
@@ -113,9 +123,9 @@ def test_the_seed_decides_the_resamples(entrant: MakeEntrant) -> None:
 def test_many_strategies_make_a_difference_less_certain(entrant: MakeEntrant) -> None:
     """The same two strategies are told apart with less confidence when more were tried."""
     best, near = entrant("best", 6.0), entrant("near", 1.5, seed=1)
-    of_two = ranked_of([best, near])[1].versus_best
+    of_two = versus(ranked_of([best, near])[1])
     crowd = [entrant(f"other{seed}", 1.0, seed=seed) for seed in range(2, 7)]
-    among = next(result for result in ranked_of([best, near, *crowd]) if result.name == "near").versus_best
+    among = versus(next(result for result in ranked_of([best, near, *crowd]) if result.name == "near"))
     assert of_two.p_adjusted == of_two.p_value == among.p_value
     assert among.p_adjusted > of_two.p_adjusted
     assert among.mcnemar >= of_two.mcnemar
@@ -144,7 +154,7 @@ def test_what_is_certain_stays_so_at_any_confidence(entrant: MakeEntrant, confid
     params = CompareParams(confidence=confidence, resamples=100, permutations=100)
     entrants = [entrant("sure", 9.0), *(entrant(f"guess{seed}", 0.0, seed=seed) for seed in range(7))]
     assert chance(entrants, CLASSES, params).p_value <= 1 - confidence
-    assert rank(entrants, CLASSES, params)[-1].versus_best.p_adjusted <= 1 - confidence
+    assert versus(rank(entrants, CLASSES, params)[-1]).p_adjusted <= 1 - confidence
 
 
 def with_seeds(first: Entrant, *others: Entrant) -> Entrant:
@@ -178,9 +188,6 @@ def test_a_limit_keeps_a_strategy_from_winning(entrant: MakeEntrant, limit: str)
     """One that is overconfident, breaks on corrupted images or fails a group ranks last, and the other one wins."""
     entrants = [entrant("best", 6.0), entrant("second", 2.0, seed=1)]
     best = entrants[0]
-    assert best.robustness is not None
-    if limit == "max_drop":
-        entrants[0] = replace(best, robustness=best.robustness.model_copy(update={"relative_drop": 0.5}))
     if limit == "min_group":
         unfair = best.val.assign(subset=["rare", "common"] * (len(best.val) // 2))
         rare = unfair["subset"] == "rare"
@@ -189,7 +196,14 @@ def test_a_limit_keeps_a_strategy_from_winning(entrant: MakeEntrant, limit: str)
     errors = {result.name: result.val.ece or 0.0 for result in ranked_of(entrants)}
     value = {"max_ece": sum(errors.values()) / 2, "max_drop": 0.3, "min_group": 0.5}[limit]
     loser, winner = ("best", "second") if limit != "max_ece" else sorted(errors, key=lambda name: -errors[name])
-    ranked = rank(entrants, CLASSES, CompareParams.model_validate({"resamples": 100, limit: value}))
+    asked: list[str] = []
+
+    def measure(name: str) -> Measured:
+        asked.append(name)
+        return measured(name, 0.5 if name == "best" else 0.2)
+
+    ranked = rank(entrants, CLASSES, CompareParams.model_validate({"resamples": 100, limit: value}), measure)
+    assert asked == (["best", "second"] if limit == "max_drop" else [winner]), "only who can win is measured"
     assert order(ranked) == [winner, loser]
     (broken,) = ranked[1].excluded
     assert limit in broken
@@ -203,9 +217,94 @@ def test_a_limit_keeps_a_strategy_from_winning(entrant: MakeEntrant, limit: str)
 
 def test_where_all_break_a_limit_there_is_no_champion(entrant: MakeEntrant) -> None:
     """The verdict says which limit each of them breaks."""
-    ranked = rank([entrant("a", 2.0), entrant("b", 1.0)], CLASSES, CompareParams(resamples=100, max_drop=0.0))
+    ranked = rank([entrant("a", 2.0), entrant("b", 1.0)], CLASSES, CompareParams(resamples=100, max_drop=0.0), measured)
     assert champion(ranked, LEARNED, 0.95) is None
     sentence = paragraph(ranked, LEARNED, "auroc", 0.95)
     assert sentence.startswith(
         "There is no champion: every strategy breaks a limit (a: loses 18.8% on corrupted images"
     )
+
+
+def test_what_lost_the_race_comes_last_and_is_not_tested(entrant: MakeEntrant) -> None:
+    """It neither wins nor ties, however high it had scored, and has no figure but that of where it stopped."""
+    ahead = stopped(entrant("ahead", 9.0, trainable=1, start="random"))
+    ranked = ranked_of([ahead, entrant("good", 4.0), stopped(entrant("poor", 0.1)), entrant("middling", 1.0)])
+    assert order(ranked) == ["good", "middling", "ahead", "poor"]
+    assert [result.rank for result in ranked] == [1, 2, 3, 4]
+    assert [result.lost_race for result in ranked] == [False, False, True, True]
+    for result in ranked[2:]:
+        assert result.stopped is not None
+        assert (result.stopped.images, result.stopped.of_images, result.stopped.at_least) == (30, 120, 0.17)
+        assert result.test is result.calibration is result.serving is result.robustness is result.versus_best is None
+        assert result.figure("test", "auroc") == (None, None)
+        assert result.val.auroc is not None
+        assert not any(result.val.intervals.values()), "what is not final has no interval"
+        assert [result.tied, result.efficient, result.excluded] == [False, False, []]
+        with pytest.raises(ValueError, match="was not tested"):
+            _ = result.tested
+    assert all(result.epochs_to_scratch is None for result in ranked), "scratch never got to its best"
+    alone = ranked_of([entrant("good", 4.0), entrant("middling", 1.0)])
+    assert [versus(result).p_adjusted for result in ranked[:2]] == [versus(result).p_adjusted for result in alone]
+
+
+def test_only_what_can_win_is_measured(entrant: MakeEntrant) -> None:
+    """What answers cost and how they stand corruption is known of the best and of what ties with it, of no other."""
+    entrants = [entrant("best", 4.0, 900), entrant("same", 4.0, 9), entrant("far", 0.1), stopped(entrant("lost", 4.0))]
+    for params in (PARAMS, CompareParams(resamples=100, max_drop=0.5)):
+        asked: list[str] = []
+
+        def measure(name: str, asked: list[str] = asked) -> Measured:
+            asked.append(name)
+            return measured(name)
+
+        ranked = rank(entrants, CLASSES, params, measure)
+        assert sorted(asked) == ["best", "same"]
+        assert {result.name for result in ranked if result.serving and result.robustness} == {"best", "same"}
+    assert not any(result.serving for result in rank(entrants, CLASSES, PARAMS))
+
+
+def test_the_title_passes_on_until_one_stands_corruption(entrant: MakeEntrant) -> None:
+    """Strategies are measured from the best downwards, and not below the first that keeps its score."""
+    entrants = [entrant(name, skill) for name, skill in (("best", 9.0), ("next", 4.0), ("third", 1.5), ("last", 0.1))]
+    drops, asked = {"best": 0.4, "next": 0.3, "third": 0.1}, list[str]()
+
+    def measure(name: str) -> Measured:
+        asked.append(name)
+        return measured(name, drops[name])
+
+    ranked = rank(entrants, CLASSES, CompareParams(resamples=100, max_drop=0.2), measure)
+    assert asked == ["best", "next", "third"]
+    assert order(ranked) == ["third", "last", "best", "next"]
+    winner = champion(ranked, LEARNED, 0.95)
+    assert winner is not None
+    assert winner.name == "third"
+
+
+def test_what_was_out_of_time_may_still_win(entrant: MakeEntrant) -> None:
+    """A stop without evidence against a strategy says that training was short, and nothing of who is better."""
+    short = entrant("short", 4.0)
+    short.run["stopped"] = {"reason": "the budget is spent", "images": 40, "of_images": 120}
+    ranked = ranked_of([entrant("whole", 1.0), short])
+    assert order(ranked) == ["short", "whole"]
+    assert not ranked[0].lost_race
+    assert ranked[0].test is not None
+    assert ranked[0].stopped is not None
+    assert ranked[0].stopped.words == "after 40 of 120 images: the budget is spent"
+
+
+def test_a_stopped_strategy_counts_with_what_it_could_have_reached(entrant: MakeEntrant) -> None:
+    """Having recommended it would have cost that much at least, and its score so far is taken for nothing."""
+    ranked = ranked_of([entrant("good", 9.0), stopped(entrant("lost", 0.1))])
+    best = ranked[0].val.auroc
+    assert best is not None
+    assert advised(recommended(["lost", "good"]), ranked, "auroc").regret == pytest.approx(best - 0.72)
+
+
+def test_chance_counts_all_that_were_tried(entrant: MakeEntrant) -> None:
+    """Among many that were stopped the luckiest is higher by chance than among few; other images don't count."""
+    guesses = [entrant(f"guess{seed}", 0.0, seed=seed) for seed in range(8)]
+    tried = [guesses[0], *map(stopped, guesses[1:])]
+    assert chance(tried, CLASSES, PARAMS).high == chance(guesses, CLASSES, PARAMS).high
+    first_fold = [replace(one, val=one.val.iloc[::2]) for one in tried[1:]]
+    assert chance([guesses[0], *first_fold], CLASSES, PARAMS) == chance(guesses[:1], CLASSES, PARAMS)
+    assert ranked_of([guesses[0], *first_fold])[1].val.images == len(first_fold[0].val)

@@ -15,7 +15,17 @@ from sklearn.preprocessing import StandardScaler
 from tasks.arrays import Floats, Integers
 from tasks.evaluation import metrics
 from tasks.evaluation.corruptions import KINDS, SEVERITIES, corrupt
-from tasks.evaluation.robustness import WorstGroup, corrupted, robustness, stratified, worst_group
+from tasks.evaluation.robustness import (
+    A_SEVERITY,
+    Part,
+    Robustness,
+    WorstGroup,
+    corrupted,
+    parts_of,
+    robustness,
+    stratified,
+    worst_group,
+)
 from tasks.training.batches import Split, inference_batches
 from tasks.training.device import Hardware
 from tasks.training.inference import predict as network_predict
@@ -50,6 +60,13 @@ class OnPixels:
         return probabilities
 
 
+def measured_of(classifier: OnPixels, split: Split, images: int | None = None, seed: int = 0) -> Robustness:
+    """Return what corruption leaves of the probability of the truth; what is asked besides is forgotten."""
+    clean = classifier(split)
+    classifier.asked.clear()
+    return robustness(classifier, split, clean, likelihood, images, seed)
+
+
 def likelihood(targets: Integers, probabilities: Floats) -> float:
     """Return the mean probability of the truth."""
     return float(probabilities[np.arange(len(targets)), targets].mean())
@@ -59,12 +76,17 @@ def test_a_corrupted_split_gives_corrupted_images(splits: tuple[Split, Split]) -
     """Its batches are the corrupted images of its own rows, with their targets; the store stays as it was."""
     split = Split(splits[1].store, splits[1].rows[::-1].copy(), splits[1].targets.flip(0))
     before = np.array(split.store)
-    for kind in KINDS:
-        made_worse = corrupted(split, kind, 3, seed=5)
-        assert made_worse.store.shape == split.store.shape
-        assert torch.equal(made_worse.targets, split.targets)
-        images = torch.cat(list(inference_batches(made_worse))).permute(0, 2, 3, 1).numpy()
-        assert np.array_equal(images, corrupt(before, kind, 3, 5)[split.rows])
+    places = [np.array([0, 3, 4, *range(5, 25)]), np.array([1]), np.array([], dtype=np.int64), np.array([31, 2])]
+    parts = [
+        Part(kind, severity, chosen, split.rows[chosen])
+        for kind, severity, chosen in zip(KINDS, (3, 1, 2, 5), places, strict=False)
+    ]
+    made_worse = corrupted(split, parts, seed=5)
+    assert made_worse.store.shape == (26, *split.store.shape[1:])
+    assert torch.equal(made_worse.targets, split.targets[np.concatenate(places)])
+    images = torch.cat(list(inference_batches(made_worse))).permute(0, 2, 3, 1).numpy()
+    expected = [corrupt(before, part.kind, part.severity, 5)[part.rows] for part in parts]
+    assert np.array_equal(images, np.concatenate(expected))
     assert np.array_equal(split.store, before)
 
 
@@ -73,7 +95,8 @@ def test_a_network_predicts_a_corrupted_split(splits: tuple[Split, Split]) -> No
     adapted, _ = network("shufflenet_v2_x0_5", strategy(train="all"))
     split = splits[1]
     written = Split(corrupt(split.store, "noise", 5, 0), split.rows, split.targets)
-    predicted = network_predict(adapted, corrupted(split, "noise", 5, 0), CPU)
+    everything = [Part("noise", 5, np.arange(len(split)), split.rows)]
+    predicted = network_predict(adapted, corrupted(split, everything, 0), CPU)
     assert torch.equal(predicted, network_predict(adapted, written, CPU))
     assert not torch.equal(predicted, network_predict(adapted, split, CPU))
 
@@ -81,7 +104,7 @@ def test_a_network_predicts_a_corrupted_split(splits: tuple[Split, Split]) -> No
 def test_scores_fall_with_the_severity(splits: tuple[Split, Split]) -> None:
     """A classifier on pixels loses by what changes pixels, most by the most, and the summary is that of its scores."""
     train, _ = splits
-    measured = robustness(OnPixels(train), train, likelihood)
+    measured = measured_of(OnPixels(train), train)
     assert measured.clean is not None
     assert measured.images == len(train)
     assert list(measured.scores) == list(KINDS)
@@ -97,27 +120,60 @@ def test_every_strategy_sees_the_same_images(splits: tuple[Split, Split]) -> Non
     """The same draw of images at most as many as asked for, corrupted the same way; another seed draws others."""
     train, val = splits
     first, second, other = OnPixels(train), OnPixels(train), OnPixels(train)
-    measured = robustness(first, val, likelihood, images=10)
-    assert robustness(second, val, likelihood, images=10) == measured
-    robustness(other, val, likelihood, images=10, seed=1)
+    measured = measured_of(first, val, images=10)
+    assert measured_of(second, val, images=10) == measured
+    measured_of(other, val, images=10, seed=1)
     assert measured.images == 10
-    assert len(first.asked) == 1 + len(KINDS) * len(SEVERITIES)
-    for drawn, same, another in zip(first.asked, second.asked, other.asked, strict=True):
-        assert np.array_equal(pixels_of(drawn), pixels_of(same))
-        assert not np.array_equal(pixels_of(drawn), pixels_of(another))
-        assert drawn.targets.bincount().tolist() == [5, 5]
-        assert set(drawn.rows) <= set(val.rows)
+    (drawn,), (same,), (another,) = first.asked, second.asked, other.asked
+    assert np.array_equal(pixels_of(drawn), pixels_of(same))
+    assert not np.array_equal(pixels_of(drawn), pixels_of(another))
+    assert drawn.targets.bincount().tolist() == [5 * 25, 5 * 25], "so few images are seen under every corruption"
 
 
 def test_an_undefined_metric_stays_undefined(splits: tuple[Split, Split]) -> None:
     """Where images of a single class leave nothing to rank there is no score, no mean and no drop."""
     train, val = splits
     single = Split(val.store, val.rows[val.targets == 1], val.targets[val.targets == 1])
-    measured = robustness(OnPixels(train), single, lambda t, p: metrics.scores(t, p)["auroc"], images=4)
+    model = OnPixels(train)
+    measured = robustness(model, single, model(single), lambda t, p: metrics.scores(t, p)["auroc"], images=4)
     assert measured.clean is None
     assert set(measured.scores["blur"]) == {None}
     assert measured.mean is None
     assert measured.relative_drop is None
+
+
+@given(sizes=st.lists(st.integers(0, 150), min_size=1, max_size=5).filter(any), seed=st.integers(0, 2**32 - 1))
+def test_every_image_is_seen_under_every_kind(sizes: list[int], seed: int) -> None:
+    """At one severity each, if there are enough, another fifth for every kind; classes alike, and as many a severity."""
+    targets = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    images, rows = len(targets), np.arange(len(targets)) + 7
+    parts = parts_of(Split(np.zeros((0, 1, 1, 1), dtype=np.uint8), rows, torch.from_numpy(targets)), seed)
+    assert [(part.kind, part.severity) for part in parts] == [(kind, s) for kind in KINDS for s in SEVERITIES]
+    seen = np.zeros((len(KINDS), len(SEVERITIES), images), dtype=np.int64)
+    for part in parts:
+        assert np.array_equal(part.rows, rows[part.places])
+        seen[KINDS.index(part.kind), part.severity - 1, part.places] = 1
+    times = min(5, -(-5 * A_SEVERITY // images))
+    assert (seen.sum(axis=1) == times).all()
+    assert (seen.sum(axis=0) == times).all(), "over the kinds, every severity is of all images"
+    assert np.ptp(seen.sum(axis=2)) <= 1 * times
+    for c, size in enumerate(sizes):
+        assert np.abs(seen[:, :, targets == c].sum(axis=2) - times * size / 5).max(initial=0) <= times
+
+
+def test_what_is_lost_is_lost_by_the_same_images() -> None:
+    """A model whose answers nothing changes loses nothing, though each severity has images of its own."""
+    rng = np.random.default_rng(0)
+    targets = torch.from_numpy(rng.integers(0, 2, 400))
+    split = Split(rng.integers(0, 255, (400, 4, 4, 1)).astype(np.uint8), np.arange(400), targets)
+    clean = rng.dirichlet([1, 1], 400)
+    parts = parts_of(split, 0)
+    places = np.concatenate([part.places for part in parts])
+    assert len(places) == 5 * 400
+    measured = robustness(lambda _: clean[places], split, clean, lambda t, p: metrics.scores(t, p)["macro_f1"])
+    assert measured.relative_drop == 0
+    assert measured.images == 400
+    assert len({score for of_kind in measured.scores.values() for score in of_kind}) == 5
 
 
 @given(
