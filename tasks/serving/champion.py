@@ -125,10 +125,13 @@ class Champion:
         write_json(folder / FACTS, self.facts.model_dump(mode="json"))
 
     @cached_property
-    def _engine(self) -> Answer:
-        """What answers; it is set up for the first images, whose features are asked for."""
+    def _engine(self) -> Answer | None:
+        """What answers, set up for the first images, whose features are asked for; None: the network itself."""
         hardware = hardware_for(self.adapted, self.facts.settings, self.facts.data.size, self.facts.channels)
-        self.adapted.model.to(hardware.device).eval().requires_grad_(False)
+        if hardware.way.engine == "eager":
+            return None
+        model = self.adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.eval().requires_grad_(False)
         return hardware.answering(self.adapted.model)
 
     @property

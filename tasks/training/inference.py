@@ -23,10 +23,12 @@ def predict(
 
     Whether weights require gradients decides between kernels that round differently, in inference, too.
     """
+    if engine:
+        return torch.cat(answers_to(adapted, inference_batches(split), hardware, flips, engine=engine))
     model = adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.eval().requires_grad_(False)
     with folded(model):
-        return torch.cat(answers_to(adapted, inference_batches(split), hardware, flips, engine=engine))
+        return torch.cat(answers_to(adapted, inference_batches(split), hardware, flips))
 
 
 def answers_to(
