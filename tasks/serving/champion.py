@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tasks.arrays import Features, Floats, Pixels
 from tasks.backbones import catalogue, weights
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.weights import WeightsRecord
+from tasks.engines.answering import Answer
 from tasks.errors import UserError
 from tasks.evaluation.calibration import scaled
 from tasks.evaluation.novelty import Familiar
@@ -122,6 +124,16 @@ class Champion:
             safetensors.numpy.save_file({"features": self.known.astype(np.float16)}, temporary)
         write_json(folder / FACTS, self.facts.model_dump(mode="json"))
 
+    @cached_property
+    def _engine(self) -> Answer | None:
+        """What answers, set up for the first images, whose features are asked for; None: the network itself."""
+        hardware = hardware_for(self.adapted, self.facts.settings, self.facts.data.size, self.facts.channels)
+        if hardware.way.engine == "eager":
+            return None
+        model = self.adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.eval().requires_grad_(False)
+        return hardware.answering(self.adapted.model)
+
     @property
     def flips(self) -> Flips:
         """The views of an image whose mean is the answer."""
@@ -130,7 +142,7 @@ class Champion:
     def answer(self, pixels: Pixels) -> Answers:
         """Answer images of the working size, uint8 of shape (images, size, size, channels)."""
         images = Split(pixels, np.arange(len(pixels)), torch.zeros(len(pixels), dtype=torch.int64))
-        logits, features = answers(self.adapted, images, self.facts.settings, self.flips)
+        logits, features = answers(self.adapted, images, self.facts.settings, self.flips, self._engine)
         return Answers(
             scaled(logits.double().softmax(1).numpy(), self.facts.temperature),
             Familiar(self.known, self.facts.farthest).distances(features),
@@ -139,17 +151,18 @@ class Champion:
 
 
 def answers(
-    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA
+    adapted: Adapted, split: Split, settings: StrategyParams, flips: Flips = NO_TTA, engine: Answer | None = None
 ) -> tuple[torch.Tensor, Features]:
     """Return the logits of a split, and the features that they were made from; the logits, if those are many.
 
-    The features are float32 of shape (images, features), of the first view of every image.
+    The features are float32 of shape (images, features), of the first view of every image. ``engine`` is one that
+    answered for these weights before; None: a new one.
     """
     device.keep_freed_memory()
     _, size, _, channels = split.store.shape
     hardware = hardware_for(adapted, settings, size, channels)
     with features_of_head(adapted) as seen:
-        logits = predict(adapted, split, hardware, flips)
+        logits = predict(adapted, split, hardware, flips, engine)
     features = torch.cat(seen[:: len(flips)]).cpu()
     chosen = features if features.shape[1] <= WIDEST_FEATURES else logits
     return logits, chosen.numpy()
