@@ -1,6 +1,7 @@
 """What ``python -m tests.benchmarks.minutes`` measured, as tables."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from docs.reference.markdown import code, table
 from tests.benchmarks.minutes.turns import Figures, Measurement, figure
@@ -102,11 +103,16 @@ def _verdicts(row: Measurement) -> str:
     sentences = []
     for side, found in row["ways"].items():
         medians = found["medians"]
-        tied = ", ".join(code(name) for name in medians.get("tied") or ()) or "nobody"
-        stopped = ", ".join(code(name) for name in medians.get("stopped") or ()) or "nobody"
-        champion = code(str(medians.get("champion")))
+        champion, tied, stopped = (_names(medians.get(key)) for key in ("champion", "tied", "stopped"))
         sentences.append(f"{side.capitalize()}: {champion} wins, the best is tied with by {tied}, stopped: {stopped}.")
     return "The verdict. " + " ".join(sentences)
+
+
+def _names(found: Any) -> str:
+    """Return a name or several, or that the runs disagree."""
+    if isinstance(found, dict):
+        return f"({' or '.join(_names(one) for one in found['differs'])})"
+    return ", ".join(code(name) for name in ([found] if isinstance(found, str) else found or ())) or "nobody"
 
 
 def _stages(row: Measurement) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -60,9 +60,9 @@ def choose(model: torch.nn.Module, side: int, stack: ExitStack) -> tuple[str, An
     from tasks.training.folding import folded
 
     settings = StrategyParams.model_validate({"train": "all", "lr": 0.1, "epochs": 1, "device": "cpu"})
-    network = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = copy.deepcopy(model).to(memory_format=torch.channels_last)
     stack.enter_context(folded(network))
-    if find_spec("tasks.engines") is None:
+    if not Path(device.__file__).with_name("choosing.py").is_file():  # which another version that is installed may have
         bfloat16 = device.choose(settings).bfloat16
         return f"eager {'bfloat16' if bfloat16 else 'float32'}", eager(network, bfloat16)
     choosing: Any = import_module("tasks.training.choosing")
@@ -72,7 +72,7 @@ def choose(model: torch.nn.Module, side: int, stack: ExitStack) -> tuple[str, An
 
 def eager(model: torch.nn.Module, bfloat16: bool) -> Answers:
     """Return PyTorch's own way, in a precision, the images' channels last."""
-    last = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    last = model.to(memory_format=torch.channels_last)
 
     def answers(images: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):

@@ -84,6 +84,9 @@ def test_the_first_command_shows_verdict_and_stages() -> None:
     page = rendered("<!-- measured: minutes -->\n<!-- end -->", {"minutes": [measurement("first", {"after": found})]})
     assert "After: `full` wins, the best is tied with by `full`, `last_stage`, stopped: `scratch`." in page
     assert "| `full` | – | – | 60 | 50.5 |" in page
+    found["champion"] = {"differs": ["full", "last_stage"]}
+    page = rendered("<!-- measured: minutes -->\n<!-- end -->", {"minutes": [measurement("first", {"after": found})]})
+    assert "After: (`full` or `last_stage`) wins" in page, "runs that disagree are said to"
     assert "after is `after-1`" in page
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -46,12 +47,12 @@ def loop(setting: Setting) -> Iterator[Figures]:
     store = np.random.default_rng(0).integers(0, 256, (setting.images, setting.side, setting.side, 3), np.uint8)
     rows, targets = np.arange(setting.images), torch.arange(setting.images) % CLASSES
     held_out = max(setting.batch, setting.images // 8)
-    splits = [Split(store, rows[some], targets[some]) for some in (slice(None), slice(held_out))]
+    train, val = (Split(store, rows[some], targets[some]) for some in (slice(None), slice(held_out)))
     adapted, groups = assembly.assemble(catalogue.find(setting.network), None, setting.side, CLASSES, 3, settings)
     with tempfile.TemporaryDirectory() as folder:
         plan, augment = planning.plan(settings, groups, adapted.new), Augmentation(AugmentParams(), upright=True)
         job = TrainingJob(
-            settings, plan, *splits, augment,
+            settings, plan, train, val, augment,
             device.choose(settings), Path(folder, "checkpoint.safetensors"),
         )  # fmt: skip
         ends = [time.monotonic()]
@@ -98,13 +99,11 @@ def tests(setting: Setting) -> Iterator[Figures]:
 
 def _timm_step(setting: Setting) -> Callable[[], None]:
     """Return a step as timm's train.py takes it with ``--amp --amp-dtype bfloat16 --channels-last``."""
-    import timm
-    from timm.loss import LabelSmoothingCrossEntropy
-    from timm.optim import create_optimizer_v2
-
+    timm, losses, optimizers = (import_module(name) for name in ("timm", "timm.loss", "timm.optim"))
     name = "mobilenetv2_100" if setting.network == "mobilenet_v2" else "mobilenetv3_small_050"
     model = timm.create_model(name, num_classes=CLASSES).to(setting.device, memory_format=torch.channels_last).train()
-    optimizer, loss_of = create_optimizer_v2(model, opt="adamw", lr=1e-4), LabelSmoothingCrossEntropy()
+    optimizer = optimizers.create_optimizer_v2(model, opt="adamw", lr=1e-4)
+    loss_of = losses.LabelSmoothingCrossEntropy()
     images, targets = (tensor.to(setting.device) for tensor in setting.batch_of_images())
     images = images.contiguous(memory_format=torch.channels_last)
 

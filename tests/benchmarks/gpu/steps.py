@@ -100,7 +100,7 @@ def step(setting: Setting, *, bfloat16: bool, last: bool, copied: str = "", comp
     """
     model, (images, targets) = setting.model(), setting.batch_of_images()
     layout = torch.channels_last if last else torch.contiguous_format
-    model, images = model.to(memory_format=layout), images.to(memory_format=layout)  # type: ignore[call-overload]
+    model, images = model.to(memory_format=layout), images.to(memory_format=layout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     if copied == "pinned" and setting.device == "cuda":
         images, targets = images.pin_memory(), targets.pin_memory()
@@ -124,7 +124,7 @@ def graph(setting: Setting) -> Step:
     """Return a whole training step as one CUDA graph (https://docs.pytorch.org/docs/stable/notes/cuda.html)."""
     if setting.device != "cuda":
         raise RuntimeError("graphs need CUDA")
-    model = setting.model().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = setting.model().to(memory_format=torch.channels_last)
     images, targets = (tensor.to(setting.device) for tensor in setting.batch_of_images())
     images = images.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True)
@@ -136,7 +136,7 @@ def graph(setting: Setting) -> Step:
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    beside = torch.cuda.Stream()
+    beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
         for _ in range(3):

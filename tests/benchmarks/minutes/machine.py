@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PACKAGES = ("torch", "torchvision", "numpy", "onnxruntime", "openvino", "dvc", "mlflow", "prefect", "timm")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # of processors, which decide about speed
@@ -71,14 +71,16 @@ def watched(command: Sequence[str], folder: Path, environment: Mapping[str, str]
         stdin=subprocess.DEVNULL, text=True, errors="replace",
     )  # fmt: skip
     assert process.stdout is not None
-    lines = [(time.monotonic() - started, line.rstrip("\n")) for line in process.stdout]
+    lines: list[tuple[float, str]] = []
+    with _opened(log) as stream:
+        for line in process.stdout:
+            lines.append((time.monotonic() - started, line.rstrip("\n")))
+            stream.write(f"{lines[-1][0]:9.2f} {line}")
+            stream.flush()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     seconds = time.monotonic() - started
-    if log:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text("".join(f"{at:9.2f} {line}\n" for at, line in lines), encoding="utf-8")
     if process.returncode:
         end = "\n".join(line for _, line in lines[-SHOWN:])
         raise RuntimeError(f"{' '.join(map(str, command))} ended with status {process.returncode}:\n{end}")
@@ -100,6 +102,13 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
     }
+
+
+def _opened(log: Path | None) -> TextIO:
+    """Return the file that takes what a command prints, or one that forgets it."""
+    path = log or Path(os.devnull)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("w", encoding="utf-8")
 
 
 def _longest_silence(moments: Sequence[float]) -> float:
