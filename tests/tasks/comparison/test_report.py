@@ -362,6 +362,7 @@ def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cel
     report.write(comparison, tested, data, upper_half, tmp_path / "page.html", tmp_path)
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     words = " ".join(page.text.split())
+    words = " ".join(page.text.split())
     for name in ("scratch", "short"):
         row = [" ".join(cell.split()) for cell in next(row for row in page.rows if row and f"× {name}" in row[0])]
         score = comparison.strategies[name].val.auroc
@@ -371,7 +372,6 @@ def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cel
             "at least 0.170 behind full had 0.890",
         ]
         assert row[3:7] == ["–"] * 4
-    words = " ".join(page.text.split())
         assert f"{name} after 30 of 120 images, at least 0.170 behind full" in words
     assert "Training from scratch was stopped after 30 of 120 images: it stays at least 0.170 behind full" in words
     assert "Runs that the race stopped aren't diagnosed" in words
