@@ -362,7 +362,6 @@ def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cel
     report.write(comparison, tested, data, upper_half, tmp_path / "page.html", tmp_path)
     page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     words = " ".join(page.text.split())
-    words = " ".join(page.text.split())
     for name in ("scratch", "short"):
         row = [" ".join(cell.split()) for cell in next(row for row in page.rows if row and f"× {name}" in row[0])]
         score = comparison.strategies[name].val.auroc
@@ -378,9 +377,7 @@ def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cel
     assert "Epochs (and seconds) of training until" not in words
     described = [picture["alt"] or "" for picture in page.pictures]
     assert len([words for words in described if words.startswith("confusion matrix of every strategy")]) == 1
-    assert len([words for words in described if words.startswith("score under corruptions")]) == 2, (
-        "legend and champion"
-    )
+    assert len([words for words in described if words.startswith("score under corruptions")]) == 2, "with the legend"
 
 
 def test_without_a_champion_nothing_was_measured(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
