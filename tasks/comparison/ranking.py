@@ -86,7 +86,8 @@ def rank(
     field = [entrant for entrant in entrants if entrant.test is not None]
     val = Resampled([entrant.tables("val") for entrant in field], classes, params)
     test = Resampled([entrant.tables("test") for entrant in field], classes, params)
-    standing = _settle(field, val, params, measure)
+    validated = [val.scores(i) for i in range(len(field))]
+    standing = _settle(field, val, [_excluded(scores, params) for scores in validated], params, measure)
     scratch = next((field[i] for i in standing.order if field[i].run["params"]["start"] == "random"), None)
     versus = _versus(val, standing.order[0], params.metric)
     costs = ([entrant.run[cost] for entrant in field] for cost in (*CHEAPNESS, "peak_memory_mib"))
@@ -96,7 +97,7 @@ def rank(
             name=field[i].name,
             rank=position,
             stopped=field[i].stopped,
-            val=val.scores(i),
+            val=validated[i],
             test=(scores := test.scores(i)),
             calibration=_calibration(field[i], classes),
             robustness=standing.measured[i].robustness if i in standing.measured else None,
@@ -117,11 +118,16 @@ def rank(
     return [*tested, *_losers([entrant for entrant in entrants if entrant.test is None], classes, params, len(tested))]
 
 
-def _settle(field: Sequence[Entrant], val: Resampled, params: CompareParams, measure: Measure | None) -> _Standing:
+def _settle(
+    field: Sequence[Entrant],
+    val: Resampled,
+    excluded: list[list[str]],
+    params: CompareParams,
+    measure: Measure | None,
+) -> _Standing:
     """Order strategies by the validation split, and measure those that tie at the top, until limits bar no more."""
     values = [val.score(i, params.metric) for i in range(len(field))]
     costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in field]
-    excluded = [_excluded(val.scores(i), params) for i in range(len(field))]
     measured: dict[int, Measured] = {}
     while True:
         order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))

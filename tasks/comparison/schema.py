@@ -10,6 +10,7 @@ from tasks.evaluation.robustness import Robustness, WorstGroup
 from tasks.record import Record
 
 VERSION = 5
+LEAST_SHOWN = 0.0005  # of a difference: less is nothing in three digits
 
 
 class Scores(Record):
@@ -123,11 +124,16 @@ class Stopped(Record):
         return f"after {self.images:,}" + (f" of {self.of_images:,} images" if self.of_images else " images")
 
     @property
+    def behind(self) -> str:
+        """How far it stays behind, in words; empty if that is not why it stopped."""
+        if self.at_least is None:
+            return ""
+        return f"at least {self.at_least:.3f} behind" if self.at_least >= LEAST_SHOWN else "surely behind"
+
+    @property
     def words(self) -> str:
         """Where it stopped and what for: ``after 1,180 of 7,870 images, at least 0.170 behind head_only``."""
-        if self.at_least is None:
-            return f"{self.at}: {self.reason}"
-        return f"{self.at}, at least {self.at_least:.3f} behind {self.against}"
+        return f"{self.at}, {self.behind} {self.against}" if self.behind else f"{self.at}: {self.reason}"
 
 
 class Finding(Record):

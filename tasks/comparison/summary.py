@@ -38,7 +38,7 @@ def markdown(comparison: Comparison, links: Mapping[str, str]) -> str:
     more = [f"and {len(table) - SHOWN} more"] if len(table) > SHOWN else []
     key = f"★ champion, = tied with the best on validation; intervals at {comparison.confidence:.0%}"
     if any(result.lost_race for result in comparison.strategies.values()):
-        key += "; × stopped by the race, at least so far behind (≥), and not tested"
+        key += "; × stopped by the race, and not tested"
     see = " · ".join(f"[{words}]({address})" for words, address in links.items())
     winner = f"★ {comparison.champion}" if comparison.champion else "No champion"
     return "\n\n".join([f"**{winner}** · {see}", comparison.verdict, "\n".join(lines), *more, key])
@@ -72,8 +72,8 @@ def cell(value: float | None, bounds: tuple[float, float] | None = None) -> str:
 
 
 def _difference(result: StrategyResult) -> str:
-    if result.stopped and result.stopped.at_least is not None:
-        return f"≥ {result.stopped.at_least:.3f} behind"
+    if result.stopped and result.lost_race:
+        return result.stopped.behind
     if result.rank == 1 or result.versus_best is None:
         return "–"
     return f"{'= ' if result.tied else ''}{result.versus_best.difference:+z.3f}"

@@ -81,11 +81,7 @@ def _may_be_as_good(result: StrategyResult, confidence: float) -> bool:
 def _lost_race(ranked: list[StrategyResult]) -> list[str]:
     """Return a sentence about those that the race stopped because they could not win; scratch has one of its own."""
     fine_tuned = [result for result in ranked if result.params["start"] != "random"]
-    stops = [
-        f"{result.name} (at least {result.stopped.at_least:.3f} behind)"
-        for result in fine_tuned
-        if result.stopped and result.stopped.at_least is not None
-    ]
+    stops = [f"{result.name} ({result.stopped.behind})" for result in fine_tuned if result.stopped and result.lost_race]
     return [f"On validation the race stopped {enumerated(stops)}."] if stops else []
 
 
@@ -109,10 +105,10 @@ def _against_scratch(
     if winner is scratch:
         return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
     name = METRIC_NAMES[metric]
-    if scratch.stopped and scratch.stopped.at_least is not None:
+    if scratch.stopped and scratch.lost_race:
         return [
-            f"Training from scratch was stopped {scratch.stopped.at}: it stays at least {scratch.stopped.at_least:.3f} "
-            f"behind {scratch.stopped.against} on validation, by {name}."
+            f"Training from scratch was stopped {scratch.stopped.at}: it stays {scratch.stopped.behind} "
+            f"{scratch.stopped.against}, by validation {name}."
         ]
     gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
     if _may_be_as_good(scratch, confidence):

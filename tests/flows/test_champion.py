@@ -49,6 +49,7 @@ def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, c
     assert aliases(crowned) == {"champion": "1"}
     comparison = read_comparison(crowned)
     weights = crowned.root / "data/runs" / comparison.leader.name / "model.safetensors"
+    assert comparison.leader.serving is not None
     assert comparison.leader.serving.model_bytes == weights.stat().st_size
     assert min(comparison.leader.serving.milliseconds, comparison.leader.serving.images_a_second) > 0
     with closing(sqlite3.connect(crowned.root / "mlflow.db")) as database:
@@ -69,12 +70,12 @@ def test_the_test_split_scored_anew_has_the_reported_figures(crowned: Project, c
     answered = table.drop(index="intact/notes.txt").loc[reported.index]
     assert (answered["problem"] == "").all()
     assert answered["label"].tolist() == reported["predicted"].tolist()
-    assert (answered["label"] == reported["label"]).mean() == comparison.leader.test.accuracy
+    assert (answered["label"] == reported["label"]).mean() == comparison.leader.tested.accuracy
     assert answered["probability"].to_numpy() == pytest.approx(
         answered[[f"p[{label}]" for label in comparison.data.classes]].max(axis=1).to_numpy()
     )
     probabilities = answered[[f"p[{label}]" for label in comparison.data.classes]].to_numpy()
-    calibrated = comparison.leader.calibration.test_log_loss
+    calibrated = comparison.leader.calibrated.test_log_loss
     classes = comparison.data.classes
     assert log_loss(reported["label"], probabilities, labels=classes) == pytest.approx(calibrated, abs=1e-6)
 

@@ -15,9 +15,10 @@ from PIL import Image
 from tasks.comparison import report
 from tasks.comparison.entrants import Entrant, Repeated
 from tasks.comparison.figures.repeats import draw_shares
-from tasks.comparison.schema import Comparison, OnShare, SuspectLabel
+from tasks.comparison.ranking import rank
+from tasks.comparison.schema import Chance, Comparison, OnShare, SuspectLabel
 from tasks.evaluation.probes import Pretence
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of
+from tests.tasks.comparison.conftest import PARAMS, MakeEntrant, comparison_of, ranked_of, stopped
 from tests.tasks.comparison.pages import CLASSES, EVIL, data_of, svg_of, upper_half
 
 LOADING = {"src", "href", "data", "poster", "srcset", "action", "background"}
@@ -97,7 +98,7 @@ def written(entrant: MakeEntrant, cells: Path, tmp_path_factory: pytest.TempPath
     ]
     comparison = comparison_of(ranked_of(entrants, CLASSES), CLASSES)
     folder = tmp_path_factory.mktemp("report")
-    champion = next(entered.test for entered in entrants if entered.name == comparison.champion)
+    champion = next(entered.tables("test")[0] for entered in entrants if entered.name == comparison.champion)
     assert (champion["label"] != champion["predicted"]).any(), "there are mistakes to show"
     data = data_of(cells, PRETENCES)
     doubted = SuspectLabel(path=data.table["path"][3], label=EVIL, suggested=CLASSES[1], probability=0.97)
@@ -170,7 +171,9 @@ def test_drawings_are_sharp_and_photographs_small(written: Written) -> None:
 def test_every_strategy_has_a_panel_that_wraps(written: Written, words: str, others: int) -> None:
     """On a phone or a sheet of paper no panel lies outside: each is an image of its own."""
     panels = [picture for picture in written.page.pictures if (picture["alt"] or "").startswith(f"{words}, ")]
-    assert len(panels) == len(written.comparison.strategies) + others
+    measured = [result for result in written.comparison.strategies.values() if result.robustness]
+    strategies = measured if "corruptions" in words else written.comparison.strategies
+    assert len(panels) == len(strategies) + others
     assert all(int(picture["width"] or 0) <= report.PLAIN for picture in panels)
 
 
@@ -188,7 +191,7 @@ def test_the_same_comparison_is_the_same_page(
     written: Written, entrant: MakeEntrant, cells: Path, tmp_path: Path
 ) -> None:
     """Byte for byte: nothing of the day or of chance is in it."""
-    comparison, champion = written.comparison, entrant("full", 2.0, classes=CLASSES).test
+    comparison, champion = written.comparison, entrant("full", 2.0, classes=CLASSES).tables("test")[0]
     pages = []
     for name in ("first", "second"):
         report.write(comparison, champion, data_of(cells), upper_half, tmp_path / f"{name}.html", tmp_path / name)
@@ -227,8 +230,8 @@ def test_every_strategy_has_its_row(written: Written) -> None:
         star = "★ " if result.name == written.comparison.champion else ""
         assert row[0].strip() == f"{star}{result.name}"
         assert f"{result.val.auroc:.3f}" in row[1]
-        assert f"{result.test.auroc:.3f}" in row[3]
-        assert f"{result.test.accuracy:.3f}" in row[4]
+        assert f"{result.tested.auroc:.3f}" in row[3]
+        assert f"{result.tested.accuracy:.3f}" in row[4]
         assert f"{result.trainable_parameters:,}" in row[-1]
 
 
@@ -257,6 +260,7 @@ def test_the_page_has_the_verdict_and_the_provenance(written: Written) -> None:
 def test_the_page_says_what_an_answer_costs(written: Written) -> None:
     """Latency, throughput and size are the champion's."""
     serving, words = written.comparison.leader.serving, " ".join(written.page.text.split())
+    assert serving is not None
     assert f"{written.comparison.leader.name} answers an image in {serving.milliseconds:.1f} ms" in words
     assert f"{serving.images_a_second:.0f} images a second" in words
     assert f"{serving.model_bytes / 1e6:.1f} MB" in words
@@ -266,8 +270,9 @@ def test_without_mistakes_none_are_shown(entrant: MakeEntrant, cells: Path, tmp_
     """A champion that was always right has no picture of mistakes, and the page no heading for them."""
     perfect = entrant("perfect", 60.0)
     comparison = comparison_of(ranked_of([perfect]))
-    assert (perfect.test["label"] == perfect.test["predicted"]).all()
-    pictures = report.write(comparison, perfect.test, data_of(cells), upper_half, tmp_path / "page.html", tmp_path)
+    (tested,) = perfect.tables("test")
+    assert (tested["label"] == tested["predicted"]).all()
+    pictures = report.write(comparison, tested, data_of(cells), upper_half, tmp_path / "page.html", tmp_path)
     assert "mistakes" not in {file.stem for file in pictures}
     assert "mistakes" not in (tmp_path / "page.html").read_text(encoding="utf-8")
 
@@ -313,7 +318,7 @@ def test_seeds_and_shares_are_drawn_where_they_were_asked_for(
         return replace(entrant(name, skill, trainable), seeds=seeds, shares=shares)
 
     comparison = comparison_of(ranked_of([repeated("full", 2.0, 900), repeated("head_only", 1.5, 90)]))
-    champion = entrant("full", 2.0).test
+    champion = entrant("full", 2.0).tables("test")[0]
     files = report.write(comparison, champion, data_of(cells), upper_half, tmp_path / "page.html", tmp_path / "figures")
     assert {"seeds.svg", "shares.svg"} <= {file.name for file in files}
     page = Page((tmp_path / "page.html").read_text())
@@ -333,7 +338,7 @@ def test_any_script_is_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) 
     classes = ["猫", "قطة"]
     entrants = [entrant("full", 2.0, 900, 30.0, classes=classes), entrant("head_only", 1.9, 90, 3.0, classes=classes)]
     comparison = comparison_of(ranked_of(entrants, classes), classes)
-    champion = next(entered.test for entered in entrants if entered.name == comparison.champion)
+    champion = next(entered.tables("test")[0] for entered in entrants if entered.name == comparison.champion)
     data = data_of(cells)
     data.table["label"] = data.table["label"].map(dict(zip(CLASSES, classes, strict=True)))
     with warnings.catch_warnings():
@@ -341,3 +346,49 @@ def test_any_script_is_shown(entrant: MakeEntrant, cells: Path, tmp_path: Path) 
         report.write(comparison, champion, data, upper_half, tmp_path / "page.html", tmp_path)
     raw = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert re.search(r"In pictures #1 is\s+<bdi>猫</bdi>, #2 is\s+<bdi>قطة</bdi>", raw)
+
+
+def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
+    """Its row says where it stopped and how far it stays behind; of the test split there is nothing."""
+    entrants = [
+        entrant("full", 4.0, 900, 30.0),
+        stopped(entrant("scratch", 0.1, 1000, 4.0, "random"), against="full"),
+        replace(stopped(entrant("short", 0.2, 10, 2.0), against="full"), history=[]),
+    ]
+    comparison = comparison_of(ranked_of(entrants))
+    (tested,) = entrants[0].tables("test")
+    data = data_of(cells)
+    data.table["label"] = data.table["label"].map(dict(zip(CLASSES, comparison.data.classes, strict=True)))
+    report.write(comparison, tested, data, upper_half, tmp_path / "page.html", tmp_path)
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    words = " ".join(page.text.split())
+    for name in ("scratch", "short"):
+        row = [" ".join(cell.split()) for cell in next(row for row in page.rows if row and f"× {name}" in row[0])]
+        score = comparison.strategies[name].val.auroc
+        assert row[:3] == [
+            f"× {name}stopped after 30 of 120 images",
+            f"{score:.3f}",
+            "at least 0.170 behind full had 0.890",
+        ]
+        assert row[3:7] == ["–"] * 4
+        assert f"{name} after 30 of 120 images, at least 0.170 behind full" in words
+    assert "Training from scratch was stopped after 30 of 120 images: it stays at least 0.170 behind full" in words
+    assert "Runs that the race stopped aren't diagnosed" in words
+    assert "Epochs (and seconds) of training until" not in words
+    described = [picture["alt"] or "" for picture in page.pictures]
+    assert len([words for words in described if words.startswith("confusion matrix of every strategy")]) == 1
+    assert len([words for words in described if words.startswith("score under corruptions")]) == 2, "with the legend"
+
+
+def test_without_a_champion_nothing_was_measured(entrant: MakeEntrant, cells: Path, tmp_path: Path) -> None:
+    """The page has neither what an answer costs nor corrupted images, and is whole without."""
+    guess = entrant("guess", 0.0)
+    ranked = rank([guess], ["intact", "broken"], PARAMS)
+    comparison = comparison_of(ranked, chance=Chance(high=0.6, p_value=0.5))
+    assert comparison.champion is None
+    data = data_of(cells)
+    data.table["label"] = data.table["label"].map(dict(zip(CLASSES, comparison.data.classes, strict=True)))
+    report.write(comparison, guess.tables("test")[0], data, upper_half, tmp_path / "page.html", tmp_path)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "answers an image in" not in text
+    assert 'id="robustness"' not in text

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.comparison import summary
 from tasks.comparison.schema import Comparison, Finding
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, stopped, with_undefined_auroc
 
 
 @pytest.fixture
@@ -50,3 +50,17 @@ def test_a_strategy_is_described_with_what_went_wrong(comparison: Comparison) ->
     assert text.endswith("**rate too low**: The loss still falls.")
     assert comparison.champion is not None
     assert summary.of_strategy(comparison.strategies[comparison.champion], comparison).startswith("**★ Champion, ")
+
+
+def test_a_strategy_that_lost_the_race_is_described_by_where_it_stopped(entrant: MakeEntrant) -> None:
+    """Its row has no test figure, and its note neither a place nor a diagnosis."""
+    comparison = comparison_of(ranked_of([entrant("full", 4.0), stopped(entrant("lost", 0.1, 10, 2.0))]))
+    row = summary.rows(comparison)[1]
+    assert row["strategy"] == "× lost"
+    assert (row["to the best"], row["test AUROC"], row["test accuracy"]) == ("at least 0.170 behind", "–", "–")
+    assert "× stopped by the race, and not tested" in summary.markdown(comparison, {})
+    score = comparison.strategies["lost"].val.auroc
+    assert summary.of_strategy(comparison.strategies["lost"], comparison) == (
+        "**Stopped by the race** after 30 of 120 images, at least 0.170 behind head_only: "
+        f"validation AUROC {score:.3f} there, 2.0 s; not tested."
+    )

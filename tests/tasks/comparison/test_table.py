@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from tasks.comparison.table import show
-from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, with_undefined_auroc
+from tests.tasks.comparison.conftest import MakeEntrant, comparison_of, ranked_of, stopped, with_undefined_auroc
 
 
 def test_the_table(entrant: MakeEntrant) -> None:
@@ -27,7 +27,23 @@ def test_the_table(entrant: MakeEntrant) -> None:
         assert (f"★ {result.name} " in line) == (result.name == comparison.champion)
         assert (f"= {result.name} " in line) == (result.tied and result.name != comparison.champion)
         assert f"{result.val.auroc:.3f} [" in line
-        assert (f"{result.test.auroc:.3f} [" if result.test.auroc is not None else "–") in line
+        assert (f"{result.tested.auroc:.3f} [" if result.tested.auroc is not None else "–") in line
         assert f"{result.train_seconds:.1f}" in line
         assert f" {result.trainable_parameters:,} " in line
     assert comparison.verdict in " ".join(written.getvalue().split())
+
+
+def test_what_lost_the_race_has_no_test_figures(entrant: MakeEntrant) -> None:
+    """Its line has a cross and its score when it was stopped; what was out of time is said below."""
+    short = entrant("short", 1.0)
+    short.run["stopped"] = {"reason": "the budget is spent", "images": 40, "of_images": 120}
+    comparison = comparison_of(ranked_of([entrant("full", 4.0), short, stopped(entrant("lost", 0.1))]))
+    written = io.StringIO()
+    show(comparison, Console(file=written, width=60, highlight=False))
+    (line,) = [line for line in written.getvalue().splitlines() if " lost " in line and "│" in line]
+    cells = [cell.strip() for cell in line.strip("│").split("│")]
+    assert cells[:4] == ["× lost", f"{comparison.strategies['lost'].val.auroc:.3f}", "–", "–"]
+    words = " ".join(written.getvalue().split())
+    assert "× stopped by the race and not tested" in words
+    assert "The race stopped short after 40 of 120 images: the budget is spent." in words
+    assert "On validation the race stopped lost (at least 0.170 behind)." in words

@@ -6,7 +6,7 @@ import pytest
 
 from tasks.comparison import verdict
 from tasks.comparison.schema import Chance, StrategyResult, Versus
-from tests.tasks.comparison.conftest import LEARNED, MakeEntrant, ranked_of
+from tests.tasks.comparison.conftest import LEARNED, MakeEntrant, ranked_of, stopped
 
 
 def planted(
@@ -75,11 +75,11 @@ def test_a_tie_goes_to_the_cheaper(base: StrategyResult) -> None:
 def test_the_verdict_gives_the_winners_figures(base: StrategyResult) -> None:
     """Scores on both splits with their intervals, and the confidence they are at."""
     text = paragraph([base])
-    for split in (base.val, base.test):
+    for split in (base.val, base.tested):
         bounds = split.intervals["auroc"]
         assert bounds is not None
         assert f"{split.auroc:.3f} [{bounds[0]:.3f}, {bounds[1]:.3f}]" in text
-    assert f"test accuracy {base.test.accuracy:.3f}" in text
+    assert f"test accuracy {base.tested.accuracy:.3f}" in text
     assert "95%" in text
     assert "AUROC" in text
 
@@ -111,10 +111,24 @@ def test_what_pretraining_is_worth(base: StrategyResult, entrant: MakeEntrant) -
     """A clear lead over scratch is given as a gain on the test split."""
     poor = ranked_of([entrant("scratch", 0.2)])[0]
     ranked = [planted(base, "full"), planted(poor, "scratch", -0.3, params=SCRATCH)]
-    assert base.test.auroc is not None
-    assert poor.test.auroc is not None
+    assert base.tested.auroc is not None
+    assert poor.tested.auroc is not None
     text = paragraph(ranked)
-    assert f"worth {base.test.auroc - poor.test.auroc:+.3f} test AUROC" in text
+    assert f"worth {base.tested.auroc - poor.tested.auroc:+.3f} test AUROC" in text
+    assert "Warning" not in text
+
+
+def test_scratch_that_lost_the_race_is_behind_by_so_much_at_least(entrant: MakeEntrant) -> None:
+    """No gain on the test split is claimed, which it never saw; the others that lost are named with their distance."""
+    lost = [stopped(entrant("scratch", 0.1, start="random")), stopped(entrant("full", 1.0)), entrant("head_only", 4.0)]
+    text = paragraph(ranked_of(lost))
+    assert text.startswith("head_only wins")
+    assert "On validation the race stopped full (at least 0.170 behind)." in text
+    assert text.endswith(
+        "Training from scratch was stopped after 30 of 120 images: it stays at least 0.170 behind head_only, by "
+        "validation AUROC."
+    )
+    assert "told apart" not in text
     assert "Warning" not in text
 
 
