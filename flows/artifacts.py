@@ -22,6 +22,17 @@ def show_data_quality() -> None:
     create_table_artifact(rows(read_quality()), key="data-quality", description="What the images are, counted.")
 
 
+def show_plan() -> None:
+    """Show how long each strategy takes at most, as the last probe estimated."""
+    from tasks.progress import duration
+    from tasks.runs.estimates import remembered
+
+    planned = remembered()
+    if planned:
+        table = [{"strategy": name, "at most": duration(seconds)} for name, seconds in planned.strategies.items()]
+        create_table_artifact(table, key="plan", description=planned.sentence)
+
+
 def show_recommendation() -> None:
     """Show in which order the strategies are expected, as the last probe has it."""
     from tasks.comparison.recommendation import recommend

@@ -36,6 +36,8 @@ def retrieve_backbone(force: bool) -> State[Any]:
 def probe_data(force: bool) -> State[Any]:
     """Measure what frozen features say of the data, and show which strategies are worth running."""
     ran = run_if_stale("probe", _probe, force=force)
+    if ran:
+        artifacts.show_plan()
     artifacts.show_recommendation()
     return completed(ran)
 

@@ -99,14 +99,19 @@ class Estimate(Record):
         """Of the whole job."""
         return sum(self.strategies.values()) + self.comparison
 
+    @property
+    def sentence(self) -> str:
+        """The sum, and how it was found."""
+        basis = "by the speed measured on this machine" if self.measured else "by the speed of another machine"
+        count = counted(len(self.strategies), "strategies", "strategy")
+        return f"{count} on {self.images:,} images: at most {duration(self.seconds)} {basis}"
+
     def lines(self) -> list[str]:
-        """Return the plan as a table in text, a line a strategy."""
+        """Return the plan as a table in text, a line a strategy, and the sum."""
         width = max(map(len, [*self.strategies, "comparison"]))
         rows = {**self.strategies, "comparison": self.comparison}
         table = [f"plan: {name:<{width}}  at most {duration(seconds):>8}" for name, seconds in rows.items()]
-        basis = "by the speed measured on this machine" if self.measured else "by the speed of another machine"
-        count = counted(len(self.strategies), "strategies", "strategy")
-        return [*table, f"plan: {count} on {self.images:,} images: at most {duration(self.seconds)} {basis}"]
+        return [*table, f"plan: {self.sentence}"]
 
 
 def estimate(

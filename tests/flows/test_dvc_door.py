@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from tasks.comparison import statistics
-from tests.support.golden import SHARE, STRATEGIES
+from tests.support.golden import SHARE, STRATEGIES, golden
 from tests.support.left import check_comparison, check_everything_is_up_to_date, check_tracked_runs
 from tests.support.project import Project
 from tests.support.results import must, read_comparison
@@ -31,6 +31,16 @@ def test_comparison_names_every_strategy_and_its_costs() -> None:
 def test_one_parent_and_a_child_a_strategy_are_finished() -> None:
     """MLflow shows one comparison with its strategies below it, and below each its repeats."""
     check_tracked_runs(DOOR)
+
+
+def test_how_long_it_takes_is_said_before_anything_is_trained() -> None:
+    """First for the files, then, by a measurement, a line a strategy."""
+    _, printed = golden(DOOR)
+    first = printed.index(f"plan: {len(STRATEGIES)} strategies on")
+    measured = [re.search(rf"plan: {name} +at most +\d", printed) for name in STRATEGIES]
+    for line in measured:
+        assert line is not None
+        assert first < line.start() < printed.index("epoch 1/")
 
 
 def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:

@@ -7,6 +7,7 @@ import struct
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data.sources import find
+from tasks.data.sources import find, urls
 from tasks.data.sources.fetching import fetch, state
 from tasks.errors import UnavailableError, UserError
 from tasks.params import DataParams
@@ -135,6 +136,26 @@ def test_a_folder_at_an_address(tmp_path: Path) -> None:
         ("dog/deep/3.png", "dog"),
     ]
     assert all((root / file.path).read_text() == file.path for file in files)
+
+
+@pytest.mark.parametrize("on_the_web", [True, False])
+def test_the_bytes_that_are_fetched_are_counted(
+    web: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_the_web: bool
+) -> None:
+    """Each byte once, against the sum of what there is, whether the file system tells of them or not."""
+    address, served = web
+    folder = photos(served / "photos")
+    size = sum(file.stat().st_size for file in folder.rglob("*.png"))
+    counted: list[int] = []
+
+    @contextmanager
+    def counting(_: str, total: int | None, **__: Any) -> Iterator[Any]:
+        assert total in {size, None}
+        yield counted.append
+
+    monkeypatch.setattr(urls, "counting", counting)
+    urls.fetch(f"{address}/photos/" if on_the_web else folder.as_uri(), tmp_path / "fetched")
+    assert sum(counted) == size
 
 
 def test_an_archive_and_a_folder_on_the_web(web: tuple[str, Path], tmp_path: Path) -> None:
