@@ -174,7 +174,7 @@ def test_training_stops_when_nothing_gets_better(job: MakeJob, relabelled: Split
 def test_earlier_phases_are_not_cut_short(job: MakeJob, relabelled: Split) -> None:
     """Only the last phase stops early or is kept: what an earlier one did to the loss is no reason to skip it."""
     phases = [{"train": "all", "epochs": 7}, {"train": "all", "epochs": 6}]
-    progress = job(val=relabelled, phases=phases, lr=0.003, patience=2, batchnorm="train").fit()
+    progress = job(val=relabelled, phases=phases, lr=0.01, patience=2, batchnorm="train").fit()
     losses = [row["val_loss"] for row in progress.history]
     lowest = min(range(7), key=losses.__getitem__)
     assert lowest + 1 + 2 < 7, "the loss rises from early on"
