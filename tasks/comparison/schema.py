@@ -199,15 +199,13 @@ class Advised(Record):
 
 
 class Racing(Record):
-    """What a time budget did to the strategies, or would have done."""
+    """What the race did to the strategies."""
 
-    budget: float | None = Field(description="seconds; null: every strategy ran to its end, and the rest is a replay")
-    stopped: dict[str, int] = Field(description="strategies that were, or would have been, stopped after these epochs")
+    raced: bool = Field(description="whether they raced; if not, each ran to its end")
+    budget: float | None = Field(description="seconds of training that the race had; null: no limit")
+    stopped: dict[str, int] = Field(description="strategies that were stopped after so many training images")
     saved: float | None = Field(
-        description="share of all training seconds that it would have saved; null with a budget"
-    )
-    regret: float | None = Field(
-        description="best validation score less that of the best strategy not stopped; null with a budget"
+        description="share of the training time that it saved, if every image takes as long; null without a race"
     )
 
 

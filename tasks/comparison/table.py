@@ -41,7 +41,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
         console.print(
             f"Means over {len(comparison.leader.over_seeds.seeds)} seeds; the intervals are over images and seeds."
         )
-    if comparison.racing.budget and comparison.racing.stopped:
-        stops = ", ".join(f"{name} after epoch {epochs}" for name, epochs in comparison.racing.stopped.items())
+    if comparison.racing.stopped:
+        stops = ", ".join(f"{name} after {images:,} images" for name, images in comparison.racing.stopped.items())
         console.print(f"The race stopped {stops}.")
     console.print(comparison.verdict)

@@ -58,6 +58,11 @@ def as_seconds(value: Any) -> Any:
     return float(number) * SECONDS[unit]
 
 
+def as_budget(value: Any) -> Any:
+    """Accept ``auto``, ``none``, or what ``as_seconds`` does."""
+    return value if value in {"auto", "none"} else as_seconds(value)
+
+
 # ``json_schema_input_type`` is what may be written, of which the type before it is made.
 Share = Annotated[float, Field(gt=0, lt=1)]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(as_tuple, json_schema_input_type=Share | list[Share])]
@@ -74,4 +79,9 @@ Rates = Annotated[
     BeforeValidator(as_rates, json_schema_input_type=Literal["find"] | WrittenRate | dict[str, WrittenRate]),
 ]
 WrittenSeconds = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=f"^{TIME.pattern}$", examples=["10m"])]
+WrittenBudget = WrittenSeconds | Literal["auto", "none"]
+Budget = Annotated[
+    Literal["auto", "none"] | Annotated[float, Field(gt=0)],
+    BeforeValidator(as_budget, json_schema_input_type=WrittenBudget),
+]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(as_seconds, json_schema_input_type=WrittenSeconds)]

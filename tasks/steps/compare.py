@@ -88,7 +88,7 @@ def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> St
         results,
         ranking.chance(entrants, data.classes, params.compare),
         ranking.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
-        ranking.racing(entrants, results, params),
+        ranking.racing(entrants, params),
     )
 
 

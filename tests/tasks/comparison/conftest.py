@@ -133,7 +133,7 @@ def comparison_of(
     return Comparison(
         champion=winner.name if winner else None,
         chance=chance,
-        racing=Racing(budget=None, stopped={ranked[-1].name: 2}, saved=0.25, regret=0.0),
+        racing=Racing(raced=True, budget=None, stopped={ranked[-1].name: 200}, saved=0.25),
         advised=advised(recommended([result.name for result in ranked[::-1]]), ranked, PARAMS.metric),
         verdict=verdict.paragraph(ranked, chance, PARAMS.metric, PARAMS.confidence),
         metric=PARAMS.metric,
