@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tasks import layout
 from tasks.arrays import Integers
 from tasks.errors import UserError
@@ -26,7 +28,12 @@ def race() -> None:
     params = load_params(layout.PARAMS)
     budget, metric = params.train.budget, params.compare.metric
     seconds = None if budget == "auto" else budget
-    stops = {} if seconds == "none" else Race.of(list(params.strategies), seconds, metric).run()
+    stops: dict[str, Stop] = {}
+    if seconds != "none":
+        contest = Race.of(list(params.strategies), seconds, metric)
+        stops = contest.run()
+        for entrant in contest.entrants:
+            entrant.forget_other_rungs()
     with atomic_path(layout.RACE) as folder:
         folder.mkdir()
         for name in params.strategies:
@@ -107,7 +114,7 @@ class Race:
                 continue
             entrant.release_network()  # as only one of them is trained at a time
             entrants.append(entrant)
-        targets: Integers = entrants[0].data.split("val").targets.numpy() if entrants else []
+        targets: Integers = entrants[0].data.split("val").targets.numpy() if entrants else np.array([], dtype=np.int64)
         return cls(entrants, seconds, Standings(targets, metric))
 
     def run(self) -> dict[str, Stop]:

@@ -86,6 +86,35 @@ class Record:
         return {name: _score(self.metric, targets, probabilities) for name, probabilities in ends.items()}
 
 
+@dataclass(frozen=True)
+class Part:
+    """A random part of a set.
+
+    Attributes:
+        source: how ``params.yaml`` calls what lies in the folder.
+        seed: of the draw, of the split and of the training.
+        size: of the working images, in pixels.
+        images: their number at most.
+    """
+
+    source: str
+    folder: Path
+    seed: int
+    size: int
+    images: int
+
+    def files(self) -> list[LabelledFile]:
+        """Return the drawn images, with paths below ``images`` in the working folder, which is made to link to them."""
+        usual = Path("data/fetched/elpv")  # where alone the solar cells are looked for
+        usual.parent.mkdir(parents=True)
+        usual.symlink_to(self.folder)
+        where = usual if self.source == "elpv" else self.folder
+        listing = find(DataParams.model_validate({"source": self.source, "path": str(where)}), usual.parent)
+        Path("images").symlink_to(listing.root.absolute())
+        chosen = np.random.default_rng(self.seed).permutation(len(listing.files))[: self.images]
+        return [listing.files[place] for place in sorted(chosen)]
+
+
 @app.command()
 def record(
     sets: Annotated[list[Path], typer.Argument(help="Folders with a folder a class; 'elpv:FOLDER' of solar cells.")],
@@ -101,8 +130,8 @@ def record(
             source, _, path = str(folder).rpartition(":")
             target = into / f"{Path(path).name}-{seed}.npz"
             if not target.exists():
-                data = DataParams(source=source or "folder", path=str(Path(path).absolute()))  # type: ignore[arg-type]
-                _recorded(data, target.stem, seed, size, images, weights).write(target)
+                trained = Part(source or "folder", Path(path).absolute(), seed, size, images)
+                _recorded(trained, target.stem, weights).write(target)
 
 
 @app.command()
@@ -212,16 +241,15 @@ def _is_worse(known: Record, name: str, other: str) -> bool:
     return statistics.paired(*scores, *resampled, 0.95).high < 0
 
 
-def _recorded(data: DataParams, name: str, seed: int, size: int, images: int, weights: str) -> Record:
+def _recorded(part: Part, name: str, weights: str) -> Record:
+    seed = part.seed
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        chosen = _part(data, images, seed)
-        Path("images").symlink_to(find(data, Path(folder)).root.absolute())
-        lines = [f"images/{file.path},{file.label},{file.group}" for file in chosen]
+        lines = [f"images/{file.path},{file.label},{file.group}" for file in part.files()]
         Path("table.csv").write_text("\n".join(["path,label,group", *lines]))
         project = make_project(Path(folder) / "project", Path(folder) / "table.csv")
         shipped = load_params(ROOT / "params.yaml")
         params = project.params()
-        params["data"] |= {"source": "manifest", "path": str(Path(folder) / "table.csv"), "size": size}
+        params["data"] |= {"source": "manifest", "path": str(Path(folder) / "table.csv"), "size": part.size}
         params["data"]["follow_links"] = True
         params["split"] = {"validation": 0.2, "test": 0.3, "seed": seed, "folds": False}
         params["backbone"] = {"name": shipped.backbone.name, "weights": weights}
@@ -260,13 +288,6 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
         test[strategy] = logits.double().softmax(1).numpy()
     targets = (racer.data.split(split_name).targets.numpy() for split_name in ("val", "test"))
     return Record(name, metric, *targets, looks, seconds, test)
-
-
-def _part(data: DataParams, images: int, seed: int) -> list[LabelledFile]:
-    """Return so many images of a set, drawn at random."""
-    files = find(data, Path(tempfile.gettempdir())).files
-    chosen = np.random.default_rng(seed).permutation(len(files))[:images]
-    return [files[place] for place in sorted(chosen)]
 
 
 def _yaml(file: Path) -> dict[str, Any]:
