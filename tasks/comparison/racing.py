@@ -11,7 +11,6 @@ stopped; who may tie is not.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.special import expit, logit
@@ -118,15 +117,11 @@ class Standings:
 
     def __init__(self, targets: Integers, metric: str) -> None:
         self._targets, self._metric = targets, metric
+        whole = np.ones((1, len(targets)), dtype=np.float32)
+        self._counts = np.concatenate([whole, statistics.draw(len(targets), RESAMPLES, 0)])
         self._looks: dict[str, Look] = {}
         self._scores: dict[str, Floats] = {}
         self._before: dict[str, float] = {}
-
-    @cached_property
-    def _counts(self) -> statistics.Counts:
-        """How often each image counts: once each in the first row, as it was drawn in the others."""
-        whole = np.ones((1, len(self._targets)), dtype=np.float32)
-        return np.concatenate([whole, statistics.draw(len(self._targets), RESAMPLES, 0)])
 
     def add(self, name: str, look: Look) -> None:
         """Take note of a strategy's next look."""

@@ -1,19 +1,17 @@
 """Who is trained to the end: strategies race, and who can't win any more by the evidence so far is stopped."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tasks import layout
-from tasks.arrays import Integers
 from tasks.errors import UserError
 from tasks.files import atomic_path, write_json
 from tasks.params import load_params
 
 if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
-    from tasks.comparison.racing import Evidence, Standings
+    from tasks.comparison.racing import Evidence, Look, Standings
     from tasks.runs.fine_tuning import FineTuning
     from tasks.training.rungs import Rung
 
@@ -27,13 +25,9 @@ def race() -> None:
     """
     params = load_params(layout.PARAMS)
     budget, metric = params.train.budget, params.compare.metric
-    seconds = None if budget == "auto" else budget
     stops: dict[str, Stop] = {}
-    if seconds != "none":
-        contest = Race.of(list(params.strategies), seconds, metric)
-        stops = contest.run()
-        for entrant in contest.entrants:
-            entrant.forget_other_rungs()
+    if budget != "none":
+        stops = _raced(list(params.strategies), None if budget == "auto" else budget, metric)
     with atomic_path(layout.RACE) as folder:
         folder.mkdir()
         for name in params.strategies:
@@ -70,7 +64,50 @@ def look(fine_tuning: "FineTuning", until: int) -> "Rung":
         seen = Rung.read(file)
     if seen is None:
         raise UserError(f"{file} can't be read, though it was just written: check the disk, and run the command again")
-    return seen
+    return replace(seen, seconds=seen.seconds + fine_tuning.measurement.seconds)
+
+
+@dataclass(frozen=True)
+class Racer:
+    """A strategy in the race.
+
+    Attributes:
+        rungs: the steps at which it is looked at; the last is the end of its plan.
+        start: of its last phase, in steps.
+        cost: of its first look, compared with those of others.
+        look: trains it up to one of its rungs, and says what it shows there.
+        images_after: says how many images it has trained on after so many steps.
+        say: tells people of it.
+    """
+
+    name: str
+    rungs: Sequence[int]
+    start: int
+    cost: float
+    look: Callable[[int], "Rung"]
+    images_after: Callable[[int], int]
+    say: Callable[[str], None]
+
+    @classmethod
+    def of(cls, fine_tuning: "FineTuning") -> "Racer":
+        """Let a planned fine-tuning race."""
+        from tasks.comparison.racing import rungs
+
+        plan, start, steps = fine_tuning.plan, fine_tuning.steps_before_last_phase, fine_tuning.steps
+        looks = rungs(start, steps)
+        frozen = next(place for place, group in enumerate(plan.groups) if plan.thaws_at(group.name) is not None)
+        gradients = 1 - frozen / len(plan.groups)  # run, roughly, through this share of the network
+        return cls(
+            fine_tuning.strategy, looks, start, fine_tuning.images_after(looks[0]) * gradients,
+            partial(look, fine_tuning), fine_tuning.images_after, fine_tuning.reporter.say,
+        )  # fmt: skip
+
+    def seen_at(self, seen: "Rung") -> "Look":
+        """Return what it showed as the standings take it."""
+        from tasks.comparison.racing import Look
+
+        share = 1.0 if seen.is_over else (seen.steps - self.start) / (self.rungs[-1] - self.start)
+        return Look(seen.probabilities, share, self.images_after(seen.steps), self.images_after(self.rungs[-1]))
 
 
 @dataclass
@@ -81,48 +118,25 @@ class Race:
     what the others have to reach is known early; whoever can't reach it any more is stopped. A strategy is judged by
     its kept looks alone, so that a race that was killed ends as it would have.
 
-    Strategies that average weights at their end are trained behind the race.
-
     Attributes:
-        entrants: the fine-tunings of all strategies, planned.
+        racers: the strategies.
         seconds: of training, for all together; None: without limit.
         standings: what they have shown so far.
-        look: trains one up to a step, and says what it shows there.
     """
 
-    entrants: Sequence["FineTuning"]
+    racers: Sequence[Racer]
     seconds: float | None
     standings: "Standings"
-    look: Callable[["FineTuning", int], "Rung"] = look
-    _running: "dict[str, FineTuning]" = field(default_factory=dict)
+    _running: dict[str, Racer] = field(default_factory=dict)
     _looks: dict[str, int] = field(default_factory=dict)  # number of them, by strategy
     _spent: dict[str, float] = field(default_factory=dict)
     _stops: dict[str, Stop] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, strategies: Sequence[str], seconds: float | None, metric: str) -> "Race":
-        """Plan a race; a strategy that can't be planned is left out, its own fine-tuning says why."""
-        from tasks.comparison.racing import Standings
-        from tasks.runs.fine_tuning import FineTuning
-
-        entrants: list[FineTuning] = []
-        for name in strategies:
-            try:
-                entrant = FineTuning.read(name)
-                entrant.make_plan()
-            except UserError:
-                continue
-            entrant.release_network()  # as only one of them is trained at a time
-            entrants.append(entrant)
-        targets: Integers = entrants[0].data.split("val").targets.numpy() if entrants else np.array([], dtype=np.int64)
-        return cls(entrants, seconds, Standings(targets, metric))
-
     def run(self) -> dict[str, Stop]:
         """Return where strategies stop."""
-        racers = [entrant for entrant in self.entrants if entrant.settings.soup == 1 and not entrant.settings.wise_ft]
-        if len(racers) < 2 and self.seconds is None:
+        if len(self.racers) < 2 and self.seconds is None:
             return {}
-        self._running = {racer.strategy: racer for racer in sorted(racers, key=_cost)}
+        self._running = {racer.name: racer for racer in sorted(self.racers, key=lambda racer: racer.cost)}
         for racer in list(self._running.values()):
             self._go_on(racer)
         while racer := self._next():
@@ -133,31 +147,26 @@ class Race:
                 self._go_on(racer)
         return self._stops
 
-    def _next(self) -> "FineTuning | None":
+    def _next(self) -> Racer | None:
         """Return who goes on: who is expected to end best; None once it makes no difference any more."""
         is_decided = self.seconds is None and list(self._running) == [self.standings.leader]
         if not self._running or is_decided:
             return None
         return self._running[max(self._running, key=self.standings.expected)]
 
-    def _go_on(self, racer: "FineTuning") -> None:
+    def _go_on(self, racer: Racer) -> None:
         """Train up to the next look, and stop whoever can't win by what it shows."""
-        from tasks.comparison.racing import Look, rungs
         from tasks.training.loop import DivergedError
 
-        name, looks = racer.strategy, self._looks.get(racer.strategy, 0)
-        until = rungs(racer.steps_before_last_phase, racer.steps)[looks]
+        name, looks = racer.name, self._looks.get(racer.name, 0)
         try:
-            seen = self.look(racer, until)
+            seen = racer.look(racer.rungs[looks])
         except DivergedError:  # its own fine-tuning says so
             del self._running[name]
             self.standings.drop(name)
             return
-        self._looks[name], self._spent[name] = looks + 1, seen.seconds + racer.measurement.seconds
-        before = racer.steps_before_last_phase
-        share = 1.0 if seen.is_over else (seen.steps - before) / (racer.steps - before)
-        images = racer.images_after(seen.steps), racer.images_after(racer.steps)
-        self.standings.add(name, Look(seen.probabilities, share, *images))
+        self._looks[name], self._spent[name] = looks + 1, seen.seconds
+        self.standings.add(name, racer.seen_at(seen))
         if seen.is_over:
             del self._running[name]
         for lost, evidence in self.standings.lost().items():
@@ -165,20 +174,38 @@ class Race:
                 self._stop(lost, evidence.sentence(), evidence)
 
     def _stop(self, name: str, reason: str, evidence: "Evidence | None" = None) -> None:
-        from tasks.comparison.racing import rungs
-
         racer = self._running.pop(name)
-        steps = rungs(racer.steps_before_last_phase, racer.steps)[self._looks[name] - 1]
-        images, of_images = racer.images_after(steps), racer.images_after(racer.steps)
-        self._stops[name] = Stop(images, steps / racer.steps, reason, evidence)
-        racer.reporter.say(f"stops after {images:,} of {of_images:,} images: {reason}")
+        steps, last = racer.rungs[self._looks[name] - 1], racer.rungs[-1]
+        images = racer.images_after(steps)
+        self._stops[name] = Stop(images, steps / last, reason, evidence)
+        racer.say(f"stops after {images:,} of {racer.images_after(last):,} images: {reason}")
 
 
-def _cost(racer: "FineTuning") -> float:
-    """Return what a first look takes, roughly: images by the share of the network that gradients run through."""
-    from tasks.comparison.racing import rungs
+def _planned(strategies: Sequence[str]) -> "list[FineTuning]":
+    """Plan strategies; one that can't be planned is left out, its own fine-tuning says why."""
+    from tasks.runs.fine_tuning import FineTuning
 
-    groups = racer.plan.groups
-    frozen = next(place for place, group in enumerate(groups) if racer.plan.thaws_at(group.name) is not None)
-    first = rungs(racer.steps_before_last_phase, racer.steps)[0]
-    return racer.images_after(first) * (len(groups) - frozen) / len(groups)
+    planned: list[FineTuning] = []
+    for name in strategies:
+        try:
+            fine_tuning = FineTuning.read(name)
+            fine_tuning.make_plan()
+        except UserError:
+            continue
+        fine_tuning.release_network()  # as only one of them is trained at a time
+        planned.append(fine_tuning)
+    return planned
+
+
+def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> dict[str, Stop]:
+    """Let strategies race; those that average weights at their end are trained behind the race."""
+    from tasks.comparison.racing import Standings
+
+    planned = _planned(strategies)
+    racers = [Racer.of(known) for known in planned if known.settings.soup == 1 and not known.settings.wise_ft]
+    if not racers:
+        return {}
+    stops = Race(racers, seconds, Standings(planned[0].data.split("val").targets.numpy(), metric)).run()
+    for fine_tuning in planned:
+        fine_tuning.forget_other_rungs()
+    return stops

@@ -68,7 +68,9 @@ class Checkpointing:
             return
         started, state = time.monotonic(), self._state
         state.progress.peak_memory_mib = max(state.progress.peak_memory_mib, self._peak.mib)
-        copies = {"best": state.best, "answers": state.answers} | ({"average": state.average.values} if state.average else {})
+        copies = {"best": state.best, "answers": state.answers} | (
+            {"average": state.average.values} if state.average else {}
+        )
         content = checkpoints.content(state.model, state.names, state.optimizer, copies)
         if self._job.processes.rank == 0:
             checkpoints.save(self._job.checkpoint, state.progress, content)

@@ -27,6 +27,7 @@ from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
 from tasks.params import DataParams, load_params
 from tasks.steps import race
+from tasks.training.rungs import Rung
 from tests.support.paths import ROOT
 from tests.support.project import PREPARE, make_project
 
@@ -174,15 +175,9 @@ def replay(
 def raced(known: Record) -> dict[str, Any]:
     """Race what was recorded; return who wins by it, what that costs against the full comparison, and what it saves."""
     standings, spent = Standings(known.targets, known.metric), dict.fromkeys(known.looks, 0.0)
-
-    def shown(racer: Any, until: int) -> Any:
-        place = rungs(racer.steps_before_last_phase, racer.steps).index(until)
-        return racer.show(place)
-
-    racers = [_Racer(name, known) for name in known.looks]
-    stops = race.Race(racers, None, standings, shown).run()  # type: ignore[arg-type]
+    stops = race.Race([_racer(name, known) for name in known.looks], None, standings).run()
     for name in known.looks:
-        spent[name] = known.seconds[name][racers_looks(stops, known, name)]
+        spent[name] = known.seconds[name][_last_look(stops, known, name)]
     total = sum(at[-1] for at in known.seconds.values())
     val, test = known.scores("val"), known.scores("test")
     left = {name: score for name, score in val.items() if name not in stops}
@@ -199,18 +194,25 @@ def raced(known: Record) -> dict[str, Any]:
     }
 
 
-def racers_looks(stops: dict[str, race.Stop], known: Record, name: str) -> int:
+def _last_look(stops: dict[str, race.Stop], known: Record, name: str) -> int:
     """Return the place of a strategy's last look in a race."""
     if name not in stops:
         return -1
     return next(place for place, look in enumerate(known.looks[name]) if look.images == stops[name].images)
 
 
-class _Racer:
-    """A recorded strategy as the race sees one: a step an image, so that its looks are where they were."""
+def _racer(name: str, known: Record) -> race.Racer:
+    """Return a recorded strategy as a racer whose steps are images."""
+    looks, seconds = known.looks[name], known.seconds[name]
+    rungs = [*(look.images for look in looks[:-1]), looks[-1].of_images]
+    first = looks[0]
+    start = 0 if first.share == 1 else round((first.images - first.share * first.of_images) / (1 - first.share))
 
-    def __init__(self, name: str, known: Record) -> None:
-        self.strategy, self._looks, self._seconds = name, known.looks[name], known.seconds[name]
+    def show(until: int) -> Rung:
+        place = rungs.index(until)
+        return Rung(looks[place].probabilities, looks[place].images, seconds[place], place == len(looks) - 1)
+
+    return race.Racer(name, rungs, start, seconds[0], show, lambda images: images, lambda _: None)
 
 
 def _score(metric: str, targets: Integers, probabilities: Floats) -> float:

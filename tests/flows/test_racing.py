@@ -3,8 +3,9 @@
 import json
 from typing import Any
 
-from tests.support.project import PREPARE, Project
+from tests.support.project import Project
 from tests.support.results import read_comparison
+
 
 def race_of(project: Project) -> dict[str, dict[str, Any]]:
     """Return what the race says of every strategy."""

@@ -56,9 +56,7 @@ def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.tuples(st.floats(-1, 3), SHARES), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS
-)
+@given(st.lists(st.tuples(st.floats(-1, 3), SHARES), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS)
 def test_only_those_whose_reach_is_below_the_leader_are_stopped(
     skills: list[tuple[float, float]], images: int, metric: str
 ) -> None:

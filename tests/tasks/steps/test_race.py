@@ -1,14 +1,12 @@
 """A race of strategies whose training is played from a script."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tasks.comparison.racing import Standings, rungs
-from tasks.steps.race import TIME_IS_UP, Race, Stop
+from tasks.steps.race import TIME_IS_UP, Race, Racer, Stop
 from tasks.training.loop import DivergedError
 from tasks.training.rungs import Rung
 
@@ -24,33 +22,26 @@ class Script:
     skills: dict[str, list[float]]
     asked: list[tuple[str, int]] = field(default_factory=list)
 
-    def __call__(self, racer: Any, until: int) -> Rung:
-        """Show what the script says."""
-        skills = self.skills[racer.strategy]
-        if not skills:
-            raise DivergedError("not finite")
-        self.asked.append((racer.strategy, until))
-        place = rungs(racer.steps_before_last_phase, racer.steps).index(until)
-        noise = np.random.default_rng(place).normal(size=len(TARGETS))
-        right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * skills[place] + noise)))
-        return Rung(np.column_stack([1 - right, right]), until, float(until), until == racer.steps)
+    def racer(self, name: str, steps: int, cost: float) -> Racer:
+        """Return a strategy that shows what the script says."""
+        looks = rungs(0, steps)
+
+        def look(until: int) -> Rung:
+            if not self.skills[name]:
+                raise DivergedError("not finite")
+            self.asked.append((name, until))
+            place = looks.index(until)
+            noise = np.random.default_rng(place).normal(size=len(TARGETS))
+            right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * self.skills[name][place] + noise)))
+            return Rung(np.column_stack([1 - right, right]), until, float(until), until == steps)
+
+        return Racer(name, looks, 0, cost, look, lambda steps: 16 * steps, lambda _: None)
 
 
-def racer(name: str, steps: int, frozen: int, soup: int = 1) -> Any:
-    """Return a strategy as the race sees it; of its ten groups so many are frozen."""
-    groups = [SimpleNamespace(name=place) for place in range(10)]
-    plan = SimpleNamespace(groups=groups, thaws_at=lambda group: None if group < frozen else 0)
-    return SimpleNamespace(
-        strategy=name, plan=plan, steps=steps, steps_before_last_phase=0, images_after=lambda steps: 16 * steps,
-        measurement=SimpleNamespace(seconds=0.0), settings=SimpleNamespace(soup=soup, wise_ft=None),
-        reporter=SimpleNamespace(say=lambda _: None),
-    )  # fmt: skip
-
-
-def raced(script: Script, seconds: float | None = None, soup: int = 1) -> dict[str, Stop]:
+def raced(script: Script, seconds: float | None = None) -> dict[str, Stop]:
     """Return where strategies stop."""
-    entrants = [racer("flat", STEPS, 0, soup), racer("head", 10, 9), racer("late", STEPS, 5)]
-    return Race(entrants, seconds, Standings(TARGETS, "auroc"), script).run()
+    racers = [script.racer("flat", STEPS, 10), script.racer("head", 10, 1), script.racer("late", STEPS, 5)]
+    return Race(racers, seconds, Standings(TARGETS, "auroc")).run()
 
 
 def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
@@ -58,6 +49,7 @@ def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
     script = Script(SCRIPT)
     stops = raced(script)
     assert set(stops) == {"flat"}
+    assert stops["flat"].images
     assert stops["flat"].images < 16 * STEPS
     assert stops["flat"].share == stops["flat"].images / (16 * STEPS)
     assert stops["flat"].evidence
@@ -94,10 +86,3 @@ def test_what_diverges_does_not_race(left_out: str) -> None:
     """Neither is it stopped, nor does it stop the others; a race of nobody is none."""
     assert left_out not in raced(Script({**SCRIPT, left_out: []}))
     assert raced(Script({name: [] for name in SCRIPT})) == {}
-
-
-def test_what_averages_weights_runs_behind_the_race() -> None:
-    """A soup's members are not looked at."""
-    script = Script(SCRIPT)
-    assert raced(script, soup=3) == {}
-    assert "flat" not in [name for name, _ in script.asked]

@@ -81,7 +81,7 @@ def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob, changes:
 
 
 def test_a_pause_keeps_the_best_weights_of_epochs_and_of_where_it_pauses(job: MakeJob, relabelled: Split) -> None:
-    """What is kept, and what its answers are of, is what had the lowest validation loss: an epoch's end, or the pause."""
+    """Kept are the weights with the lowest validation loss, of an epoch's end or of the pause, and their answers."""
     for place, changes in {"plain": {}, "relabelled": {"val": relabelled}}.items():
         made = job(place=place, train="all", epochs=3, lr=0.003, **changes)
         answers = made.training_job.checkpoint.with_name("rung.npz")
