@@ -283,7 +283,9 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
             share = 1.0 if seen.is_over else (seen.steps - before) / (steps - before)
             images = racer.images_after(seen.steps), racer.images_after(steps)
             looks[strategy].append(Look(seen.probabilities, share, *images))
-            seconds[strategy].append(seen.seconds + racer.measurement.seconds)
+            seconds[strategy].append(seen.seconds)
+            if seen.is_over:
+                break
         split = racer.data.split("test")
         trained = racer.train(lambda _: None, steps)
         logits = predict(trained.adapted, split, device.choose(racer.settings))

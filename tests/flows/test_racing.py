@@ -12,22 +12,24 @@ def race_of(project: Project) -> dict[str, dict[str, Any]]:
     return {file.stem: json.loads(file.read_text()) for file in (project.root / "data/race").glob("*.json")}
 
 
-def test_a_race_stops_what_is_left_when_the_budget_is_spent(small: Project) -> None:
-    """Everyone gets a start, its training is taken over, and what was stopped is the beginning of the full run."""
+def test_a_race_stops_who_cannot_win_and_without_one_all_are_trained(small: Project) -> None:
+    """What was trained in the race is taken over; it is the beginning of the full run; the evidence is recorded."""
     params = small.params()
-    params["train"]["budget"] = "0.1s"
     params["strategies"]["scratch"]["epochs"] = 40
     params["strategies"]["head_only"]["solver"] = "lbfgs"
     small.write_params(params)
     steps = ("race", *(f"finetune@{name}" for name in params["strategies"]), "compare")
     printed = small.steps(*steps)
     stop = race_of(small)["scratch"]
-    assert stop["reason"] == "the budget is spent"
     assert race_of(small)["head_only"]["images"] is None
-    assert f"scratch: stops after {stop['images']:,} of" in printed
+    assert stop["evidence"]["against"] == "head_only"
+    assert f"scratch: stops after {stop['images']:,} of {stop['evidence']['of_images']:,} images" in printed
     run = json.loads((small.root / "data/runs/scratch/run.json").read_text())
-    assert run["stopped"]["images"] == stop["images"] < run["stopped"]["of_images"]
+    assert run["stopped"] == stop["evidence"] | {"reason": stop["reason"]}
     stopped = read_comparison(small).strategies["scratch"].history
+    assert len(stopped) < 40
+    assert "epoch" not in small.steps("race"), "what was looked at is not trained again"
+    assert race_of(small)["scratch"] == stop
     params["train"]["budget"] = "none"
     small.write_params(params)
     small.steps(*steps)
