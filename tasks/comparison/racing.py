@@ -40,8 +40,8 @@ class Gain:
     spread: float
 
 
-# By the share of the last phase that is done: fitted to 33 looks at the shipped strategies on solar cells and hand signs
-# (400 images of 96 pixels each), spreads rounded up; at 1/16 there were none, so that it is wider than at 1/8.
+# By the share of the last phase that is done: fitted to 33 looks at the shipped strategies on solar cells and hand
+# signs (400 images of 96 pixels each), spreads rounded up; at 1/16 there were none, so that it is wider than at 1/8.
 GAINS = {
     1 / 16: Gain(1.0, 0.0, 1.0),
     1 / 8: Gain(0.8, 0.0, 0.8),
