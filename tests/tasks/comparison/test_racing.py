@@ -86,8 +86,8 @@ def test_more_noise_and_earlier_looks_stop_fewer(leader: float, other: float, sh
 def test_few_images_keep_everyone_in_the_race() -> None:
     """With twelve validation images the same difference may be chance."""
     skills = {"leader": (1.2, 1.0), "behind": (0.2, 0.5)}
-    assert set(field(1000, **skills).lost()) == {"behind"}
-    assert field(12, **skills).lost() == {}
+    assert set(field(1000, "auroc", **skills).lost()) == {"behind"}
+    assert field(12, "auroc", **skills).lost() == {}
 
 
 def test_who_rose_is_given_more_than_who_did_not() -> None:
