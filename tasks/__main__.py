@@ -95,12 +95,11 @@ def probe() -> None:
 
 @app.command()
 def race() -> None:
-    """With a time budget, find out which strategies are trained to their end."""
+    """Find out which strategies are trained to their end: who can't win any more is stopped (train.budget)."""
     from tasks.steps.race import race as step
 
     with _exclusively("race"):
-        for line in step():
-            typer.echo(line)
+        step()
 
 
 @app.command()

@@ -44,7 +44,7 @@ def probe_data(force: bool) -> State[Any]:
 
 @step_task("race")
 def race_strategies(force: bool) -> State[Any]:
-    """With a time budget, find out which strategies are trained to their end."""
+    """Find out which strategies are trained to their end: who can't win any more is stopped."""
     from tasks.steps.race import race
 
     return completed(run_if_stale("race", race, force=force))

@@ -1,11 +1,14 @@
 """What scores cost: which strategies nothing beats in everything, and how soon each is as good as one from scratch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tasks.arrays import Floats
-from tasks.comparison.racing import ACCURACY, Row
+
+ACCURACY = "val_accuracy"
+
+Row = Mapping[str, float]
 
 
 def pareto_front(scores: Sequence[float], *costs: Sequence[float]) -> list[bool]:

@@ -10,7 +10,6 @@ import numpy as np
 from tasks.comparison import statistics
 from tasks.comparison.costs import epochs_to_reach, pareto_front, seconds_of
 from tasks.comparison.entrants import Entrant
-from tasks.comparison.racing import Runner, replay
 from tasks.comparison.recommendation import Recommendation, regret
 from tasks.comparison.resampling import Resampled
 from tasks.comparison.schema import (
@@ -23,7 +22,6 @@ from tasks.comparison.schema import (
     Scores,
     Serving,
     Spread,
-    Stopped,
     StrategyResult,
     Versus,
 )
@@ -210,30 +208,24 @@ def advised(recommendation: Recommendation, ranked: Sequence[StrategyResult], me
     return Advised(recommendation=recommendation, regret=costs[0], regret_of_three=costs[1])
 
 
-def racing(entrants: Sequence[Entrant], ranked: Sequence[StrategyResult], params: Params) -> Racing:
-    """Return which strategies the race stopped; where all ran to their end, which it would have, and at what cost."""
+def racing(entrants: Sequence[Entrant], params: Params) -> Racing:
+    """Return which strategies the race stopped, and what share of the training time that saved, roughly."""
+    budget = params.train.budget
+    if budget == "none":
+        return Racing(raced=False, budget=None, stopped={}, saved=None)
     stopped = {entrant.name: entrant.stopped for entrant in entrants if entrant.stopped}
-    if params.train.budget or stopped:
-        return Racing(raced=True, budget=params.train.budget, stopped=stopped, saved=None, regret=None)
-    runners = {
-        entrant.name: Runner(sum(entrant.run["phases"]), sum(entrant.run["phases"][:-1]) + 1, entrant.history)
-        for entrant in entrants
-        if entrant.run["params"].get("soup", 1) == 1 and not entrant.run["params"].get("wise_ft")
-    }
-    seconds = {entrant.name: float(entrant.run["train_seconds"]) for entrant in entrants}
-    replayed = replay(runners, seconds, len(entrants[0].first_val))
-    scores = {result.name: result.figure("val", params.compare.metric)[0] or 0.0 for result in ranked}
-    lost = max(scores.values()) - max(score for name, score in scores.items() if name not in replayed.stopped)
-    images = {entrant.name: int(entrant.run["images"]) for entrant in entrants}
-    would_stop = {
-        name: Stopped(
-            reason="it could not catch up any more",
-            images=epochs * images[name],
-            of_images=runners[name].epochs * images[name],
-        )
-        for name, epochs in replayed.stopped.items()
-    }
-    return Racing(raced=False, budget=None, stopped=would_stop, saved=replayed.saved, regret=lost)
+    spent = {entrant.name: float(entrant.run["train_seconds"]) for entrant in entrants}
+    spared = sum(
+        spent[name] * (stop.of_images / stop.images - 1)
+        for name, stop in stopped.items()
+        if stop.of_images and stop.images
+    )
+    return Racing(
+        raced=True,
+        budget=None if budget == "auto" else budget,
+        stopped=stopped,
+        saved=spared / max(spared + sum(spent.values()), 1e-9),
+    )
 
 
 def _excluded(val: Scores, params: CompareParams) -> list[str]:

@@ -271,14 +271,13 @@ class Advised(Record):
 
 
 class Racing(Record):
-    """What the race did to the strategies, or would have done."""
+    """What the race did to the strategies."""
 
-    raced: bool = Field(description="whether they raced; if not, each ran to its end, and the rest is a replay")
+    raced: bool = Field(description="whether they raced; if not, each ran to its end")
     budget: float | None = Field(description="seconds of training that the race had; null: no limit")
-    stopped: dict[str, Stopped] = Field(description="strategies that were, or would have been, stopped, by name")
-    saved: float | None = Field(description="share of all training seconds that it would have saved; null with a race")
-    regret: float | None = Field(
-        description="best validation score less that of the best strategy not stopped; null with a race"
+    stopped: dict[str, Stopped] = Field(description="strategies that were stopped, by name")
+    saved: float | None = Field(
+        description="share of the training time that it saved, if every image takes as long; null without a race"
     )
 
 

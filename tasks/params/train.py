@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from tasks.params.section import Section
-from tasks.params.values import Rates, Seconds, Shares
+from tasks.params.values import Budget, Rates, Shares
 
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
@@ -138,9 +138,10 @@ class SharedParams(TrainParams):
           budget: 30m
     """
 
-    budget: Seconds | None = None
-    """Training time of all strategies together, in seconds or such as ``10m``: they race, cheap ones first, and what
-    can't catch up any more is stopped. Unset: all run to their end. What the repeats below take is not in it."""
+    budget: Budget = "auto"
+    """``auto``: strategies race, and who can't win any more, by the evidence on the validation split, is stopped; in
+    seconds or such as ``10m``: they race within this training time, all together, without what the repeats below take;
+    ``none``: all are trained to their end."""
 
     seeds: int = Field(1, ge=1, le=100)
     """Fine-tunings of every strategy, with ``seed``, ``seed + 1``, …: with several, the verdict's means and intervals

@@ -58,6 +58,16 @@ def as_seconds(value: Any) -> Any:
     return float(number) * SECONDS[unit]
 
 
+def as_budget(value: Any) -> Any:
+    """Accept ``auto`` (which nothing stands for, too), ``none``, or a time."""
+    if value in {None, "auto", "none"}:
+        return value or "auto"
+    seconds = as_seconds(value)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"'{value}' is no budget: write a time over 0 such as 10m, or auto, or none")
+    return float(seconds)
+
+
 # ``json_schema_input_type`` is what may be written, of which the type before it is made.
 Share = Annotated[float, Field(gt=0, lt=1)]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(as_tuple, json_schema_input_type=Share | list[Share])]
@@ -74,4 +84,8 @@ Rates = Annotated[
     BeforeValidator(as_rates, json_schema_input_type=Literal["find"] | WrittenRate | dict[str, WrittenRate]),
 ]
 WrittenSeconds = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=f"^{TIME.pattern}$", examples=["10m"])]
+Budget = Annotated[
+    Literal["auto", "none"] | float,
+    BeforeValidator(as_budget, json_schema_input_type=Literal["auto", "none"] | WrittenSeconds),
+]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(as_seconds, json_schema_input_type=WrittenSeconds)]

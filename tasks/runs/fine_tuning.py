@@ -1,6 +1,7 @@
 """One fine-tuning of a strategy, from its plan to its trained network: what it takes is read and built once."""
 
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -27,7 +28,7 @@ from tasks.training import device, distributed
 from tasks.training.averaged_fits import Trained, fit_and_average, fit_as_worker
 from tasks.training.device import Hardware
 from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
-from tasks.training.job import TrainingJob
+from tasks.training.job import TrainingJob, steps_of_epoch
 from tasks.training.measuring import Measurement, Trial, measure, needs_measuring
 from tasks.training.progress import Reporter
 
@@ -147,16 +148,64 @@ class FineTuning:
         return freezing.digests((self._untrained or self._network().adapted).model, names)
 
     @property
-    def earliest(self) -> int:
-        """After how many epochs it may be stopped at the earliest: the first of its last phase."""
-        return self.plan.first_epoch_of_last_phase + 1
+    def steps(self) -> int:
+        """Steps of its whole plan."""
+        return self.plan.epochs * self._steps_of_epoch
 
     @property
-    def epochs_allowed(self) -> int | None:
-        """After how many epochs the race stopped its strategy; None: it may run to its end."""
+    def steps_before_last_phase(self) -> int:
+        """Steps of all phases but the last; a solved one has as many an epoch as any other."""
+        return self.plan.first_epoch_of_last_phase * self._steps_of_epoch
+
+    @cached_property
+    def _images(self) -> int:
+        return len(self.data.rows("train"))
+
+    @property
+    def _steps_of_epoch(self) -> int:
+        return steps_of_epoch(self._images, self.settings.batch_size)
+
+    def images_after(self, steps: int) -> int:
+        """Return how many images it has trained on after so many steps, summed over its epochs."""
+        epochs, steps = divmod(steps, self._steps_of_epoch)
+        return epochs * self._images + min(steps * self.settings.batch_size, self._images)
+
+    @property
+    def stopped(self) -> dict[str, Any] | None:
+        """Why the race stopped its strategy, and after how many images; None: it may run to its end."""
+        stop = self._stop
+        if stop["images"] is None:
+            return None
+        known = {"reason": stop["reason"], "images": stop["images"], "of_images": self.images_after(self.steps)}
+        return known | (stop["evidence"] or {})
+
+    @property
+    def steps_allowed(self) -> int | None:
+        """After how many steps it stops with its strategy: after the same share of its plan; None: at its end."""
+        if self._stop["images"] is None:
+            return None
+        return max(self.steps_before_last_phase + 1, round(self._stop["share"] * self.steps))
+
+    @cached_property
+    def _stop(self) -> dict[str, Any]:
+        """What the race says of its strategy."""
         file = layout.race_file(self.strategy)
-        epochs: int | None = read_json(file)["epochs"] if file.is_file() else None
-        return epochs
+        stop: dict[str, Any] = read_json(file) if file.is_file() else {"images": None}
+        return stop
+
+    def rung_file(self, steps: int) -> Path:
+        """Return where what it shows after so many steps is kept, also when its other intermediate files are gone."""
+        return self._rungs / f"{steps}.npz"
+
+    def forget_other_rungs(self) -> None:
+        """Remove what its strategy showed with other settings."""
+        for folder in layout.RUNGS.glob(f"{self.strategy}-{'[0-9a-f]' * DIGITS}"):
+            if folder != self._rungs:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def _rungs(self) -> Path:
+        return layout.RUNGS / f"{self.strategy}-{self.identity[:DIGITS]}"
 
     def make_plan(self) -> dict[str, Any]:
         """Measure and plan; return the plan as later stages read it, and keep the measurement for other processes.
@@ -181,7 +230,7 @@ class FineTuning:
         self._untrained = None
 
     def assignment(self, until: int | None) -> Assignment:
-        """Return what other processes need to take part in its training up to an epoch; None: to its end."""
+        """Return what other processes need to take part in its training up to a step; None: to its end."""
         return Assignment(self.strategy, self.repeat, self.settings.processes, self.work, until)
 
     def train(
@@ -194,7 +243,7 @@ class FineTuning:
 
         Args:
             on_epoch: called with the history row of every epoch that was finished here.
-            until: epochs after which training pauses at the latest.
+            until: steps after which training pauses at the latest; what it shows there is kept.
             processes: the processes that train together.
 
         Raises:
@@ -218,7 +267,8 @@ class FineTuning:
         distributed.check_gpu(hardware.device)
         job = TrainingJob(
             self.settings, self.plan, self.data.split("train"), self.data.split("val"), self._augmentation(), hardware,
-            self.checkpoint, self.data.cache(self.settings), until, processes, self.params.run.checkpoint_seconds,
+            self.checkpoint, self.data.cache(self.settings), until, None if until is None else self.rung_file(until),
+            processes, self.params.run.checkpoint_seconds,
         )  # fmt: skip
         device.keep_freed_memory()
         return job

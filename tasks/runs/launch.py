@@ -37,7 +37,7 @@ class Assignment:
         strategy, repeat: the fine-tuning.
         processes: that train together.
         work: the folder of its intermediate files, in which its measurement lies.
-        until: epochs after which training pauses at the latest.
+        until: steps after which training pauses at the latest.
     """
 
     strategy: str

@@ -113,7 +113,7 @@ def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> St
         results,
         chance,
         ranking.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
-        ranking.racing(entrants, results, params),
+        ranking.racing(entrants, params),
     )
 
 

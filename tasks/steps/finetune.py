@@ -106,7 +106,7 @@ def train(attempt: Attempt) -> None:
     with _failing(attempt):
         fine_tuning = _fine_tuning_of(attempt)
         trained_here: set[float] = set()
-        until = fine_tuning.epochs_allowed
+        until = fine_tuning.steps_allowed
         with tracking.history(attempt.run_id) as log, processes_for(fine_tuning.assignment(until)) as processes:
 
             def on_epoch(row: dict[str, float]) -> None:
@@ -201,8 +201,7 @@ def _write_outputs(
         with atomic_path(output("model.safetensors")) as temporary:
             shutil.copyfile(attempt.work / WEIGHTS, temporary)
     finished = {"epochs": progress["epoch"], "best_epoch": progress["best_epoch"], "mlflow_run_id": attempt.run_id}
-    stopped = None if fine_tuning.epochs_allowed is None else {"reason": "the race was over"}
-    finished |= {"images": len(data.rows("train")), "stopped": stopped}
+    finished |= {"images": len(data.rows("train")), "stopped": fine_tuning.stopped}
     write_json(output("run.json"), {key: value for key, value in facts.items() if key != "frozen"} | finished)
 
 

@@ -1,7 +1,8 @@
-"""Who is trained to the end: with a time budget strategies race, rung by rung; without one nobody is stopped."""
+"""Who is trained to the end: strategies race, and who can't win any more by the evidence so far is stopped."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks import layout
@@ -10,128 +11,201 @@ from tasks.files import atomic_path, write_json
 from tasks.params import load_params
 
 if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
-    from tasks.comparison.racing import Runner
+    from tasks.comparison.racing import Evidence, Look, Standings
     from tasks.runs.fine_tuning import FineTuning
-    from tasks.training.checkpoints import Progress
+    from tasks.training.rungs import Rung
 
-Stops = dict[str, tuple[int, str]]  # of a strategy: after how many epochs it stops, and why
+TIME_IS_UP = "the budget is spent"
 
 
-def race() -> list[str]:
-    """Write for every strategy after how many epochs it stops, and return what to say of it.
+def race() -> None:
+    """Write for every strategy after how many images it stops, and why.
 
-    What is trained here is taken over by the strategy's fine-tuning. Without a budget nothing is trained.
+    What is trained here is taken over by the strategy's fine-tuning.
     """
     params = load_params(layout.PARAMS)
-    budget = params.train.budget
-    stops = Race.of(list(params.strategies), budget).run() if budget else {}
+    budget, metric = params.train.budget, params.compare.metric
+    stops: dict[str, Stop] = {}
+    if budget != "none":
+        stops = _raced(list(params.strategies), None if budget == "auto" else budget, metric)
     with atomic_path(layout.RACE) as folder:
         folder.mkdir()
         for name in params.strategies:
-            epochs, reason = stops.get(name, (None, ""))
-            write_json(folder / layout.race_file(name).name, {"epochs": epochs, "reason": reason})
-    return [f"{name} stops after epoch {epochs}: {reason}" for name, (epochs, reason) in stops.items()]
+            write_json(folder / layout.race_file(name).name, asdict(stops.get(name, Stop())))
 
 
-def train(fine_tuning: "FineTuning", until: int) -> "Progress":
-    """Train a strategy up to an epoch, unless its checkpoint is there or farther; return what it has behind it."""
+@dataclass(frozen=True)
+class Stop:
+    """Where a strategy stops.
+
+    Attributes:
+        images: that it has trained on by then, summed over its epochs; None: it runs to its end.
+        share: of its plan, which its repeats are trained for, too.
+        reason: for people.
+        evidence: that it can't win any more; None: it stops for another reason.
+    """
+
+    images: int | None = None
+    share: float = 1.0
+    reason: str = ""
+    evidence: "Evidence | None" = None
+
+
+def look(fine_tuning: "FineTuning", until: int) -> "Rung":
+    """Train a strategy up to a step, unless it was looked at there before; return what it shows of itself."""
     from tasks.runs.launch import processes_for
-    from tasks.training import checkpoints
+    from tasks.training.rungs import Rung
 
-    behind = checkpoints.progress_of(fine_tuning.checkpoint)
-    if behind and behind.epoch >= until:
-        return behind
-    with processes_for(fine_tuning.assignment(until)) as processes:
-        return fine_tuning.train(lambda _: None, until, processes).progress
+    file = fine_tuning.rung_file(until)
+    seen = Rung.read(file)
+    if seen is None:
+        with processes_for(fine_tuning.assignment(until)) as processes:
+            fine_tuning.train(lambda _: None, until, processes)
+        seen = Rung.read(file)
+    if seen is None:
+        raise UserError(f"{file} can't be read, though it was just written: check the disk, and run the command again")
+    return replace(seen, seconds=seen.seconds + fine_tuning.measurement.seconds)
+
+
+@dataclass(frozen=True)
+class Racer:
+    """A strategy in the race.
+
+    Attributes:
+        rungs: the steps at which it is looked at; the last is the end of its plan.
+        start: of its last phase, in steps.
+        cost: of its first look, compared with those of others.
+        look: trains it up to one of its rungs, and says what it shows there.
+        images_after: says how many images it has trained on after so many steps.
+        say: tells people of it.
+    """
+
+    name: str
+    rungs: Sequence[int]
+    start: int
+    cost: float
+    look: Callable[[int], "Rung"]
+    images_after: Callable[[int], int]
+    say: Callable[[str], None]
+
+    @classmethod
+    def of(cls, fine_tuning: "FineTuning") -> "Racer":
+        """Let a planned fine-tuning race."""
+        from tasks.comparison.racing import rungs
+
+        plan, start, steps = fine_tuning.plan, fine_tuning.steps_before_last_phase, fine_tuning.steps
+        looks = rungs(start, steps)
+        frozen = next(place for place, group in enumerate(plan.groups) if plan.thaws_at(group.name) is not None)
+        gradients = 1 - frozen / len(plan.groups)  # run, roughly, through this share of the network
+        return cls(
+            fine_tuning.strategy, looks, start, fine_tuning.images_after(looks[0]) * gradients,
+            partial(look, fine_tuning), fine_tuning.images_after, fine_tuning.reporter.say,
+        )  # fmt: skip
+
+    def seen_at(self, seen: "Rung") -> "Look":
+        """Return what it showed as the standings take it."""
+        from tasks.comparison.racing import Look
+
+        share = 1.0 if seen.is_over else (seen.steps - self.start) / (self.rungs[-1] - self.start)
+        return Look(seen.probabilities, share, self.images_after(seen.steps), self.images_after(self.rungs[-1]))
 
 
 @dataclass
 class Race:
-    """Strategies that are trained in turns; those that average weights at their end are trained behind the race.
+    """Strategies that are trained in turns, a look at a time.
 
-    A checkpoint may be farther than the race: a strategy is judged by its epochs up to the rung, whatever follows them,
-    so that a race that was killed ends as it would have.
+    Everyone is looked at once, the cheap ones first. From then on the one that is expected to end best goes on, so that
+    what the others have to reach is known early; whoever can't reach it any more is stopped. A strategy is judged by
+    its kept looks alone, so that a race that was killed ends as it would have.
 
     Attributes:
-        entrants: the fine-tunings of all strategies, planned.
-        budget: seconds of training.
-        images: of the validation split.
-        train: brings a strategy up to an epoch.
-        progress: of each strategy, and up to which epoch it counts.
+        racers: the strategies.
+        seconds: of training, for all together; None: without limit.
+        standings: what they have shown so far.
     """
 
-    entrants: Sequence["FineTuning"]
-    budget: float
-    images: int
-    train: Callable[["FineTuning", int], "Progress"] = train
-    progress: dict[str, tuple["Progress", int]] = field(default_factory=dict)
+    racers: Sequence[Racer]
+    seconds: float | None
+    standings: "Standings"
+    _running: dict[str, Racer] = field(default_factory=dict)
+    _looks: dict[str, int] = field(default_factory=dict)  # number of them, by strategy
+    _spent: dict[str, float] = field(default_factory=dict)
+    _stops: dict[str, Stop] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, strategies: Sequence[str], budget: float) -> "Race":
-        """Plan a race; a strategy that can't be planned is left out, its own fine-tuning says why."""
-        from tasks.runs.fine_tuning import FineTuning
+    def run(self) -> dict[str, Stop]:
+        """Return where strategies stop."""
+        if len(self.racers) < 2 and self.seconds is None:
+            return {}
+        self._running = {racer.name: racer for racer in sorted(self.racers, key=lambda racer: racer.cost)}
+        for racer in list(self._running.values()):
+            self._go_on(racer)
+        while racer := self._next():
+            if self.seconds is not None and sum(self._spent.values()) >= self.seconds:
+                for name in list(self._running):
+                    self._stop(name, TIME_IS_UP)
+            else:
+                self._go_on(racer)
+        return self._stops
 
-        entrants = []
-        for name in strategies:
-            try:
-                entrant = FineTuning.read(name)
-                entrant.make_plan()
-            except UserError:
-                continue
-            entrant.release_network()  # as only one of them is trained at a time
-            entrants.append(entrant)
-        return cls(entrants, budget, len(entrants[0].data.rows("val")) if entrants else 0)
+    def _next(self) -> Racer | None:
+        """Return who goes on: who is expected to end best; None once it makes no difference any more."""
+        is_decided = self.seconds is None and list(self._running) == [self.standings.leader]
+        if not self._running or is_decided:
+            return None
+        return self._running[max(self._running, key=self.standings.expected)]
 
-    def run(self) -> Stops:
-        """Return after how many epochs strategies stop, and why."""
-        from tasks.comparison.racing import dominated
-
-        racers = [entrant for entrant in self.entrants if entrant.settings.soup == 1 and not entrant.settings.wise_ft]
-        running = {entrant.strategy: entrant for entrant in sorted(racers, key=lambda racer: racer.plan.trainable())}
-        stops: Stops = {}
-        rung = 0
-        while running:
-            for name, racer in list(running.items()):
-                if rung and self._spent() >= self.budget:
-                    break
-                if not self._has_more(racer, rung):
-                    del running[name]
-            if rung and self._spent() >= self.budget:
-                return stops | {name: (self.progress[name][1], "the budget is spent") for name in running}
-            lost = dominated(self._runners(running), self.images)
-            stops |= {name: (self.progress[name][1], "it can't catch up any more") for name in lost}
-            running = {name: racer for name, racer in running.items() if name not in lost}
-            rung += 1
-        return stops
-
-    def _has_more(self, racer: "FineTuning", rung: int) -> bool:
-        """Train up to a rung, and return whether there is more to train."""
-        from tasks.comparison.racing import rungs
+    def _go_on(self, racer: Racer) -> None:
+        """Train up to the next look, and stop whoever can't win by what it shows."""
         from tasks.training.loop import DivergedError
 
-        ends = rungs(racer.plan.epochs, racer.earliest)
-        until = ends[min(rung, len(ends) - 1)]
+        name, looks = racer.name, self._looks.get(racer.name, 0)
         try:
-            progress = self.train(racer, until)
-        except DivergedError:
-            self.progress.pop(racer.strategy, None)
-            return False  # its own fine-tuning says so
-        self.progress[racer.strategy] = progress, min(until, progress.epoch)
-        return progress.epoch >= until and until < racer.plan.epochs
+            seen = racer.look(racer.rungs[looks])
+        except DivergedError:  # its own fine-tuning says so
+            del self._running[name]
+            self.standings.drop(name)
+            return
+        self._looks[name], self._spent[name] = looks + 1, seen.seconds
+        self.standings.add(name, racer.seen_at(seen))
+        if seen.is_over:
+            del self._running[name]
+        for lost, evidence in self.standings.lost().items():
+            if lost in self._running:
+                self._stop(lost, evidence.sentence(), evidence)
 
-    def _runners(self, running: Mapping[str, "FineTuning"]) -> "dict[str, Runner]":
-        """Return all that have trained; those that don't run any more count as finished."""
-        from tasks.comparison.racing import Runner
+    def _stop(self, name: str, reason: str, evidence: "Evidence | None" = None) -> None:
+        racer = self._running.pop(name)
+        steps, last = racer.rungs[self._looks[name] - 1], racer.rungs[-1]
+        images = racer.images_after(steps)
+        self._stops[name] = Stop(images, steps / last, reason, evidence)
+        racer.say(f"stops after {images:,} of {racer.images_after(last):,} images: {reason}")
 
-        entrants = {entrant.strategy: entrant for entrant in self.entrants}
-        return {
-            name: Runner(
-                entrants[name].plan.epochs if name in running else reached,
-                entrants[name].earliest,
-                progress.history[:reached],
-            )
-            for name, (progress, reached) in self.progress.items()
-        }
 
-    def _spent(self) -> float:
-        return sum(progress.seconds * reached / progress.epoch for progress, reached in self.progress.values())
+def _planned(strategies: Sequence[str]) -> "list[FineTuning]":
+    """Plan strategies; one that can't be planned is left out, its own fine-tuning says why."""
+    from tasks.runs.fine_tuning import FineTuning
+
+    planned: list[FineTuning] = []
+    for name in strategies:
+        try:
+            fine_tuning = FineTuning.read(name)
+            fine_tuning.make_plan()
+        except UserError:
+            continue
+        fine_tuning.release_network()  # as only one of them is trained at a time
+        planned.append(fine_tuning)
+    return planned
+
+
+def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> dict[str, Stop]:
+    """Let strategies race; those that average weights at their end are trained behind the race."""
+    from tasks.comparison.racing import Standings
+
+    planned = _planned(strategies)
+    racers = [Racer.of(known) for known in planned if known.settings.soup == 1 and not known.settings.wise_ft]
+    if not racers:
+        return {}
+    stops = Race(racers, seconds, Standings(planned[0].data.split("val").targets.numpy(), metric)).run()
+    for fine_tuning in planned:
+        fine_tuning.forget_other_rungs()
+    return stops

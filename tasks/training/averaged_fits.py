@@ -90,7 +90,7 @@ def _member(job: TrainingJob, place: int) -> TrainingJob:
         return job
     settings = job.settings.model_copy(update={"seed": job.settings.seed + place})
     checkpoint = job.checkpoint.with_stem(f"{job.checkpoint.stem}-{place + 1}")
-    return replace(job, settings=settings, checkpoint=checkpoint)
+    return replace(job, settings=settings, checkpoint=checkpoint, answers=None)
 
 
 def _shifted(on_epoch: Callable[[Row], None], epochs: int) -> Callable[[Row], None]:

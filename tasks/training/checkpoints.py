@@ -44,6 +44,10 @@ class Progress:
     taken: int = 0
     averaged: int = 0
 
+    def steps(self, of_epoch: int) -> int:
+        """Return the number of steps behind it, over all epochs of so many; solved ones count like others."""
+        return self.epoch * of_epoch + self.step
+
     def end_epoch(self, row: dict[str, float]) -> None:
         """Note an epoch's row of the history, and go on to the next."""
         self.history.append(row)

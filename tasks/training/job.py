@@ -12,6 +12,11 @@ from tasks.training.device import Hardware
 from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
 
 
+def steps_of_epoch(images: int, batch_size: int) -> int:
+    """Return the number of steps of an epoch; a single image at its end joins the batch before it."""
+    return max(1, images // batch_size + (images % batch_size > 1))
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """All that a training needs besides the network.
@@ -24,7 +29,8 @@ class TrainingJob:
         hardware: device and precision.
         checkpoint: where the state is kept between steps.
         cache: keeps what frozen layers answer; None: they are computed in every epoch.
-        until: epochs after which training pauses at the latest; None: after the plan's last.
+        until: steps after which training pauses at the latest; None: after the plan's last.
+        answers: where it leaves, when it pauses or ends, what the kept weights answer; None: nowhere.
         processes: those that train together; only the first writes.
         checkpoint_seconds: between two checkpoints, at least; 0: one is written behind every step.
     """
@@ -38,19 +44,20 @@ class TrainingJob:
     checkpoint: Path
     cache: Cache | None = None
     until: int | None = None
+    answers: Path | None = None
     processes: ProcessGroup = SINGLE_PROCESS
     checkpoint_seconds: float = RunParams().checkpoint_seconds
 
     @property
-    def epochs(self) -> int:
-        """Number of epochs that are trained at most."""
-        return self.plan.epochs if self.until is None else min(self.until, self.plan.epochs)
-
-    @property
     def steps(self) -> int:
         """Number of steps of an epoch."""
-        count, size = len(self.train), self.settings.batch_size
-        return max(1, count // size + (count % size > 1))
+        return steps_of_epoch(len(self.train), self.settings.batch_size)
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps that are taken at most, over all epochs."""
+        steps = self.plan.epochs * self.steps
+        return steps if self.until is None else min(self.until, steps)
 
     @property
     def last_schedule(self) -> int:

@@ -19,6 +19,7 @@ from tasks.training.model_state import fill
 from tasks.training.parallel import Parallelism, parallelism_of
 from tasks.training.progress import Reporter
 from tasks.training.resuming import Checkpointing
+from tasks.training.rungs import Rung
 from tasks.training.solving import solve_head
 from tasks.training.state import TrainingState
 
@@ -35,6 +36,8 @@ def fit(adapted: Adapted, job: TrainingJob, reporter: Reporter, on_epoch: Callab
 
     The best epoch is the one with the lowest validation loss in the last phase. Steps that a checkpoint has are not
     repeated; every random draw depends on nothing but the seed, the epoch and the step, so that the result is the same.
+    Where training pauses within an epoch, the weights there compete, too; what is returned has this epoch's row so far,
+    and the checkpoint goes on as if nobody had looked.
 
     Args:
         adapted: the network, on the CPU; trained in place.
@@ -53,13 +56,19 @@ def fit(adapted: Adapted, job: TrainingJob, reporter: Reporter, on_epoch: Callab
             training = _Training(placed, adapted, job, parallelism, reporter, peak)
             state, checkpointing = training.state, training.checkpointing
             checkpointing.restore(reporter)
-            while not state.is_finished:
+            while not (state.is_finished or state.has_to_pause):
                 with checkpointing.saved_if_stopped():
                     row = training.epoch()
-                reporter.epoch_done(row, job.plan.epochs, ends_phase=job.plan.ends_phase(int(row["epoch"])))
-                on_epoch(row)
-                checkpointing.save_if_due()
-    checkpointing.save()
+                if row:
+                    reporter.epoch_done(row, job.plan.epochs, ends_phase=job.plan.ends_phase(int(row["epoch"])))
+                    on_epoch(row)
+                    checkpointing.save_if_due()
+            checkpointing.save()
+            steps, is_over = state.progress.steps(job.steps), state.is_finished
+            if state.progress.step:
+                training.validate_within_epoch()
+    if job.answers and job.processes.rank == 0:
+        Rung.of(state.answers["val"], steps, state.progress.seconds, is_over=is_over).write(job.answers)
     kept = f"kept epoch {state.progress.best_epoch + 1} of {state.progress.epoch}"
     reporter.say(f"{kept}, validation loss {state.progress.best_loss:.4f}, {state.progress.seconds:.1f} s")
     parallelism.collect(state.model, adapted.model)
@@ -81,8 +90,8 @@ class _Training:
         self._inputs = InputsOfEpochs(adapted, undivided, job, self.state, parallelism, reporter)
         self._gradients = Gradients(adapted, job.settings, job.hardware, job.train, job.processes)
 
-    def epoch(self) -> Row:
-        """Train the rest of an epoch and return its row of the history."""
+    def epoch(self) -> Row | None:
+        """Train the rest of an epoch and return its row of the history; None where training pauses before its end."""
         started = time.monotonic()
         progress, plan, steps = self.state.progress, self._job.plan, self._job.steps
         self.state.start_epoch()
@@ -97,10 +106,21 @@ class _Training:
             progress.step += 1
             progress.seconds += time.monotonic() - started
             if progress.step < steps:
+                if self.state.has_to_pause:
+                    return None
                 self.checkpointing.save_if_due()
             started = time.monotonic()
         train_loss = _mean_of_finite(progress.losses, progress.epoch)
         return self._end_epoch(inputs, train_loss, max(plan.rates(progress.epoch).values()), started)
+
+    def validate_within_epoch(self) -> None:
+        """Validate behind the epoch's steps so far, as if it ended here."""
+        started = time.monotonic()
+        progress = self.state.progress
+        self.state.start_epoch()
+        inputs = self._inputs.of_epoch(progress.epoch)
+        train_loss = _mean_of_finite(progress.losses, progress.epoch)
+        self._end_epoch(inputs, train_loss, max(self._job.plan.rates(progress.epoch).values()), started)
 
     def _step(self, inputs: Inputs, batch: Batch) -> float:
         """Take a step and return its loss, or not a number if it was skipped because something wasn't finite."""
@@ -136,7 +156,7 @@ class _Training:
             self.state.model.eval()
             logits = self._job.processes.all_gather(inputs.local_answers(val))
             loss = validation_loss(logits, val.targets, self._job.settings)
-            self.state.keep_if_best(loss)
+            self.state.keep_if_best(loss, logits)
         return loss, float((logits.argmax(1) == val.targets).float().mean())
 
 

@@ -30,11 +30,11 @@ class Checkpointing:
         """
         job, state = self._job, self._state
         left = checkpoints.progress_of(job.checkpoint)
-        is_past = left is not None and left.epoch > job.epochs  # left by a training that was allowed more
+        is_past = left is not None and left.steps(job.steps) > job.last_step  # left by one that was allowed more
         restored = None if is_past else checkpoints.load(job.checkpoint, state.model, state.optimizer)
         if restored:
             state.progress, copies = restored
-            state.best = copies.get("best", {})
+            state.best, state.answers = copies.get("best", {}), copies.get("answers", {})
             if state.average:
                 state.average.restore(copies.get("average", {}))
         progress = state.progress
@@ -68,7 +68,9 @@ class Checkpointing:
             return
         started, state = time.monotonic(), self._state
         state.progress.peak_memory_mib = max(state.progress.peak_memory_mib, self._peak.mib)
-        copies = {"best": state.best} | ({"average": state.average.values} if state.average else {})
+        copies = {"best": state.best, "answers": state.answers} | (
+            {"average": state.average.values} if state.average else {}
+        )
         content = checkpoints.content(state.model, state.names, state.optimizer, copies)
         if self._job.processes.rank == 0:
             checkpoints.save(self._job.checkpoint, state.progress, content)

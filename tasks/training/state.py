@@ -26,6 +26,7 @@ class TrainingState:
         optimizer: of all its parameters.
         average: moving average of the weights, where the strategy has one.
         best: the tensors that change, on the CPU, of the best epoch so far; none before the last phase.
+        answers: ``val``, the validation images' logits by the best weights, shape (images, classes).
         progress: what the training has behind it.
     """
 
@@ -37,6 +38,7 @@ class TrainingState:
         self.optimizer = build(self.model, job.plan, settings, without_decay=pretrained)
         self.average = MovingAverage(self.model, self.names, settings.ema) if settings.ema else None
         self.best: State = {}
+        self.answers: State = {}
         self.progress = Progress()
 
     @property
@@ -45,7 +47,12 @@ class TrainingState:
         progress, last_phase = self.progress, self._job.plan.first_epoch_of_last_phase
         without_better = progress.epoch - 1 - max(progress.best_epoch, last_phase)
         stops_early = progress.epoch > last_phase and without_better >= self._job.settings.patience
-        return progress.epoch >= self._job.epochs or stops_early
+        return progress.epoch >= self._job.plan.epochs or stops_early
+
+    @property
+    def has_to_pause(self) -> bool:
+        """Whether it has taken all steps that it may for now."""
+        return self.progress.steps(self._job.steps) >= self._job.last_step
 
     def start_epoch(self) -> None:
         """Bring network and schedule into the state of the epoch, at whichever step it starts."""
@@ -94,9 +101,16 @@ class TrainingState:
         """Give the network, for as long as the block runs, the weights that are validated: their average, if any."""
         return self.average.in_place() if self.average else nullcontext()
 
-    def keep_if_best(self, val_loss: float) -> None:
-        """Keep the weights in the network if the epoch under way is the best of the last phase so far."""
+    def keep_if_best(self, val_loss: float, logits: Tensor) -> None:
+        """Keep the weights in the network if the epoch under way is the best of the last phase so far.
+
+        Args:
+            val_loss: of the weights.
+            logits: their answers to the validation images.
+        """
         progress = self.progress
-        if progress.epoch >= self._job.plan.first_epoch_of_last_phase and val_loss < progress.best_loss:
+        if progress.epoch < self._job.plan.first_epoch_of_last_phase:
+            self.answers = {"val": logits}
+        elif val_loss < progress.best_loss:
             progress.best_loss, progress.best_epoch = val_loss, progress.epoch
-            self.best = state_of(self.model, self.names)
+            self.best, self.answers = state_of(self.model, self.names), {"val": logits}

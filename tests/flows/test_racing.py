@@ -1,28 +1,42 @@
-"""A race within a time budget, by the steps themselves."""
+"""A race by the steps themselves: what it stops, keeps, and leaves to others."""
+
+import json
+from typing import Any
 
 from tests.support.project import Project
 from tests.support.results import read_comparison
 
 
-def test_a_race_stops_what_is_left_when_the_budget_is_spent(small: Project) -> None:
-    """Everyone gets a start, its training is taken over, and what was stopped is the beginning of the full run."""
+def race_of(project: Project) -> dict[str, dict[str, Any]]:
+    """Return what the race says of every strategy."""
+    return {file.stem: json.loads(file.read_text()) for file in (project.root / "data/race").glob("*.json")}
+
+
+def test_a_race_stops_who_cannot_win_and_without_one_all_are_trained(small: Project) -> None:
+    """What was trained in the race is taken over; it is the beginning of the full run; the evidence is recorded."""
     params = small.params()
-    params["train"]["budget"] = "0.1s"
-    params["strategies"]["scratch"]["epochs"] = 5
+    params["strategies"]["scratch"] |= {"epochs": 40, "patience": 40}
     params["strategies"]["head_only"]["solver"] = "lbfgs"
     small.write_params(params)
     steps = ("race", *(f"finetune@{name}" for name in params["strategies"]), "compare")
     printed = small.steps(*steps)
-    comparison = read_comparison(small)
-    assert comparison.racing.budget == 0.1
-    assert comparison.racing.stopped == {"scratch": 1}
-    assert "The race stopped scratch after epoch 1" in printed
-    assert "scratch: goes on after epoch 1 of 5" in printed
-    stopped = comparison.strategies["scratch"].history
-    params["train"]["budget"] = None
+    stop = race_of(small)["scratch"]
+    assert race_of(small)["head_only"]["images"] is None
+    assert stop["evidence"]["against"] == "head_only"
+    assert f"scratch: stops after {stop['images']:,} of {stop['evidence']['of_images']:,} images" in printed
+    run = json.loads((small.root / "data/runs/scratch/run.json").read_text())
+    assert run["stopped"] == stop["evidence"] | {"reason": stop["reason"]}
+    stopped = read_comparison(small).strategies["scratch"].history
+    assert len(stopped) < 40
+    assert "epoch" not in small.steps("race"), "what was looked at is not trained again"
+    assert race_of(small)["scratch"] == stop
+    params["train"]["budget"] = "none"
     small.write_params(params)
     small.steps(*steps)
     full = read_comparison(small)
-    assert full.racing.budget is None
-    assert len(full.strategies["scratch"].history) > len(stopped) == 1
-    assert full.strategies["scratch"].history[0] == stopped[0]
+    assert not full.racing.raced
+    assert full.racing.stopped == {}
+    history = full.strategies["scratch"].history
+    whole = len(stopped) - 1  # the last one may be a part of an epoch
+    assert len(history) > len(stopped)
+    assert history[:whole] == stopped[:whole]

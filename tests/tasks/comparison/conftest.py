@@ -21,7 +21,6 @@ from tasks.comparison.schema import (
     MadeWith,
     Racing,
     Serving,
-    Stopped,
     StrategyResult,
     Versus,
 )
@@ -159,12 +158,9 @@ def recommended(names: Sequence[str]) -> Recommendation:
 
 
 def racing_of(ranked: Sequence[StrategyResult]) -> Racing:
-    """Return what the race did; if it stopped nobody, what it would have done to the last one."""
+    """Return what the race did."""
     stops = {result.name: result.stopped for result in ranked if result.stopped}
-    if stops:
-        return Racing(raced=True, budget=None, stopped=stops, saved=None, regret=None)
-    would_stop = {ranked[-1].name: Stopped(reason="it could not catch up any more", images=80, of_images=120)}
-    return Racing(raced=False, budget=None, stopped=would_stop, saved=0.25, regret=0.0)
+    return Racing(raced=True, budget=None, stopped=stops, saved=0.25)
 
 
 def comparison_of(

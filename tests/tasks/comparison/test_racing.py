@@ -1,66 +1,110 @@
-"""Who is stopped in a race, and what a race of full runs would have cost."""
+"""Who is stopped in a race, and why."""
 
+import math
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.comparison.racing import ACCURACY, Runner, dominated, replay, rungs
+from tasks.arrays import Floats, Integers
+from tasks.comparison.racing import FEWEST_STEPS, Look, Standings, rungs
 
-curves = st.lists(st.floats(0, 1), min_size=1, max_size=20)
-
-
-def runner(accuracies: list[float], epochs: int | None = None, earliest: int = 1) -> Runner:
-    """Return a strategy with these accuracies behind it."""
-    return Runner(epochs or len(accuracies), earliest, [{ACCURACY: accuracy} for accuracy in accuracies])
+METRICS = st.sampled_from(["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"])
+SHARES = st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0])
 
 
-@given(st.integers(1, 200), st.integers(1, 200))
-def test_rungs_lead_to_the_end(epochs: int, earliest: int) -> None:
-    """They rise to the last epoch, and none lies before the first at which a strategy may be stopped."""
-    looked_at = rungs(epochs, min(earliest, epochs))
+def answers(targets: Integers, skill: float, seed: int) -> Floats:
+    """Return probabilities of two classes; the more skill, the more of them are right."""
+    right = np.where(targets == 1, skill, -skill) + np.random.default_rng(seed).normal(size=len(targets))
+    return np.column_stack([1 / (1 + np.exp(right)), 1 / (1 + np.exp(-right))])
+
+
+def field(images: int, metric: str = "auroc", **skills: tuple[float, float]) -> Standings:
+    """Return strategies by their skill, and the share of their plan that is done."""
+    targets = np.arange(images) % 2
+    standings = Standings(targets, metric)
+    for seed, (name, (skill, share)) in enumerate(skills.items()):
+        standings.add(name, Look(answers(targets, skill, seed), share, round(1000 * share), 1000))
+    return standings
+
+
+@given(st.integers(0, 5000), st.integers(1, 5000))
+def test_rungs_lead_to_the_end(first: int, length: int) -> None:
+    """They rise to the last step, none lies before the last phase has begun or before there is anything to see."""
+    looked_at = rungs(first, first + length)
     assert looked_at == sorted(set(looked_at))
-    assert looked_at[-1] == epochs
-    assert looked_at[0] >= min(earliest, epochs)
+    assert looked_at[-1] == first + length
+    assert all(step >= first + FEWEST_STEPS for step in looked_at[:-1])
+    assert len(looked_at) <= 5
 
 
-def test_a_flat_curve_far_behind_is_hopeless() -> None:
-    """It has stopped rising. One that rises steeply, one in its first epoch, and one that is done are not hopeless."""
-    field = {
-        "leader": runner([0.9]),
-        "flat": runner([0.5, 0.5, 0.51, 0.51], 8),
-        "steep": runner([0.3, 0.4, 0.5, 0.6], 16),
-        "first": runner([0.1], 8),
-        "done": runner([0.2, 0.2]),
-    }
-    assert dominated(field, 500) == ["flat"]
+def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
+    """It had half of its plan, and is hardly better than chance; the sentence has what it is judged by."""
+    standings = field(400, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.45, 0.5))
+    lost = standings.lost()
+    assert standings.leader == "head"
+    assert set(lost) == {"flat"}
+    evidence = lost["flat"]
+    assert evidence.difference == pytest.approx(evidence.leader - evidence.score)
+    assert evidence.score < evidence.reach < evidence.leader
+    assert 0 < evidence.at_least < evidence.difference
+    assert (evidence.images, evidence.of_images) == (500, 1000)
+    assert evidence.sentence() == (
+        f"{evidence.score:.2f} AUROC against {evidence.leader:.2f} of head, at least {evidence.at_least:.2f} behind"
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.floats(-1, 3), SHARES), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS)
+def test_only_those_whose_reach_is_below_the_leader_are_stopped(
+    skills: list[tuple[float, float]], images: int, metric: str
+) -> None:
+    """Neither the leader nor one that ties with it, nor one that has come to its end, is ever stopped."""
+    standings = field(images, metric, **{f"s{place}": skill for place, skill in enumerate(skills)})
+    lost = standings.lost()
+    assert standings.leader not in lost
+    for name, evidence in lost.items():
+        assert skills[int(name[1:])][1] < 1
+        assert evidence.score <= evidence.reach < evidence.leader
+        assert evidence.difference > 1.96 * evidence.standard_error
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0.2, 2), st.floats(0, 2), st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2]))
+def test_more_noise_and_earlier_looks_stop_fewer(leader: float, other: float, share: float) -> None:
+    """Who is stopped on a part of the images is also stopped on all of them, and who is stopped early also later."""
+    few, many = (field(images, leader=(leader, 1), other=(other, share)) for images in (40, 40))
+    for known in (few, many):
+        assert known.leader
+    noisy = few.against("other", "leader")
+    late = field(40, leader=(leader, 1), other=(other, 0.5)).against("other", "leader")
+    assert noisy.at_least <= late.at_least + 1e-9
+    assert math.isfinite(noisy.at_least)
 
 
 def test_few_images_keep_everyone_in_the_race() -> None:
-    """With ten validation images the same difference may be chance."""
-    field = {"leader": runner([0.8]), "behind": runner([0.6, 0.6, 0.6, 0.6], 8)}
-    assert dominated(field, 1000) == ["behind"]
-    assert dominated(field, 10) == []
+    """With twelve validation images the same difference may be chance."""
+    skills = {"leader": (1.2, 1.0), "behind": (0.2, 0.5)}
+    assert set(field(1000, "auroc", **skills).lost()) == {"behind"}
+    assert field(12, "auroc", **skills).lost() == {}
 
 
-def test_the_last_phase_has_to_begin() -> None:
-    """A strategy whose second phase trains the network isn't judged by its first."""
-    field = {"leader": runner([0.9]), "phased": runner([0.5, 0.5], 8, earliest=3)}
-    assert dominated(field, 1000) == []
+def test_who_rose_is_given_more_than_who_did_not() -> None:
+    """At the same score, half of the plan done, the one that just came up from below may reach more."""
+    targets = np.arange(200) % 2
+    standings = Standings(targets, "auroc")
+    for name, before in {"rising": 0.0, "flat": 0.8}.items():
+        for skill, share in ((before, 0.25), (0.8, 0.5)):
+            standings.add(name, Look(answers(targets, skill, 1), share, 1, 2))
+    assert standings.expected("rising") > standings.expected("flat")
 
 
-def test_a_replay_says_what_racing_saves() -> None:
-    """The flat strategy would have been stopped after two of its eight epochs; the best one is never stopped."""
-    full = {"best": runner([0.9, 0.95]), "flat": runner([0.5] * 8)}
-    replayed = replay(full, {"best": 10.0, "flat": 80.0}, 1000)
-    assert replayed.stopped == {"flat": 2}
-    assert replayed.saved == pytest.approx(80 * 6 / 8 / 90)
-
-
-@given(st.dictionaries(st.text("abcdef", min_size=1), curves, min_size=1, max_size=6), st.integers(10, 5000))
-def test_someone_always_finishes(of: dict[str, list[float]], images: int) -> None:
-    """Whatever the curves, a race has a survivor, and saves no more than all of the time."""
-    full = {name: runner(accuracies) for name, accuracies in of.items()}
-    replayed = replay(full, dict.fromkeys(full, 1.0), images)
-    assert set(replayed.stopped) < set(full)
-    assert all(1 < epochs < len(of[name]) for name, epochs in replayed.stopped.items())
-    assert 0 <= replayed.saved < 1
+def test_a_metric_that_is_undefined_stops_nobody() -> None:
+    """Validation images of a single class have no AUROC."""
+    standings = Standings(np.zeros(20, dtype=np.int64), "auroc")
+    for name in ("one", "other"):
+        standings.add(name, Look(np.full((20, 2), 0.5), 0.5, 1, 2))
+    assert standings.leader is None
+    assert standings.lost() == {}
+    assert standings.expected("one") == 0

@@ -12,7 +12,7 @@ from tests.tasks.params.files import refusal, written
     ("settings", "sentence"),
     [
         ({"budget": "soon"}, "'soon' is no time: write seconds, or a number with s, m or h, such as 10m"),
-        ({"budget": 0}, "'train.budget': input should be greater than 0"),
+        ({"budget": 0}, "'0' is no budget: write a time over 0 such as 10m, or auto, or none"),
         ({"seeds": 0}, "'train.seeds': input should be greater than or equal to 1"),
         ({"shares": [0.1, 1.0]}, "'train.shares.1': input should be less than 1"),
     ],

@@ -63,9 +63,9 @@ def test_relative_rate_keeps_its_divisor(divisor: int, space: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written_as", "seconds"), [("10m", 600), ("1.5h", 5400), ("90 s", 90), (45, 45), (None, None)]
+    ("written_as", "seconds"), [("10m", 600), ("1.5h", 5400), ("90 s", 90), (45, 45), ("none", "none"), (None, "auto")]
 )
-def test_a_budget_is_a_time(tmp_path: Path, written_as: Any, seconds: float | None) -> None:
-    """With a unit or in seconds; none at all is the default."""
+def test_a_budget_is_a_time(tmp_path: Path, written_as: Any, seconds: float | str) -> None:
+    """With a unit or in seconds, or none; by default it is as long as it takes."""
     assert load_params(written(tmp_path, train={"budget": written_as})).train.budget == seconds
-    assert load_params(written(tmp_path)).train.budget is None
+    assert load_params(written(tmp_path)).train.budget == "auto"

@@ -1,81 +1,88 @@
 """A race of strategies whose training is played from a script."""
 
-import math
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import Any
 
+import numpy as np
 import pytest
 
-from tasks.comparison.racing import ACCURACY
-from tasks.steps.race import Race
-from tasks.training.checkpoints import Progress
+from tasks.comparison.racing import Standings, rungs
+from tasks.steps.race import TIME_IS_UP, Race, Racer, Stop
 from tasks.training.loop import DivergedError
+from tasks.training.rungs import Rung
 
-SECONDS = 10.0  # an epoch
+STEPS = 160
+TARGETS = np.arange(300) % 2
+SCRIPT = {"head": [1.5], "flat": [0.1] * 5, "late": [0.8, 1.2, 1.5, 1.8, 2.0]}  # skill at every look
 
 
 @dataclass
 class Script:
-    """Trains by reading accuracies off a list, and keeps checkpoints as the real one does."""
+    """Trains by reading skills off a list, a second a step; keeps what it was asked."""
 
-    accuracies: dict[str, list[float]]
-    checkpoints: dict[str, int] = field(default_factory=dict)
-    trained: int = 0
+    skills: dict[str, list[float]]
+    asked: list[tuple[str, int]] = field(default_factory=list)
 
-    def __call__(self, entrant: Any, until: int) -> Progress:
-        """Train up to an epoch, or to where the script ends."""
-        script = self.accuracies[entrant.strategy]
-        if not script:
-            raise DivergedError("not finite")
-        done = self.checkpoints.get(entrant.strategy, 0)
-        reached = max(done, min(until, len(script)))
-        self.trained += reached - done
-        self.checkpoints[entrant.strategy] = reached
-        history = [{ACCURACY: accuracy} for accuracy in script[:reached]]
-        return Progress(epoch=reached, seconds=SECONDS * reached, history=history)
+    def racer(self, name: str, steps: int, cost: float) -> Racer:
+        """Return a strategy that shows what the script says."""
+        looks = rungs(0, steps)
 
+        def look(until: int) -> Rung:
+            if not self.skills[name]:
+                raise DivergedError("not finite")
+            self.asked.append((name, until))
+            place = looks.index(until)
+            noise = np.random.default_rng(place).normal(size=len(TARGETS))
+            right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * self.skills[name][place] + noise)))
+            return Rung(np.column_stack([1 - right, right]), until, float(until), until == steps)
 
-def racer(name: str, epochs: int, trainable: int, soup: int = 1) -> Any:
-    """Return a strategy as the race sees it."""
-    plan = SimpleNamespace(epochs=epochs, trainable=lambda: trainable)
-    return SimpleNamespace(
-        strategy=name, plan=plan, earliest=1, settings=SimpleNamespace(soup=soup, wise_ft=None)
-    )  # fmt: skip
+        return Racer(name, looks, 0, cost, look, lambda steps: 16 * steps, lambda _: None)
 
 
-def raced(script: Script, budget: float = 1e9, soup: int = 1) -> dict[str, int]:
-    """Return after how many epochs each strategy is stopped."""
-    field = [racer("flat", 16, 900, soup), racer("head", 1, 10), racer("late", 16, 500)]
-    return {name: epochs for name, (epochs, _) in Race(field, budget, 1000, script).run().items()}
+def raced(script: Script, seconds: float | None = None) -> dict[str, Stop]:
+    """Return where strategies stop."""
+    racers = [script.racer("flat", STEPS, 10), script.racer("head", 10, 1), script.racer("late", STEPS, 5)]
+    return Race(racers, seconds, Standings(TARGETS, "auroc")).run()
 
 
-SCRIPT = {"head": [0.9], "flat": [0.5] * 16, "late": [0.55 + 0.09 * math.log2(epoch) for epoch in range(1, 17)]}
-
-
-def test_who_falls_behind_is_stopped_and_who_catches_up_is_not() -> None:
-    """The flat one ends after its second rung; the one that rises trains to its end."""
+def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
+    """The flat one stops where that is certain, with the evidence; the leader is left to its own fine-tuning."""
     script = Script(SCRIPT)
-    assert raced(script) == {"flat": 2}
-    assert script.checkpoints == {"head": 1, "flat": 2, "late": 16}
+    stops = raced(script)
+    assert set(stops) == {"flat"}
+    assert stops["flat"].images
+    assert stops["flat"].images < 16 * STEPS
+    assert stops["flat"].share == stops["flat"].images / (16 * STEPS)
+    assert stops["flat"].evidence
+    assert stops["flat"].reason == stops["flat"].evidence.sentence()
 
 
-@pytest.mark.parametrize("left", [{"flat": 1}, {"flat": 4, "late": 8}, {"flat": 16, "head": 1, "late": 16}])
-def test_a_race_that_was_killed_ends_as_it_would_have(left: dict[str, int]) -> None:
-    """Checkpoints that are farther than the rung change nothing of who is stopped where."""
-    assert raced(Script(SCRIPT, dict(left))) == {"flat": 2}
+def test_cheap_ones_go_first_and_then_the_most_promising() -> None:
+    """The head alone is a second's work; the one that rises goes to its end before the flat one goes on."""
+    script = Script(SCRIPT)
+    raced(script)
+    assert [name for name, _ in script.asked[:3]] == ["head", "late", "flat"]
+    assert "flat" not in [name for name, _ in script.asked[3:-1]]
+
+
+def test_a_race_that_was_killed_ends_as_it_would_have() -> None:
+    """What was looked at before is read, not trained; who is stopped where depends on the looks alone."""
+    assert raced(Script(SCRIPT)) == raced(Script(SCRIPT))
 
 
 def test_a_spent_budget_stops_everyone_where_they_are() -> None:
-    """All have their first rung, however small the budget; of the rest no more is trained than fits."""
-    assert raced(Script(SCRIPT), budget=1) == {"flat": 1, "late": 1}
-    script = Script(SCRIPT)
-    assert raced(script, budget=6 * SECONDS) == {"flat": 2, "late": 4}
-    assert script.trained == 1 + 2 + 4
+    """All have their first look, however small the budget; the leader, too, stops when the time is up."""
+    stops = raced(Script({**SCRIPT, "flat": [0.8] * 5}), seconds=1)
+    assert {name: (stop.images, stop.reason) for name, stop in stops.items()} == {
+        "flat": (160, TIME_IS_UP), "late": (160, TIME_IS_UP),
+    }  # fmt: skip
+    assert all(stop.evidence is None for stop in stops.values())
+    script = Script({**SCRIPT, "flat": [0.8] * 5})
+    raced(script, seconds=100)
+    assert sum(max(until for name, until in script.asked if name == one) for one in SCRIPT) < 100 + STEPS
 
 
-def test_what_diverges_or_averages_does_not_race() -> None:
-    """Neither is stopped by the race, and a race of nobody is none."""
-    assert raced(Script({**SCRIPT, "late": []})) == {"flat": 2}
-    assert raced(Script(SCRIPT), soup=3) == {}
+@pytest.mark.parametrize("left_out", ["late", "flat"])
+def test_what_diverges_does_not_race(left_out: str) -> None:
+    """Neither is it stopped, nor does it stop the others; a race of nobody is none."""
+    assert left_out not in raced(Script({**SCRIPT, left_out: []}))
     assert raced(Script({name: [] for name in SCRIPT})) == {}

@@ -2,11 +2,16 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from tasks.training import checkpoints
+from tasks.training.batches import Split
+from tasks.training.rungs import Rung
 from tests.tasks.training.conftest import ALWAYS, HEAD_THEN_ALL, STEPS, Job, MakeJob, moved, same
 
 
@@ -46,23 +51,63 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(job: MakeJob, opti
         assert same(resumed.state(), whole.state())
 
 
-def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob) -> None:
-    """Paused after an epoch it goes on to the same weights; allowed fewer epochs, it has those of their end."""
-    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL}
+PAUSES = [{}, {"ema": 0.9}, {"optimizer": "sgd", "head": {"kind": "mlp", "dropout": 0.5}}]
 
-    def until(epochs: int, place: str) -> Job:
+
+@pytest.mark.parametrize("changes", PAUSES)
+def test_a_training_that_pauses_ends_as_one_that_does_not(job: MakeJob, changes: dict[str, Any]) -> None:
+    """Looked at within epochs and between them it goes on to the same weights; allowed less, it has those of there."""
+    settings = {"network_name": "mobilenet_v3_small", "batchnorm": "train", **HEAD_THEN_ALL, **changes}
+
+    def until(steps: int, place: str) -> Job:
         made = job(place=place, **settings)
-        return made._replace(training_job=replace(made.training_job, until=epochs))
+        answers = made.training_job.checkpoint.with_name(f"{steps}.npz")
+        return made._replace(training_job=replace(made.training_job, until=steps, answers=answers))
 
-    paused, whole = until(3, "paused"), job(place="whole", **settings)
-    assert len(paused.fit().history) == 3
+    looks = (2 * STEPS + 1, 2 * STEPS + 4, 3 * STEPS)
+    paused = [until(steps, "paused") for steps in looks]
+    assert [len(look.fit().history) for look in paused] == [3, 3, 3], "the last row is of the steps so far"
+    shown = [Rung.read(look.training_job.checkpoint.with_name(f"{look.training_job.until}.npz")) for look in paused]
+    assert [(rung.steps, rung.is_over) for rung in shown if rung] == [(steps, False) for steps in looks]
+    whole = job(place="whole", **settings)
     expected = whole.fit()
     went_on = job(place="paused", **settings)
     assert went_on.fit().history == expected.history
     assert same(went_on.state(), whole.state())
-    allowed_less = until(3, "whole")
-    assert allowed_less.fit().history == expected.history[:3]
-    assert same(allowed_less.state(), paused.state()), "a checkpoint from behind the last epoch is not taken over"
+    for steps, before in zip(looks[1:], paused[1:], strict=True):
+        allowed_less = until(steps, "whole")
+        allowed_less.fit()
+        assert same(allowed_less.state(), before.state()), "a checkpoint from behind the last step is not taken over"
+
+
+def test_a_pause_keeps_the_best_weights_of_epochs_and_of_where_it_pauses(job: MakeJob, relabelled: Split) -> None:
+    """Kept are the weights with the lowest validation loss, of an epoch's end or of the pause, and their answers."""
+    for place, changes in {"plain": {}, "relabelled": {"val": relabelled}}.items():
+        made = job(place=place, train="all", epochs=3, lr=0.003, **changes)
+        answers = made.training_job.checkpoint.with_name("rung.npz")
+        made = made._replace(training_job=replace(made.training_job, until=STEPS + 3, answers=answers))
+        progress = made.fit()
+        losses = [row["val_loss"] for row in progress.history]
+        assert progress.best_epoch == int(np.argmin(losses))
+        assert progress.best_loss == min(losses)
+        shown = Rung.read(answers)
+        assert shown
+        targets = made.training_job.val.targets.numpy()
+        cross_entropy = -np.log(shown.probabilities[np.arange(len(targets)), targets]).mean()
+        assert cross_entropy == pytest.approx(min(losses), abs=1e-6)
+
+
+def test_a_damaged_look_is_none(tmp_path: Path) -> None:
+    """What can't be read, or was cut short or changed, is looked at anew."""
+    file = tmp_path / "rung.npz"
+    assert Rung.read(file) is None
+    Rung.of(torch.randn(5, 2), 7, 1.5, is_over=False).write(file)
+    whole = file.read_bytes()
+    assert Rung.read(file)
+    file.write_bytes(whole[: len(whole) // 2])
+    assert Rung.read(file) is None
+    file.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    assert Rung.read(file) is None
 
 
 class StopAfter:
