@@ -1,15 +1,20 @@
 """What MLflow is handed of a finished fine-tuning: its costs, files, figures and model."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasks import layout, tracking
+from tasks.backbones import catalogue
 from tasks.comparison.figures import training_run
 from tasks.evaluation.classifier import ImageClassifier
+from tasks.files import write_json
+from tasks.params import StrategyParams
 from tasks.runs.prepared import PreparedData
+from tasks.serving import classifier_files
 
 EXAMPLE_SIDE = 32
 TRACKED_FILES = ("metrics.json", "history.csv", "model.safetensors")
@@ -30,6 +35,7 @@ def track_model(
     run_id: str,
     strategy: str,
     data: PreparedData,
+    settings: StrategyParams,
     model: ImageClassifier,
     scores: dict[str, Any],
     progress: dict[str, Any],
@@ -43,17 +49,36 @@ def track_model(
         run_id: the run.
         strategy: whose outputs are there already.
         data: what it was trained on.
+        settings: of the strategy.
         model: what it left.
         scores: of the validation split.
         progress: what the training has behind it: ``history``, ``best_epoch``.
         plan: its ``parts`` and ``phases``.
         range_tests: of each learning-rate range test (rate, loss) a step, and the rate that was taken.
-        folder: has ``plan.json``, and takes the figures.
+        folder: has ``plan.json``, and takes the figures and what the model is handed over with.
     """
-    tracking.log_files(run_id, [layout.run_file(strategy, name) for name in TRACKED_FILES])
+    tracking.log_files(run_id, [*(layout.run_file(strategy, name) for name in TRACKED_FILES), folder / "plan.json"])
     figures = training_run.write_figures(folder, progress, plan, range_tests, scores, data.classes)
     tracking.log_files(run_id, figures, "figures")
-    tracking.log_files(run_id, [folder / "plan.json"])
+    if data.record.code_sha256:
+        track_program(run_id, model, data)
+        return
+    description, code = folder / "classifier.json", folder / "code.zip"
+    count = len(data.classes)
+    write_json(description, classifier_files.describe(model, settings, asdict(data.record), data.channels, count))
+    classifier_files.archive_code(code)
+    files = {"description": description, "weights": layout.run_file(strategy, "model.safetensors"), "code": code}
+    tracking.log_model(run_id, files, data.channels, data.classes, catalogue.packages(data.record.name))
+
+
+def track_program(run_id: str, model: ImageClassifier, data: PreparedData) -> None:
+    """Log a model as a program that runs without this project's code, unless the run has it already.
+
+    Networks of libraries are exported, which takes seconds, for the champion alone; one of the user's own, which is
+    built by code or from a file that nobody else has, at once.
+    """
+    if tracking.has_program(run_id):
+        return
     example = np.zeros((2, data.channels, EXAMPLE_SIDE, EXAMPLE_SIDE), dtype=np.uint8)
     example[1] = 255
-    tracking.log_model(run_id, model, example, data.classes)
+    tracking.log_program(run_id, model, example, data.classes)

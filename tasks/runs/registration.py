@@ -6,9 +6,11 @@ from tasks import layout, tracking, versioning
 from tasks.backbones import catalogue
 from tasks.comparison import model_card
 from tasks.comparison.schema import Comparison
+from tasks.evaluation.classifier import ImageClassifier
 from tasks.evaluation.novelty import familiar
 from tasks.files import write_json
 from tasks.params import DataParams, Params
+from tasks.runs.model_logging import track_program
 from tasks.runs.networks import with_weights
 from tasks.runs.outputs import read_quality
 from tasks.runs.prepared import PreparedData
@@ -37,6 +39,8 @@ def register_champion(comparison: Comparison, params: Params, data: PreparedData
     origin.write(CHAMPION_FILES)
     model_card.write(comparison, CHAMPION_FILES / CARD)
     tracking.log_files(comparison.mlflow_run_id, [CHAMPION_FILES / CARD])
+    model = ImageClassifier(champion.adapted, data.size, champion.flips).eval()
+    track_program(comparison.leader.mlflow_run_id, model, data)
     more = catalogue.packages(data.record.name)
     if promote:
         layout.CHALLENGER.unlink(missing_ok=True)

@@ -145,8 +145,9 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
             curves, rates = fine_tuning.measurement.curves, fine_tuning.measurement.measured.rates
             range_tests = [(curve, rates[place]) for place, curve in curves.items()]
             track_model(
-                attempt.run_id, attempt.strategy, data, model, scores, progress, plan, range_tests, attempt.work
-            )
+                attempt.run_id, attempt.strategy, data, settings, model, scores, progress, plan, range_tests,
+                attempt.work,
+            )  # fmt: skip
         tracking.finish(attempt.run_id)
         UNDER_WAY.pop(attempt, None)
     return scores

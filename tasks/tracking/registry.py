@@ -1,13 +1,10 @@
 """MLflow's registry: the champion, and the one before it."""
 
-import warnings
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import RunStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
@@ -17,6 +14,8 @@ from mlflow.types.schema import AnyType
 from tasks.data import heif
 from tasks.errors import UserError
 from tasks.files import digest_of_tree
+from tasks.tracking.model_files import PACKAGES, pinned
+from tasks.tracking.model_logging import log_to_run
 from tasks.tracking.store import NOT_THERE, client, model_name, shown_uri, stored
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
@@ -25,10 +24,6 @@ DECISION_TAG = "thawline.decision"
 LONGEST_TEXT = 5000  # that MLflow takes
 SERVED = Path(__file__).with_name("served.py")
 CODE = Path(__file__).parents[1]
-REQUIREMENTS = (
-    "filelock", "mlflow", "numpy", "pandas", "pandera", "pillow", "psutil", "pydantic", "rich", "ruamel.yaml",
-    "safetensors", "scikit-learn", "scipy", "torch", "torchvision",
-)  # fmt: skip
 
 
 @stored
@@ -50,23 +45,17 @@ def register(run_id: str, folder: Path, more: Sequence[str] = (), alias: str = C
         if same is not None and same.tags.get(DIGEST_TAG) == digest:
             client().set_registered_model_alias(name, alias, same.version)
             return str(same.version)
-    ended = client().get_run(run_id).info.end_time
-    try:
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about an input example, which would be stored with every version
-            logged = mlflow.pyfunc.log_model(
-                name="champion",
-                python_model=str(SERVED),
-                artifacts={"champion": str(folder)},
-                code_paths=[str(CODE)],
-                signature=_signature(),
-                pip_requirements=[
-                    f"{package}=={version(package)}" for package in (*REQUIREMENTS, *more, *_installed())
-                ],
-            )
-    finally:  # logging a model opens the run again
-        client().set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED), ended)
-    made = mlflow.register_model(logged.model_uri, name, tags={DIGEST_TAG: digest})
+    uri = log_to_run(
+        run_id,
+        CHAMPION,
+        mlflow.pyfunc,
+        python_model=str(SERVED),
+        artifacts={"champion": str(folder)},
+        code_paths=[str(CODE)],
+        signature=_signature(),
+        pip_requirements=pinned((*PACKAGES, *more, *_installed())),
+    )
+    made = mlflow.register_model(uri, name, tags={DIGEST_TAG: digest})
     if alias == CHAMPION:
         _set_champion(str(made.version), before)
     else:

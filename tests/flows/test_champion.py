@@ -139,15 +139,22 @@ def test_what_cannot_be_scored_is_one_sentence(crowned: Project, arguments: tupl
     assert {path.name for path in crowned.root.iterdir()} - before <= {".prefect", "mlruns"}
 
 
-def test_logged_model_answers_raw_images_in_a_clean_process(crowned: Project, tmp_path: Path) -> None:
-    """``models:/`` loads without the project's code, on images of a size it was not trained on."""
+def test_logged_models_answer_raw_images_in_a_clean_process(crowned: Project, tmp_path: Path) -> None:
+    """The run's model, by the code that came with it, and its program, without any, answer alike, by either address.
+
+    No pickle is read, and the images are of a size that the network was not trained on.
+    """
     program = """
 import json, sys, mlflow, numpy as np
 client = mlflow.MlflowClient()
 logged = [client.get_logged_model(model.model_id) for model in client.get_run(sys.argv[1]).outputs.model_outputs]
-uri = next(model.model_uri for model in logged if model.name == "model")
+addresses = {model.name: model.model_uri for model in logged if model.status == "READY"}
 images = np.random.default_rng(0).integers(0, 256, (3, 1, 60, 75), dtype=np.uint8)
-print(json.dumps(mlflow.pyfunc.load_model(uri).predict(images).tolist()), "tasks" in sys.modules)
+answers = []
+for uri in (addresses["program"], addresses["model"], f"runs:/{sys.argv[1]}/model"):
+    answers.append(mlflow.pyfunc.load_model(uri).predict(images).tolist())
+    answers.append("tasks" in sys.modules)
+print(json.dumps([*answers, str(getattr(sys.modules["tasks"], "__file__", ""))]))
 """
     champion = read_comparison(crowned).leader
     store = f"sqlite:///{crowned.root / 'mlflow.db'}"
@@ -156,9 +163,11 @@ print(json.dumps(mlflow.pyfunc.load_model(uri).predict(images).tolist()), "tasks
         check=False, env={"MLFLOW_TRACKING_URI": store} | BOUNDED,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    answer, imported = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
-    assert imported == "False"
-    assert np.array(json.loads(answer)).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)
+    exported, imported, by_code, _, by_run, _, code = json.loads(done.stdout.strip().splitlines()[-1])
+    assert not imported
+    assert "code.zip" in code
+    assert by_code == by_run == pytest.approx(np.array(exported), abs=1e-5)
+    assert np.array(exported).sum(axis=1) == pytest.approx(np.ones(3), abs=1e-4)
 
 
 def test_a_new_champion_leaves_the_one_before_as_previous(

@@ -1,13 +1,11 @@
 """Cross-validation of small folders: every strategy is trained once a fold, and what all folds answer chooses."""
 
-from unittest import mock
-
 import pandas as pd
 import pytest
 
 from tasks.comparison.schema import Comparison
 from tests.support.cells import write_cells
-from tests.support.project import PREPARE, Project, make_project
+from tests.support.project import PREPARE, Project, make_project, without_models
 from tests.support.results import read_comparison
 
 
@@ -70,7 +68,7 @@ def test_the_flow_does_the_same(few: Project, by_steps: Comparison, tmp_path_fac
     """``flows.compare`` in a clone of its own trains on the same folds and comes to the same figures."""
     clone = make_project(tmp_path_factory.mktemp("flow") / "clone", few.root.parent / "photos")
     clone.write_params(few.params())
-    with mock.patch("tasks.tracking.log_model"):
+    with without_models():
         done = clone.here("flows.compare")
     assert done.returncode == 0, done.stdout + done.stderr
     comparison = read_comparison(clone)

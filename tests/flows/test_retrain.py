@@ -17,7 +17,7 @@ from tasks.runs.challenge import Contender, contest
 from tasks.runs.prepared import PreparedData
 from tasks.tracking import registry
 from tests.support.batches import write_batches
-from tests.support.project import Project, make_project
+from tests.support.project import Project, make_project, without_models
 from tests.support.results import aliases, must, tracked_runs
 from tests.support.servers import shared_prefect
 
@@ -52,7 +52,7 @@ def driven(project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     with (
         project.entered(PREFECT_API_URL=shared_prefect(), **PERSON),
         mock.patch("flows.retrain.emit_event", heard),
-        mock.patch("tasks.tracking.log_model"),
+        without_models(),
     ):
         ends = {name: retrained(project, folder / name) for name in ("first", "of_a_new_class", "swapped")}
     return {"events": events, "ends": ends}

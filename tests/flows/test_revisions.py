@@ -7,14 +7,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from flows.revisions import prepared_clone
 from tasks.errors import UserError
 from tasks.params import Params, load_params
-from tests.support.project import Project, make_project
+from tests.support.project import Project, make_project, without_models
 from tests.support.results import must, one_sentence
 from tests.support.servers import shared_prefect
 
@@ -81,7 +80,7 @@ def recorded(tracked: Project) -> dict[str, dict[str, Any]]:
     results = {}
     for tag in ("v1", "v2"):
         check_out(tracked, tag)
-        with mock.patch("tasks.tracking.log_model"):
+        with without_models():
             must(tracked.here("flows.compare", PREFECT_API_URL=shared_prefect()))
         results[tag] = results_in(tracked.root)
     return results

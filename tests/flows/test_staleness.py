@@ -3,13 +3,12 @@
 import re
 import shutil
 import sys
-from unittest import mock
 from uuid import uuid4
 
 from prefect import tags
 
 from flows.outcome import RAN
-from tests.support.project import STRATEGIES, Project
+from tests.support.project import STRATEGIES, Project, without_models
 from tests.support.results import (
     is_up_to_date,
     must,
@@ -73,7 +72,7 @@ def edit(project: Project, rate: float) -> None:
 def ran(project: Project, flow: str, *arguments: str) -> set[str]:
     """Run a flow in this process; return the tasks that had something to do."""
     team, tag = Team(shared_prefect(), project, ""), uuid4().hex
-    with tags(tag), mock.patch("tasks.tracking.log_model"):
+    with tags(tag), without_models():
         must(project.here(f"flows.{flow}", *arguments, PREFECT_API_URL=team.api))
     (run,) = team.ask("flow_runs/filter", flow_runs={"tags": {"all_": [tag]}})
     tasks = team.ask("task_runs/filter", task_runs={"flow_run_id": {"any_": [run["id"]]}}, limit=200)

@@ -10,7 +10,7 @@ from tasks.runs.prepared import PreparedData
 from tasks.steps import finetune
 from tasks.strategies import surgery
 from tests.support.cells import write_cells
-from tests.support.project import PREPARE, Project, make_project
+from tests.support.project import PREPARE, Project, make_project, without_models
 
 OUTPUTS = ("model.safetensors", "predictions.parquet", "history.csv")
 
@@ -34,7 +34,7 @@ def test_a_process_reads_the_data_once_and_another_one_reads_it_again(project: P
     read, adapt = PreparedData.read, surgery.adapt
     with (
         project.entered(),
-        mock.patch("tasks.tracking.log_model"),
+        without_models(),
         mock.patch.object(PreparedData, "read", side_effect=read) as reading,
         mock.patch.object(surgery, "adapt", side_effect=adapt) as building,
     ):

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 
 from tasks.tracking.whereabouts import Whereabouts, whereabouts
 from tests.support.golden import light
-from tests.support.project import STRATEGIES, Project
+from tests.support.project import STRATEGIES, Project, without_models
 from tests.support.results import one_sentence, read_comparison
 
 
@@ -27,8 +27,7 @@ def store(project: Project, name: str = "mlflow.db") -> mlflow.MlflowClient:
 
 def compare(project: Project, **environment: str) -> str:
     """Compare anew; return what was printed."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("tasks.tracking.log_model", lambda *_: "")
+    with pytest.MonkeyPatch.context() as patched, without_models():
         patched.setattr("tasks.steps.compare.register_champion", lambda *_, **__: "1")
         patched.setattr("tasks.comparison.report.write", lambda *_: [])
         done = project.here("tasks", "compare", **environment)
