@@ -137,7 +137,8 @@ def estimate(
         for name, settings in params.strategies.items()
     }
     tested = images.test * len(strategies) * len(requested)
-    corrupted = min(images.val, params.compare.robustness_images) * CORRUPTIONS * min(TIED, len(strategies))
+    asked = params.compare.robustness_images
+    corrupted = (images.val if asked is None else min(images.val, asked)) * CORRUPTIONS * min(TIED, len(strategies))
     return Estimate(
         strategies=strategies,
         comparison=AROUND_COMPARISON + (tested + corrupted) * speeds.forward,

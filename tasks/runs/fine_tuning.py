@@ -184,7 +184,8 @@ class FineTuning:
         """After how many steps it stops with its strategy: after the same share of its plan; None: at its end."""
         if self._stop["images"] is None:
             return None
-        return max(self.steps_before_last_phase + 1, round(self._stop["share"] * self.steps))
+        share: float = self._stop["share"]
+        return max(self.steps_before_last_phase + 1, round(share * self.steps))
 
     @cached_property
     def _stop(self) -> dict[str, Any]:

@@ -137,8 +137,8 @@ class Race:
         if len(self.racers) < 2 and self.seconds is None:
             return {}
         self._running = {racer.name: racer for racer in sorted(self.racers, key=lambda racer: racer.cost)}
-        for racer in list(self._running.values()):
-            self._go_on(racer)
+        for one in list(self._running.values()):
+            self._go_on(one)
         while racer := self._next():
             if self.seconds is not None and sum(self._spent.values()) >= self.seconds:
                 for name in list(self._running):

@@ -79,8 +79,10 @@ def adapt(
         images = torch.randn(2, channels, size, size)
         rebuilt = stages.rebuild(architecture.name, model, parts, name, images, classes, settings)
         new = (*new, *rebuilt.new)
-        parts, head = tuple(rebuilt.parts), rebuilt.head
-        return Adapted(rebuilt.model, parts, head, normalisation, classes, new, architecture=architecture.name)
+        changed = tuple(rebuilt.parts)
+        return Adapted(
+            rebuilt.model, changed, rebuilt.head, normalisation, classes, new, architecture=architecture.name
+        )
     replace_auxiliary(model, architecture.auxiliary, classes)
     parts, name = replace_head(model, parts, name, classes, settings.head)
     weight = architecture.auxiliary_weight
