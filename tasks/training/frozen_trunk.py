@@ -1,5 +1,6 @@
 """The frozen trunk: a network's beginning up to the thaw line, which answers the same for an image in every epoch."""
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from tasks.training.device import Hardware
 
 WORTH_KEEPING = 100.0  # operations for each byte that is read instead
 TOLERANCE = 1e-3
+IN_PLACE = re.compile(r"(, )?inplace=True")  # changes no answer, and differs between training and answering
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class FrozenTrunk:
             {
                 "version": VERSION,
                 "code": frozen.code,
-                "layers": [repr(module) for module in frozen.children()],
+                "layers": [IN_PLACE.sub("", repr(module)) for module in frozen.children()],
                 "weights": freezing.digests(frozen, tensor_names(frozen)),
                 "normalisation": repr(self.adapted.normalisation),
                 "device": self.hardware.device.type,
