@@ -31,11 +31,11 @@ class TrainParams(Section):
     batch_size: int = Field(16, ge=1, le=4096)
     """Images a step of the optimizer."""
 
-    size: TrainSize = "auto"
+    size: TrainSize = "full"
     """Side in pixels of the images that are trained on, but for the last epochs; what is answered, between epochs, too,
-    has ``data.size``. ``auto`` is a 1.286th of that, a multiple of 32, at least 224 (224 for 288; Touvron et al.,
-    NeurIPS 2019), and ``full`` in networks that take no other; ``full`` is ``data.size``. Epochs of the head alone see
-    whole images."""
+    has ``data.size``, and is shown larger by that. ``full`` is ``data.size``; ``auto`` is a 1.286th of it, a multiple
+    of 32, at least 224 (224 for 288; Touvron et al., NeurIPS 2019), and ``full`` in networks that take no other. Epochs
+    of the head alone see whole images."""
 
     full_size_epochs: int = Field(1, ge=0)
     """Last epochs that train on images of ``data.size``, so that weights and statistics suit what is answered."""
