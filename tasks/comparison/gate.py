@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tasks.arrays import Flags, Floats, Integers
 from tasks.comparison import statistics
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.statistics import METRIC_NAMES
 from tasks.params import RetrainParams
 from tasks.record import Record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2
 
 from tasks.comparison.schema import Comparison
-from tasks.comparison.verdict import METRIC_NAMES
+from tasks.comparison.statistics import METRIC_NAMES
 from tasks.files import write_bytes
 
 TEMPLATE = "model_card.md"

@@ -18,11 +18,13 @@ from scipy.stats import norm
 
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
+from tasks.comparison.statistics import METRIC_NAMES
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the last phase, at which strategies are looked at
 FEWEST_STEPS = 10  # before the first look
 CONFIDENCE = 0.975  # one-sided, that who is stopped would have stayed behind
 RESAMPLES = 400
+LEAST_SHOWN = 0.0005  # of a score; less is no figure for people
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,9 @@ class Evidence:
 
     def sentence(self) -> str:
         """Return it as people are told."""
-        metric = {"auroc": "AUROC", "macro_f1": "macro F1"}.get(self.metric, self.metric.replace("_", " "))
-        behind = f"at least {self.at_least:.2f}" if self.at_least >= 0.005 else "surely"
-        return f"{self.score:.2f} {metric} against {self.leader:.2f} of {self.against}, {behind} behind"
+        behind = f"at least {self.at_least:.3f}" if self.at_least >= LEAST_SHOWN else "surely"
+        metric = METRIC_NAMES[self.metric]
+        return f"{metric} {self.score:.3f} against {self.leader:.3f} of {self.against}, {behind} behind"
 
 
 def rungs(first: int, last: int) -> list[int]:
@@ -142,6 +144,12 @@ class Standings:
         """The strategy with the best score so far; None where nobody has one."""
         scored = [name for name in self._looks if np.isfinite(self._score(name))]
         return max(scored, key=self._score, default=None)
+
+    def sentence(self, name: str) -> str:
+        """Return what a strategy has shown, as people are told."""
+        leader = self.leader
+        others = "the best so far" if leader in {None, name} else f"{leader} {self._score(str(leader)):.3f}"
+        return f"{METRIC_NAMES[self._metric]} {self._score(name):.3f}, {others}"
 
     def expected(self, name: str) -> float:
         """Return the score that a strategy is expected to end with."""

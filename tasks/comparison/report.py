@@ -15,7 +15,8 @@ from tasks.comparison.figures.reliability import draw_reliability
 from tasks.comparison.figures.rendering import Picture, as_png, as_svg, save
 from tasks.comparison.figures.style import Panels
 from tasks.comparison.schema import Comparison
-from tasks.comparison.verdict import METRIC_NAMES, starred
+from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.verdict import starred
 from tasks.data.quality import Group, Quality, rows
 from tasks.evaluation.predictions import probabilities_of, targets_of
 from tasks.evaluation.probes import Pretence

@@ -80,6 +80,13 @@ METRICS: dict[str, Callable[[Counts, Integers, Floats], Floats]] = {
     "auroc": auroc,
     "average_precision": average_precision,
 }
+METRIC_NAMES = {  # as people are told
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+}
 
 
 def interval(resampled: Floats, confidence: float) -> tuple[float, float] | None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from tasks.comparison.schema import Comparison, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES, starred
+from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.verdict import starred
 from tasks.wording import counted
 
 SHOWN = 30  # strategies in Markdown, whose length tools limit

@@ -5,8 +5,8 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tasks.comparison.schema import Comparison
+from tasks.comparison.statistics import METRIC_NAMES
 from tasks.comparison.summary import cell
-from tasks.comparison.verdict import METRIC_NAMES
 
 PLAIN_WIDTH = 132
 WIDEST = 1000

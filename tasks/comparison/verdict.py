@@ -1,15 +1,8 @@
 """Which strategy wins, and the paragraph that says why."""
 
 from tasks.comparison.schema import Chance, StrategyResult
+from tasks.comparison.statistics import METRIC_NAMES
 from tasks.wording import enumerated
-
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "auroc": "AUROC",
-    "average_precision": "average precision",
-}
 
 
 def learned(chance: Chance, confidence: float) -> bool:

@@ -166,7 +166,9 @@ class Race:
             self.standings.drop(name)
             return
         self._looks[name], self._spent[name] = looks + 1, seen.seconds
-        self.standings.add(name, racer.seen_at(seen))
+        shown = racer.seen_at(seen)
+        self.standings.add(name, shown)
+        racer.say(f"after {shown.images:,} of {shown.of_images:,} images: {self.standings.sentence(name)}")
         if seen.is_over:
             del self._running[name]
         for lost, evidence in self.standings.lost().items():

@@ -69,8 +69,9 @@ def fit(adapted: Adapted, job: TrainingJob, reporter: Reporter, on_epoch: Callab
                 training.validate_within_epoch()
     if job.answers and job.processes.rank == 0:
         Rung.of(state.answers["val"], steps, state.progress.seconds, is_over=is_over).write(job.answers)
-    kept = f"kept epoch {state.progress.best_epoch + 1} of {state.progress.epoch}"
-    reporter.say(f"{kept}, validation loss {state.progress.best_loss:.4f}, {state.progress.seconds:.1f} s")
+    if is_over:
+        kept = f"kept epoch {state.progress.best_epoch + 1} of {state.progress.epoch}"
+        reporter.say(f"{kept}, validation loss {state.progress.best_loss:.4f}, {state.progress.seconds:.1f} s")
     parallelism.collect(state.model, adapted.model)
     fill(adapted.model, state.best)
     adapted.model.to("cpu").eval()

@@ -19,7 +19,8 @@ from tasks.comparison.figures.style import (
     write_title,
 )
 from tasks.comparison.schema import Comparison, StrategyResult
-from tasks.comparison.verdict import METRIC_NAMES, starred
+from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.verdict import starred
 
 Curve = Sequence[tuple[int, float]]  # numbers of training images, and scores
 

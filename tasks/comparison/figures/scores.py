@@ -12,7 +12,8 @@ from matplotlib.transforms import Bbox
 
 from tasks.comparison.figures.style import ACCENT, INK, LABEL_SIZE, MUTED, NARROW, SECOND, blank
 from tasks.comparison.schema import Comparison
-from tasks.comparison.verdict import METRIC_NAMES, starred
+from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.verdict import starred
 
 LABEL_HEIGHTS = (0, 9, -9, 18, -18, 27, -27, 36, -36)  # points
 STOPPED: dict[str, Any] = {"color": MUTED, "markersize": 5, "markerfacecolor": "white"}

@@ -51,7 +51,7 @@ def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
     assert 0 < evidence.at_least < evidence.difference
     assert (evidence.images, evidence.of_images) == (500, 1000)
     assert evidence.sentence() == (
-        f"{evidence.score:.2f} AUROC against {evidence.leader:.2f} of head, at least {evidence.at_least:.2f} behind"
+        f"AUROC {evidence.score:.3f} against {evidence.leader:.3f} of head, at least {evidence.at_least:.3f} behind"
     )
 
 
@@ -108,3 +108,11 @@ def test_a_metric_that_is_undefined_stops_nobody() -> None:
     assert standings.leader is None
     assert standings.lost() == {}
     assert standings.expected("one") == 0
+
+
+def test_what_a_look_shows_is_held_against_the_best() -> None:
+    """The leader is told that it is; others, by whom they are led."""
+    standings = field(400, head=(1.5, 1.0), flat=(0.1, 0.5))
+    assert standings.sentence("head").endswith("the best so far")
+    evidence = standings.against("flat", "head")
+    assert standings.sentence("flat") == f"AUROC {evidence.score:.3f}, head {evidence.leader:.3f}"
