@@ -1,7 +1,6 @@
 """Cached features: where a network's trunk is frozen, epochs start with what it answered, not with images."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -30,8 +29,7 @@ class CachedFeatures:
         val: Split,
         cache: Cache | None,
         reporter: Reporter,
-        seed: int = 0,
-        epochs: Iterable[int] = (0,),
+        asked: Mapping[int, Rows] | None = None,
     ) -> None:
         """Fill the stores with all that some epochs will ask for; without space, it is computed whenever it is.
 
@@ -41,11 +39,10 @@ class CachedFeatures:
             train, val: the two splits, the first in versions.
             cache: where the stores lie; None: there are none.
             reporter: shows progress.
-            seed: decides which version an epoch shows.
-            epochs: that will be asked for.
+            asked: the training images that will be asked for, by version; None: all of them as they are.
         """
         self._trunk, self._whole, self._train = trunk, whole, train
-        self._shown = [train.of_epoch(seed, epoch) for epoch in itertools.islice(epochs, max(1, train.count))]
+        self._shown = {PLAIN: np.arange(len(train.split))} if asked is None else asked
         self._val = Views(val, train.augment, 0)
         self._stores: dict[tuple[int, int], Store] = {}  # by side and version
         if cache:
@@ -115,11 +112,14 @@ class CachedFeatures:
         }
         needed = [cache.path(key) for key in keys.values()]
         for (side, view), key in keys.items():
+            asked = list(self._asked(side, view))
+            if not asked:
+                continue
             form = self._trunk.form if side == self._trunk.side else self._whole.form
             with cache.filling(key, len(self._train.split.store), form) as store:
-                for trunk, views, asked in self._asked(side, view):
-                    rows = views.split.rows[asked]
-                    places = asked[np.isin(rows, store.missing(rows))]
+                for trunk, views, shown in asked:
+                    rows = views.split.rows[shown]
+                    places = shown[np.isin(rows, store.missing(rows))]
                     cache.make_room(len(places) * store.record, needed)
                     _fill_one(store, trunk, views, places, view, reporter)
             self._stores[side, view] = store
@@ -132,8 +132,8 @@ class CachedFeatures:
 
     def _asked(self, side: int, view: int) -> Iterator[tuple[FrozenTrunk, Views, Rows]]:
         """Yield which images of either split are asked for in a version and a size."""
-        if side == self._trunk.side and view in self._train.all:
-            yield self._trunk, self._train, np.flatnonzero(np.any([views == view for views in self._shown], axis=0))
+        if side == self._trunk.side and view in self._shown:
+            yield self._trunk, self._train, self._shown[view]
         if side == self._whole.side and view == PLAIN:
             yield self._whole, self._val, np.arange(len(self._val.split))
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from tasks.strategies import freezing
 from tasks.strategies.selectors import HEAD
 from tasks.strategies.surgery import Adapted
 from tasks.strategies.thaw_line import names_that_train
-from tasks.training.batches import Batch, LocalRows, Split, inference_rows, training_batches
+from tasks.training.batches import Batch, LocalRows, Rows, Split, inference_rows, training_batches
 from tasks.training.device import Hardware
 from tasks.training.feature_cache import CachedFeatures
 from tasks.training.frozen_trunk import FrozenTrunk, frozen_trunk
@@ -22,7 +23,7 @@ from tasks.training.parallel import Parallelism
 from tasks.training.progress import Reporter
 from tasks.training.resolution import resized, sides_of
 from tasks.training.state import TrainingState
-from tasks.training.views import Views, batches_of_views
+from tasks.training.views import Views, batches_of_views, by_view
 
 DEFAULT_VIEWS = 2
 
@@ -185,10 +186,14 @@ class InputsOfEpochs:
 
     def of_epoch(self, epoch: int) -> Inputs:
         """Return the inputs of an epoch, for which the plan was applied to the network."""
-        key = names_that_train(self._job.plan, epoch), self._views_of(epoch), self._sides.behind_thaw_line[epoch]
+        key = self._key_of(epoch)
         if key != self._key:
             self._key, self._inputs = key, self._made(epoch, *key)
         return self._inputs
+
+    def _key_of(self, epoch: int) -> tuple[frozenset[str], int, int]:
+        """Return what trains in an epoch, in how many versions its images are kept, and their side."""
+        return names_that_train(self._job.plan, epoch), self._views_of(epoch), self._sides.behind_thaw_line[epoch]
 
     def _views_of(self, epoch: int) -> int:
         """Return in how many versions an epoch's images are kept; 0: as they are."""
@@ -208,14 +213,19 @@ class InputsOfEpochs:
         trunks = self._trunks(self._adapted, trains, side, job.hardware)
         if trunks is None:
             return images
-        epochs = (
-            later
-            for later in range(epoch, job.plan.epochs)
-            if names_that_train(job.plan, later) == trains and sides.behind_thaw_line[later] == side
-        )
+        epochs = [later for later in range(epoch, job.plan.epochs) if self._key_of(later) == (trains, count, side)]
         with job.processes.rank_zero_first():  # which keeps what the trunk answers
-            cached = CachedFeatures(*trunks, views, job.val, job.cache, self._reporter, job.settings.seed, epochs)
+            cached = CachedFeatures(*trunks, views, job.val, job.cache, self._reporter, self._asked(views, epochs))
         return Features(cached, job, self._parallelism, images if self._averaged - trains else None)
+
+    def _asked(self, views: Views, epochs: Sequence[int]) -> dict[int, Rows]:
+        """Return the training images that epochs ask for, by version, up to where training pauses."""
+        asked = {view: np.zeros(len(views.split), dtype=bool) for view in views.all}
+        for epoch in epochs:
+            rows = self._job.shown_in(epoch)
+            for view, at in by_view(views.of_epoch(self._job.settings.seed, epoch)[rows]):
+                asked[view][rows[at]] = True
+        return {view: np.flatnonzero(mask) for view, mask in asked.items() if mask.any()}
 
     def _trunks(
         self, adapted: Adapted, trains: frozenset[str], side: int, hardware: Hardware

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tasks.data.augmentation import Augmentation
 from tasks.params import RunParams, StrategyParams
 from tasks.strategies.freezing import FreezePlan
 from tasks.training.activations import Cache
-from tasks.training.batches import Split
+from tasks.training.batches import Rows, Split, epoch_order
 from tasks.training.device import Hardware
 from tasks.training.distributed import SINGLE_PROCESS, ProcessGroup
 
@@ -58,6 +60,16 @@ class TrainingJob:
         """Number of steps that are taken at most, over all epochs."""
         steps = self.plan.epochs * self.steps
         return steps if self.until is None else min(self.until, steps)
+
+    def shown_in(self, epoch: int) -> Rows:
+        """Return the training images that an epoch shows before training pauses; one that is solved shows all."""
+        train, settings, steps = self.train, self.settings, min(self.steps, self.last_step - epoch * self.steps)
+        if steps <= 0:
+            return np.arange(0)
+        if self.plan.phases[self.plan.phase(epoch)[0]].solved:
+            return np.arange(len(train))
+        order = epoch_order(train.targets, train.weights, settings.batch_size, settings.seed, epoch, settings.sampling)
+        return np.concatenate(order[:steps])
 
     @property
     def last_schedule(self) -> int:

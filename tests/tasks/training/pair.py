@@ -75,9 +75,9 @@ def _run_one(rank: int, count: int, port: int, run: Callable[..., None], argumen
 class StopsItself(Reporter):
     """Asks the process to stop in the second step of every epoch."""
 
-    def steps(self, batches: Iterable[Item], count: int, epoch: int, epochs: int) -> Iterator[Item]:
+    def steps(self, batches: Iterable[Item], count: int, epoch: int, epochs: int, behind: int = 0) -> Iterator[Item]:
         """Yield ``batches``."""
-        for place, batch in enumerate(super().steps(batches, count, epoch, epochs)):
+        for place, batch in enumerate(super().steps(batches, count, epoch, epochs, behind)):
             if place == 1:
                 stopping.ask()
             yield batch

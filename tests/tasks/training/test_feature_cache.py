@@ -20,7 +20,7 @@ from tasks.training.inputs import DEFAULT_VIEWS
 from tasks.training.model_state import fill
 from tasks.training.progress import Reporter
 from tests.tasks.networks import network, strategy
-from tests.tasks.training.conftest import CPU, Job, MakeJob, Splits
+from tests.tasks.training.conftest import CPU, STEPS, Job, MakeJob, Splits, same
 
 UNCHANGED = Augmentation(AugmentParams(flips=False, quarter_turns=False), upright=False)
 STRATEGIES: dict[str, dict[str, Any]] = {
@@ -107,6 +107,47 @@ def test_nothing_is_computed_twice(job: MakeJob, cache: Cache, monkeypatch: pyte
 
     monkeypatch.setattr(FrozenTrunk, "compute", refuse)
     with_(job(place="again", train=["stages[-1]", "head"], epochs=2), cache=cache).fit()
+
+
+PAUSING: dict[str, tuple[dict[str, Any], dict[int | None, int]]] = {
+    "steps": (
+        {"train": ["stages[-1]", "head"], "epochs": 3},
+        {STEPS // 2: 24 + 32, STEPS: 24, STEPS + 2: 16, None: 32},
+    ),
+    "as they are": ({"train": "head", "epochs": 3}, {STEPS // 2: 24 + 32, STEPS + 2: 24, None: 0}),
+    "solved": (
+        {"phases": [{"train": "head", "solver": "lbfgs"}, {"train": ["stages[2:]", "head"], "epochs": 2}]},
+        {STEPS // 2: 48 + 32, STEPS + 2: 16 + 32, None: 80},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAUSING)
+def test_up_to_a_pause_no_more_is_computed_than_was_shown(
+    job: MakeJob, cache: Cache, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Frozen layers see an image once, in a version and when steps before the pause show it; bits are as without one.
+
+    There are 48 training and 32 validation images, and two versions of the former.
+    """
+    (settings, expected), computed, plain = PAUSING[name], [], FrozenTrunk.compute_filled_up
+
+    def counting(trunk: FrozenTrunk, images: torch.Tensor) -> torch.Tensor:
+        computed.append(len(images))
+        return plain(trunk, images)
+
+    monkeypatch.setattr(FrozenTrunk, "compute_filled_up", counting)
+    counts = {}
+    for until in expected:
+        paused = with_(job(place="paused", **settings), cache=cache, until=until)
+        paused.fit()
+        counts[until] = sum(computed)
+        computed.clear()
+    assert counts == expected
+    for place, elsewhere in {"whole": replace(cache, folder=cache.folder / "whole"), "not kept": None}.items():
+        whole = with_(job(place=place, **settings), cache=elsewhere)
+        whole.fit()
+        assert same(whole.state(), paused.state()), place
 
 
 @pytest.mark.parametrize("harm", ["cut short", "flipped"])
