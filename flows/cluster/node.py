@@ -28,7 +28,10 @@ def kernel() -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Return what results depend on, as it is here: ``versions`` by name, ``trains_on`` and ``machine`` in words."""
+    """Return what results depend on, as it is here: ``versions`` by name, ``trains_on`` and ``machine`` in words.
+
+    What is measured with the network, the precision of ``auto`` on a processor, is not known yet.
+    """
     import torch
 
     from tasks.params import load_params
@@ -38,10 +41,11 @@ def facts() -> dict[str, Any]:
     params = load_params()
     made, hardware = made_with(params), device.choose(params.train)
     on_gpu = hardware.device.type == "cuda"
+    is_known = params.train.precision != "auto" or not device.is_measured(params.train)
     processor = torch.cuda.get_device_name() if on_gpu else torch.backends.cpu.get_cpu_capability()
     return {
         "versions": {"Python": made.python, "code (SHA-256)": made.code_sha256[:12], **made.packages},
-        "trains_on": f"a {'GPU' if on_gpu else 'CPU'} in {'bfloat16' if hardware.bfloat16 else 'float32'}",
+        "trains_on": f"a {'GPU' if on_gpu else 'CPU'}{f' in {hardware.precision}' if is_known else ''}",
         "machine": f"{platform.machine()} {processor}",
     }
 

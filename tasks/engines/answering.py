@@ -85,9 +85,11 @@ def deviation(answer: Tensor, expected: Tensor) -> float:
 
 
 def _eager(network: nn.Module, way: Way, device: torch.device) -> Answer:
+    is_low = way.precision == "bfloat16"
+
     def answer(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=way.precision == "bfloat16"):
-            answered: Tensor = network(images)
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_low):
+            answered: Tensor = network(images if is_low else images.float())  # kept activations may be bfloat16
         return answered
 
     return answer

@@ -221,6 +221,8 @@ class FineTuning:
             "phases": [phase.epochs for phase in self.plan.phases],
             "parameters": sum(group.size for group in self.plan.groups),
             "trainable_parameters": self.plan.trainable(),
+            "engine": str(self.hardware.way),
+            "precision": self.hardware.precision,
             "frozen": self.frozen,
         }
         write_json(self.work / MEASURED, asdict(self.measurement))

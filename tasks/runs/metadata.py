@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,8 +48,17 @@ def _made_to_fit(data: PreparedData) -> dict[str, str]:
     return {"backbone.made_to_fit": "; ".join(notes)} if notes else {}
 
 
-def flat_params(settings: StrategyParams, params: Params, data: PreparedData, repeat: Repeat) -> dict[str, Any]:
-    """Return the params of a fine-tuning, one level deep; the values of several phases are joined by ``>``."""
+def flat_params(
+    settings: StrategyParams, params: Params, data: PreparedData, repeat: Repeat, run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the params of a fine-tuning, one level deep; the values of several phases are joined by ``>``.
+
+    Args:
+        settings: of the strategy.
+        params, data, repeat: as its fine-tuning has them.
+        run: what it records of itself: the ``precision`` that it trains in, which params may leave to the machine, and
+            the ``engine`` that answers for what doesn't train.
+    """
     phases = settings.schedule()
     plain = settings.model_dump(exclude={"head", "stem", "adapters", "train", "milestones", "phases", "epochs", "lr"})
     described = {
@@ -56,6 +66,8 @@ def flat_params(settings: StrategyParams, params: Params, data: PreparedData, re
         "lr": " > ".join(str(phase.lr) for phase in phases),
         "epochs": sum(phase.epochs or 0 for phase in phases),
         "phases": len(phases),
+        "engine": run["engine"],
+        "precision": run["precision"],
     }
     sections = settings.model_dump(include={"head", "stem", "adapters"})
     nested = {f"{name}.{key}": value for name, section in sections.items() for key, value in (section or {}).items()}

@@ -21,6 +21,8 @@ from tasks.runs.repeats import FIRST, Repeat, repeats
 from tasks.tracking.whereabouts import STANDS_FOR_TAG, whereabouts
 from tasks.training.progress import Reporter
 
+PLANNED = ("strategy", "identity", "parts", "phases", "engine", "precision")  # of a record, as its plan has it
+
 
 def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
     """Return the MLflow run of every fine-tuning of some strategies, by the run that the fine-tuning recorded.
@@ -83,7 +85,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
     settings = finished.repeat.settings(params.strategies[finished.strategy])
     run_id = tracking.start_run(
         finished.title,
-        flat_params(settings, params, data, finished.repeat),
+        flat_params(settings, params, data, finished.repeat, finished.run),
         tags(finished.strategy, finished.run["identity"], load_params(layout.PARAMS), data) | _relogged_tags(finished),
         data_identity(params),
         layout.started(f"finetune@{finished.title}"),
@@ -99,9 +101,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
             adapted = with_weights(settings, data, finished.file("model.safetensors"))
             model = ImageClassifier(adapted, data.size, flips_for(settings, params)).eval()
             folder = layout.WORK / "anew" / finished.strategy
-            write_json(
-                folder / "plan.json", {key: finished.run[key] for key in ("strategy", "identity", "parts", "phases")}
-            )
+            write_json(folder / "plan.json", {key: finished.run[key] for key in PLANNED})
             progress = {"history": rows, "best_epoch": finished.run["best_epoch"]}
             track_model(run_id, finished.strategy, data, settings, model, scores, progress, finished.run, [], folder)
     except BaseException:

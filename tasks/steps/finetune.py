@@ -78,7 +78,7 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
     plan = fine_tuning.make_plan()
     run_id = tracking.start_run(
         title,
-        flat_params(settings, params, data, repeat),
+        flat_params(settings, params, data, repeat, plan),
         tags(strategy, fine_tuning.identity, params, data),
         data_identity(params),
         layout.started(f"finetune@{title}"),

@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+import torch
 
 from flows.cluster import inspection, node
 from flows.cluster.cluster import Cluster
 from tasks.errors import UserError
+from tasks.params import load_params
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 
@@ -26,6 +28,20 @@ def test_a_node_that_would_give_other_results_is_named(differs: dict[str, Any], 
     """Other packages and another device are refused."""
     with pytest.raises(UserError, match=sentence):
         inspection.remarks({"a": HERE, "b": HERE | differs}, HERE)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"), [("float32", "a CPU in float32"), ("bfloat16", "a CPU in bfloat16"), ("auto", "a CPU")]
+)
+def test_a_precision_that_is_measured_later_is_not_told(
+    asked: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node says what it trains on, and the precision only where it is known before the network is there."""
+    params = load_params()
+    train = params.train.model_copy(update={"precision": asked})
+    monkeypatch.setattr("tasks.params.load_params", lambda: params.model_copy(update={"train": train}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert node.facts()["trains_on"] == words
 
 
 def described(**resources: float) -> dict[str, Any]:

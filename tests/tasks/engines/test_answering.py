@@ -58,6 +58,16 @@ def test_most_layers_are_fused() -> None:
     assert not [node for node in graph.nodes if getattr(node.target, "__name__", "") in {"add", "iadd"}]
 
 
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_kept_activations_in_bfloat16_are_answered_in_every_way(way: Way) -> None:
+    """What was kept in the precision of training is no reproach to an engine that computes in another one."""
+    head = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval().requires_grad_(False)
+    kept = torch.randn(5, 8, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        answer = answering(head, way, CPU)(kept)
+        assert deviation(answer, head(kept.float())) <= room.TOLERANCE[way.precision]
+
+
 def test_hooks_are_called_once_a_batch_with_what_the_layer_is_given() -> None:
     """What listens at a layer sees each batch once, also in the batch by which the engine is checked."""
     model, images = network_of("resnet18")

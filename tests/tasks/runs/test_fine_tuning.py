@@ -1,8 +1,10 @@
 """What a fine-tuning reads and builds, in one process and in several."""
 
+import json
 from pathlib import Path
 from unittest import mock
 
+import mlflow
 import pytest
 
 from tasks.runs import fine_tuning
@@ -17,10 +19,10 @@ OUTPUTS = ("model.safetensors", "predictions.parquet", "history.csv")
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose images are prepared, and whose strategies wait to be trained."""
+    """A project whose images are prepared and probed, and whose strategies wait to be trained."""
     root = tmp_path_factory.mktemp("fine-tuning")
     project = make_project(root / "clone", write_cells(root / "photos", 12))
-    project.steps(*PREPARE)
+    project.steps(*PREPARE, "probe")
     return project
 
 
@@ -67,3 +69,20 @@ def test_a_plan_without_its_network_is_the_same(project: Project, monkeypatch: p
     released.release_network()
     assert released.frozen == kept.frozen != {}
     assert released.identity == kept.identity
+
+
+@pytest.mark.parametrize("asked", ["auto", "bfloat16"])
+def test_mlflow_is_told_how_the_machine_computed(project: Project, tmp_path: Path, asked: str) -> None:
+    """The run has what ``auto`` came to, as the record has: in which precision it trained, and what answered."""
+    copy = project.copy(tmp_path / "clone")
+    params = copy.params()
+    params["strategies"]["head_only"] = params["strategies"]["head_only"] | {"precision": asked}
+    copy.write_params(params)
+    copy.steps("finetune@head_only")
+    run = json.loads((copy.root / "data/runs/head_only/run.json").read_text())
+    with copy.entered():
+        hardware = fine_tuning.FineTuning.read("head_only").hardware
+        logged = mlflow.MlflowClient().get_run(run["mlflow_run_id"]).data.params
+    assert (run["engine"], run["precision"]) == (str(hardware.way), hardware.precision)
+    assert (logged["engine"], logged["precision"]) == (run["engine"], run["precision"])
+    assert asked in {"auto", run["precision"]}

@@ -9,7 +9,7 @@ import torch
 
 from tasks.runs import speeds
 from tasks.runs.networks import Network
-from tests.tasks.networks import network, split_cells, strategy
+from tests.tasks.networks import SIZE, network, split_cells, strategy
 
 
 def test_a_measurement_changes_nothing(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_a_measurement_changes_nothing(cells: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(speeds, "LEAST_SECONDS", 0.01)
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    data: Any = SimpleNamespace(split=lambda _: train)
+    data: Any = SimpleNamespace(split=lambda _: train, size=SIZE, channels=1)
     measured = speeds.measured_speeds(data, strategy(train="all"), ["frozen", "train"])
     assert torch.equal(torch.get_rng_state(), before)
     assert len(made) == 1
