@@ -155,7 +155,9 @@ def test_strategies_that_do_not_fit_the_network(project: Project) -> None:
     for i, (mistake, (_, expected)) in enumerate(MISTAKES.items()):
         sentence = one_sentence(step(project, "finetune", "--strategy", f"wrong{i}"))
         assert all(part in sentence for part in expected), f"{mistake}: {sentence}"
-    assert project.files() == before
+    left = project.files() - before
+    assert all(file.startswith("data/work/engines/") for file in left), "how fast the machine is may be remembered"
+    assert before <= project.files()
     assert not (project.root / "mlflow.db").exists()
 
 

@@ -95,15 +95,16 @@ def test_the_table_may_be_csv(crowned: Project, cells: Path, of_broken: pd.DataF
     np.testing.assert_allclose(table["probability"], of_broken["probability"])
 
 
-def test_files_that_cannot_be_scored_are_counted(crowned: Project, cells: Path, tmp_path: Path) -> None:
-    """They are rows with a problem, and a line says how many there are."""
+def test_files_that_cannot_be_scored_are_counted(
+    crowned: Project, cells: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are rows with a problem, and a line of the flow's log says how many there are."""
     shutil.copytree(cells / "broken", tmp_path / "mixed")
     (tmp_path / "mixed" / "notes.txt").write_text("no image")
-    done = predict(crowned, str(tmp_path / "mixed"))
-    must(done)
+    must(predict(crowned, str(tmp_path / "mixed")))
     table = pd.read_parquet(crowned.root / "scores.parquet")
     assert table.loc[table["problem"] != "", "path"].tolist() == ["notes.txt"]
-    assert f"1 of {len(table)} files can't be scored: see the column problem" in done.stdout
+    assert f"1 of {len(table)} files can't be scored: see the column problem" in caplog.messages
 
 
 def test_images_and_patterns_are_answered_as_in_their_folder(

@@ -15,7 +15,7 @@ def race_of(project: Project) -> dict[str, dict[str, Any]]:
 def test_a_race_stops_who_cannot_win_and_without_one_all_are_trained(small: Project) -> None:
     """What was trained in the race is taken over; it is the beginning of the full run; the evidence is recorded."""
     params = small.params()
-    params["strategies"]["scratch"] |= {"epochs": 40, "patience": 40}
+    params["strategies"]["scratch"] |= {"epochs": 40, "patience": 40, "lr": 0.00001}  # by which it hardly learns
     params["strategies"]["head_only"]["solver"] = "lbfgs"
     small.write_params(params)
     steps = ("race", *(f"finetune@{name}" for name in params["strategies"]), "compare")

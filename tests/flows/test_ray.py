@@ -46,8 +46,11 @@ def address() -> Iterator[str]:
 
 
 def small(root: Path, cells: Path) -> Project:
-    """Return a project whose trainings keep a checkpoint an epoch, one of which dies where it is asked to."""
-    project = make_project(root, cells)
+    """Return a project whose trainings keep a checkpoint an epoch, one of which dies where it is asked to.
+
+    There is no race, which would train on the flow's own node.
+    """
+    project = make_project(root, cells, {"budget": "none"})
     params = project.params()
     params["strategies"] = STRATEGIES | {"scratch": STRATEGIES["scratch"] | {"epochs": 4}}
     params["run"] = {"checkpoint_seconds": 0}

@@ -84,11 +84,12 @@ class Project:
         """Let this process be at the root, with the environment of the project's commands."""
         before, folder = dict(os.environ), Path.cwd()
         path = list(sys.path)
+        server = _prefect(environment.get("PREFECT_API_URL"))
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}"}  # MLflow keeps stores by their address
         _set(self.environment(**store | environment))
         os.chdir(self.root)
         try:
-            with _prefect(environment.get("PREFECT_API_URL")):
+            with server:
                 yield
         finally:
             os.chdir(folder)
@@ -190,7 +191,10 @@ def _set(environment: dict[str, str]) -> None:
 
 
 def _prefect(api: str | None) -> Any:
-    """Return a context in which Prefect's settings, which a process reads once, name a server."""
+    """Return a context in which Prefect's settings, which a process reads once, name a server.
+
+    It is made before the environment names the server, which the process would not forget again.
+    """
     if not api:
         return nullcontext()
     from prefect.settings import PREFECT_API_URL, temporary_settings
