@@ -135,23 +135,24 @@ def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Mapping[str, 
 def _robustness(entrant: Entrant, adapted: Adapted, params: Params, data: PreparedData) -> Robustness:
     """Return a strategy's scores on corrupted validation images, which are measured once.
 
-    They are answered as the validation split was, whose answers say what is lost.
+    Images are answered without their flips, corrupted or not, which tells what is lost at a quarter of the cost.
     """
     settings, asked = params.strategies[entrant.name], params.compare
-    flips, model = flips_for(settings, params), sha256_of(layout.run_file(entrant.name, "model.safetensors"))
+    model = sha256_of(layout.run_file(entrant.name, "model.safetensors"))
     read = [sha256_of(index_of(layout.PIXELS)), sha256_of(layout.MANIFEST), digest_of_code(EVALUATION)]
-    settled = {"model": model, "flips": flips, **asked.model_dump(include={"robustness_images", "metric", "seed"})}
+    settled = {"model": model, **asked.model_dump(include={"robustness_images", "metric", "seed"})}
     file = layout.WORK / "robustness" / f"{digest_of([settled, read])}.json"
 
     def answered(images: Split) -> Floats:
         with watched(f"{entrant.name}: corrupted images", images) as shown:
-            return probabilities_of(adapted, shown, settings, flips)
+            return probabilities_of(adapted, shown, settings)
 
     if not file.is_file():
+        val = data.split("val")
         measured = robustness.robustness(
             answered,
-            data.split("val"),
-            predictions.probabilities_of(entrant.first_val, data.classes),
+            val,
+            probabilities_of(adapted, val, settings),
             lambda targets, probabilities: metrics.scores(targets, probabilities)[asked.metric],
             asked.robustness_images,
             asked.seed,
