@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -16,6 +17,9 @@ from tests.support.cells import write_cells  # noqa: E402
 TIERS = {"system": "servers, clusters, kills and outages", "slow": "several processes that train, and exports"}
 # Tests run side by side: one thread each, here and in the processes they start.
 os.environ["OMP_NUM_THREADS"] = "1"
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("side by side", deadline=None)
+hypothesis.settings.load_profile("side by side")
 # A shell's background job ignores Ctrl-C, and so would the programs that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
