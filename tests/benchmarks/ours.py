@@ -25,7 +25,7 @@ from tasks.data.augmentation import Augmentation
 from tasks.evaluation import metrics
 from tasks.params import StrategyParams, load_params
 from tasks.runs.fine_tuning import FineTuning
-from tasks.runs.networks import network, probabilities_of
+from tasks.runs.networks import hardware_of, network, probabilities_of
 from tasks.runs.prepared import PreparedData
 from tasks.strategies import freezing
 from tasks.strategies.thaw_line import names_that_train
@@ -253,8 +253,8 @@ def _trained(fine_tuning: FineTuning) -> Trained:
 
 def _start(strategy: str) -> tuple[StrategyParams, PreparedData, device.Hardware]:
     device.keep_freed_memory()
-    settings = load_params().strategy(strategy)
-    return settings, PreparedData.read(), device.choose(settings)
+    settings, data = load_params().strategy(strategy), PreparedData.read()
+    return settings, data, hardware_of(settings, data)
 
 
 def _interleaved(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:

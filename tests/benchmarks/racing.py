@@ -267,7 +267,6 @@ def _recorded(part: Part, name: str, weights: str) -> Record:
 def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
     """Train strategies of the project in the working folder, and return what they showed."""
     from tasks.runs.fine_tuning import FineTuning
-    from tasks.training import device
     from tasks.training.inference import predict
 
     looks: dict[str, list[Look]] = {}
@@ -288,7 +287,7 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
                 break
         split = racer.data.split("test")
         trained = racer.train(lambda _: None, steps)
-        logits = predict(trained.adapted, split, device.choose(racer.settings))
+        logits = predict(trained.adapted, split, racer.hardware)
         test[strategy] = logits.double().softmax(1).numpy()
     targets = (racer.data.split(split_name).targets.numpy() for split_name in ("val", "test"))
     return Record(name, metric, *targets, looks, seconds, test)
