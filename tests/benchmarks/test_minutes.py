@@ -52,7 +52,7 @@ def test_a_command_is_watched(tmp_path: Path) -> None:
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray(300_000_000); print(1)'])"
     work = watched([sys.executable, "-c", child], tmp_path, {}, tmp_path / "log")
     assert [line for _, line in work.lines] == ["1"]
-    assert 280 < work.peak_mib < 1000
+    assert 280 < work.peak_mib < 400, "not that of this process, which is larger"
     assert (tmp_path / "log").read_text().endswith(" 1\n")
 
 

@@ -1,12 +1,11 @@
-"""The machine that figures are measured on, and a command watched while it runs.
-
-Nothing large is imported here: a command's peak memory counts the process that it was started from.
-"""
+"""The machine that figures are measured on, and a command watched while it runs."""
 
 import os
 import platform
 import re
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,15 @@ FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # of processors, whic
 MIB_OF_KIB = 1024
 STAGE = re.compile(r"Running stage '([^']+)'")
 SHOWN = 30  # last lines of a command that failed
+# The memory of the process that starts a command counts as the command's: a small one starts it, and says how much the
+# largest of its processes had.
+LAUNCHER = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(status if status >= 0 else 128 - status)
+"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,21 @@ def watched(command: Sequence[str], folder: Path, environment: Mapping[str, str]
         RuntimeError: it failed; with the last lines that it printed.
     """
     started = time.monotonic()
+    with tempfile.NamedTemporaryFile("r") as peak:
+        lines, status = _run([sys.executable, "-S", "-c", LAUNCHER, peak.name, *command], folder, environment, log)
+        kibibytes = int(peak.read() or 0)
+    seconds = time.monotonic() - started
+    if status:
+        end = "\n".join(line for _, line in lines[-SHOWN:])
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {status}:\n{end}")
+    return Watched(seconds, kibibytes / MIB_OF_KIB, lines)
+
+
+def _run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path | None
+) -> tuple[list[tuple[float, str]], int]:
+    """Return a command's lines, each with the seconds until it came, and its status."""
+    started = time.monotonic()
     process = subprocess.Popen(
         command, cwd=folder, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL, text=True, errors="replace",
@@ -77,14 +100,8 @@ def watched(command: Sequence[str], folder: Path, environment: Mapping[str, str]
             lines.append((time.monotonic() - started, line.rstrip("\n")))
             stream.write(f"{lines[-1][0]:9.2f} {line}")
             stream.flush()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
-    seconds = time.monotonic() - started
-    if process.returncode:
-        end = "\n".join(line for _, line in lines[-SHOWN:])
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with status {process.returncode}:\n{end}")
-    return Watched(seconds, usage.ru_maxrss / MIB_OF_KIB, lines)
+    return lines, process.wait()
 
 
 def machine() -> dict[str, Any]:

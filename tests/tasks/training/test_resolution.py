@@ -74,15 +74,20 @@ def test_the_suggestion_saves_without_shrinking_much(full: int) -> None:
     assert size == full or size % 32 == 0
 
 
+HEAD_FIRST = [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 2}]
 EPOCHS = [
-    ({"train": "all", "epochs": 3}, (224, 224, 288)),
-    ({"train": "all", "epochs": 3, "size": "full"}, (288, 288, 288)),
+    ({"train": "all", "epochs": 3}, (288, 288, 288)),
+    ({"train": "all", "epochs": 3, "size": "auto"}, (224, 224, 288)),
     ({"train": "all", "epochs": 3, "size": 160, "full_size_epochs": 2}, (160, 288, 288)),
     ({"train": "all", "epochs": 3, "size": 160, "full_size_epochs": 0}, (160, 160, 160)),
-    ({"train": "all", "epochs": 1}, (288,)),
-    ({"train": "all", "epochs": 6, "start_size": 160}, (160, 192, 192, 224, 224, 288)),
-    ({"train": "head", "epochs": 2}, (288, 288)),
-    ({"phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 2}]}, (288, 224, 288)),
+    ({"train": "all", "epochs": 1, "size": "auto"}, (288,)),
+    ({"train": "all", "epochs": 6, "start_size": 160}, (160, 192, 224, 256, 288, 288)),
+    ({"train": "all", "epochs": 6, "start_size": 160, "size": "auto"}, (160, 192, 192, 224, 224, 288)),
+    ({"train": "head", "epochs": 2, "size": "auto"}, (288, 288)),
+    (
+        {"phases": [{"train": "head", "solver": "lbfgs"}, {"train": "all", "epochs": 2}], "size": "auto"},
+        (288, 224, 288),
+    ),
 ]
 
 
@@ -94,13 +99,13 @@ def test_sides_of_a_strategy(settings: dict[str, Any], expected: tuple[int, ...]
 
 def test_behind_the_thaw_line_nothing_grows() -> None:
     """What frozen layers answer is kept for one size, and for whole images."""
-    found = sides(train=["stages[2:]", "head"], epochs=6, start_size=160)
+    found = sides(train=["stages[2:]", "head"], epochs=6, start_size=160, size="auto")
     assert found.behind_thaw_line == (224, 224, 224, 224, 224, 288)
 
 
 def test_small_images_stay_as_they_are() -> None:
     """At the pretraining's size and below there is nothing to tell."""
-    found = sides(full=224, train="all", epochs=3)
+    found = sides(full=224, train="all", epochs=3, size="auto")
     assert found.by_epoch == (224, 224, 224)
     assert found.remark() is None
 
@@ -176,7 +181,7 @@ def test_stopped_and_resumed_it_trains_the_same(job: MakeJob, settings: dict[str
 
 def test_a_network_of_one_size_trains_on_whole_images() -> None:
     """Unless another was written, and says so."""
-    found = sides("vit_b_16", 288, train="all", epochs=2)
+    found = sides("vit_b_16", 288, train="all", epochs=2, size="auto")
     assert found.by_epoch == (288, 288)
     assert found.remark() == "the network takes no images of 224 pixels: trains on whole ones, of 288"
 
