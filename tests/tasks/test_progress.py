@@ -1,26 +1,14 @@
 """What a person sees of work that takes a while, by a clock of its own."""
 
-import io
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from tasks import progress
 from tasks.progress import Pace, counting, duration, during, lines_to, megabytes, plain_console
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Return the time."""
-        return self.now
+from tests.support.clock import Clock, console
 
 
 @pytest.fixture
@@ -29,12 +17,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
     return clock
-
-
-def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
-    """Return a console and what is written to it."""
-    written = io.StringIO()
-    return Console(file=written, force_terminal=terminal, width=120, highlight=False, soft_wrap=True), written
 
 
 def test_a_log_says_how_far_and_how_long(clock: Clock) -> None:

@@ -1,30 +1,11 @@
 """What a person sees of a fine-tuning."""
 
-import io
-
 import pytest
-from rich.console import Console
 
 from tasks.progress import bar_on
 from tasks.training import progress
 from tasks.training.progress import Reporter
-
-
-def console(*, terminal: bool) -> tuple[Console, io.StringIO]:
-    """Return a console and what is written to it."""
-    written = io.StringIO()
-    return Console(file=written, force_terminal=terminal, width=120, highlight=False, soft_wrap=True), written
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        """Return the time."""
-        return self.now
+from tests.support.clock import Clock, console
 
 
 @pytest.fixture
