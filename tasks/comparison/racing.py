@@ -24,7 +24,7 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the last phase, at which strategies
 FEWEST_STEPS = 10  # before the first look
 CONFIDENCE = 0.975  # one-sided, that who is stopped would have stayed behind
 RESAMPLES = 400
-LEAST_SHOWN = 0.0005  # of a score; less is no figure for people
+LEAST_SHOWN = 0.0005  # of a difference: less is nothing in three digits
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,13 @@ class Evidence:
 
     def sentence(self) -> str:
         """Return it as people are told."""
-        behind = f"at least {self.at_least:.3f}" if self.at_least >= LEAST_SHOWN else "surely"
         metric = METRIC_NAMES[self.metric]
-        return f"{metric} {self.score:.3f} against {self.leader:.3f} of {self.against}, {behind} behind"
+        return f"{metric} {self.score:.3f} against {self.leader:.3f} of {self.against}, {behind(self.at_least)}"
+
+
+def behind(at_least: float) -> str:
+    """Return how far a strategy stays behind, in words: ``at least 0.170 behind``."""
+    return f"at least {at_least:.3f} behind" if at_least >= LEAST_SHOWN else "surely behind"
 
 
 def rungs(first: int, last: int) -> list[int]:

@@ -4,13 +4,13 @@ from typing import Any
 
 from pydantic import Field
 
+from tasks.comparison.racing import behind
 from tasks.comparison.recommendation import Recommendation
 from tasks.comparison.statistics import Paired
 from tasks.evaluation.robustness import Robustness, WorstGroup
 from tasks.record import Record
 
 VERSION = 5
-LEAST_SHOWN = 0.0005  # of a difference: less is nothing in three digits
 
 
 class Scores(Record):
@@ -126,9 +126,7 @@ class Stopped(Record):
     @property
     def behind(self) -> str:
         """How far it stays behind, in words; empty if that is not why it stopped."""
-        if self.at_least is None:
-            return ""
-        return f"at least {self.at_least:.3f} behind" if self.at_least >= LEAST_SHOWN else "surely behind"
+        return "" if self.at_least is None else behind(self.at_least)
 
     @property
     def words(self) -> str:
