@@ -80,6 +80,8 @@ def prepared_clone(rev: str, params: Params) -> Path:
     _stand_in(place / then.tracked, place / layout.FETCHED / then.fetched)
     if not (place / then.tracked).is_symlink():  # through which a table in it is reached
         _stand_in(place / then.path, place / then.root)
+    layout.ENGINES.mkdir(parents=True, exist_ok=True)
+    _stand_in(place / layout.ENGINES, layout.ENGINES)  # a machine is measured once, so that it answers alike in both
     if layout.MANIFEST.is_file() and not (place / layout.MANIFEST).exists():  # images keep the splits they have here
         (place / layout.MANIFEST).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(layout.MANIFEST, place / layout.MANIFEST)
@@ -104,11 +106,11 @@ def _write_params(place: Path, commit: str, params: Params) -> None:
         yaml.dump(content, stream)
 
 
-def _stand_in(tracked: Path, fetched: Path) -> None:
-    """Let a tracked path, which DVC wants to be there, be what is fetched: a clone has no checkout of its own."""
-    if not os.path.lexists(tracked):
-        tracked.parent.mkdir(parents=True, exist_ok=True)
-        tracked.symlink_to(os.path.relpath(fetched, tracked.parent))
+def _stand_in(path: Path, other: Path) -> None:
+    """Let a path of the clone be another one: what DVC wants to be there is what is fetched."""
+    if not os.path.lexists(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(os.path.relpath(other, path.parent))
 
 
 def _environment(rev: str) -> dict[str, str]:

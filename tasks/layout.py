@@ -18,6 +18,7 @@ NAMED_NETWORK = Path("data/named/network")
 RUNS = Path("data/runs")
 RACE = Path("data/race")
 WORK = Path("data/work")
+ENGINES = Path("data/work/engines")  # how fast this machine is, and in which way
 RUNGS = Path("data/work/rungs")  # what strategies showed of themselves in races
 STARTED = Path("data/work/started")
 REPORT = Path("data/reports/comparison.html")

@@ -14,7 +14,6 @@ from tasks.engines.ways import WAYS, Precision, Way
 from tasks.files import digest_of, read_json, write_json
 from tasks.record import Record
 
-FOLDER = "engines"
 DIGITS = 12  # of a digest, in a file's name
 ROUNDS = 3
 HOPELESS = 1.5  # times the fastest: measured no more
@@ -82,7 +81,7 @@ def remembered(key: Mapping[str, str | int], measure: Callable[[], Measured]) ->
         measure: returns images a second, by way forward, and by precision in training.
     """
     content = {**key, **_machine()}
-    file = layout.WORK.resolve() / FOLDER / f"{digest_of(content)[:DIGITS]}.json"
+    file = layout.ENGINES.resolve() / f"{digest_of(content)[:DIGITS]}.json"
     if file not in _KNOWN:
         measured = None if file.is_file() else measure()
         if measured and not file.is_file():  # no other process measured meanwhile

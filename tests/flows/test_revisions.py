@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flows.revisions import prepared_clone
+from tasks import layout
 from tasks.errors import UserError
 from tasks.params import Params, load_params
 from tests.support.project import Project, make_project, without_models
@@ -137,6 +138,7 @@ def test_a_clone_follows_and_keeps_what_its_runs_wrote(tracked: Project, monkeyp
     assert (place / "flows/new.py").is_file()
     assert (place / "prefect.yaml").read_text() == "written by a run"
     assert not (tracked.root / "photos").is_symlink()
+    assert (place / layout.ENGINES).resolve() == (tracked.root / layout.ENGINES).resolve(), "the machine is the same"
     shutil.rmtree(place)
 
 
