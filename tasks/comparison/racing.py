@@ -1,16 +1,19 @@
 """Who can't win any more, told from answers to the validation images while strategies still train.
 
-A strategy is looked at when 1/16, 1/8, 1/4 and 1/2 of its last phase are done, and at its end. Its reach is the score
-that it may yet come to: learning curves of one data set are alike once scores are stretched to logits, so that what is
-still to come is told from how much of the plan is done and from what the last doubling of it brought (curves are
-extrapolated so by Domhan et al., IJCAI 2015, by more elaborate models). How far recorded curves lay from that is the
-reach's uncertainty; ``tests/benchmarks/racing.py`` records and fits them. Together with the noise of a paired
-difference on the validation images it bounds how far a strategy stays behind the best one so far. Who stays behind is
-stopped; who may tie is not.
+A strategy is looked at when 1/16, 1/8, 1/4, 1/2 and 3/4 of its last phase are done, and at its end. Its reach is the
+score that it may yet come to: learning curves of one data set are alike once scores are stretched to logits, so that
+what is still to come is told from how much of the plan is done and from what was gained since the look before (curves
+are extrapolated so by Domhan et al., IJCAI 2015, by more elaborate models). How far recorded curves lay from that is
+the reach's uncertainty; ``tests/benchmarks/racing.py`` records and fits them.
+
+The champion is the cheapest of those within one standard error of the best, by the paired difference on the validation
+images. A strategy that costs more than another therefore wins only with a score above the other's by more than that,
+and one that costs less with a score that is lower by no more. Who can't reach what it takes is stopped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from scipy.special import expit, logit
@@ -20,9 +23,9 @@ from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
 from tasks.comparison.statistics import METRIC_NAMES
 
-SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # of the last phase, at which strategies are looked at
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the last phase, at which strategies are looked at
 FEWEST_STEPS = 10  # before the first look
-CONFIDENCE = 0.975  # one-sided, that who is stopped would have stayed behind
+CONFIDENCE = 0.9  # one-sided, that who is stopped would not have come farther than its reach
 RESAMPLES = 400
 LEAST_SHOWN = 0.0005  # of a difference: less is nothing in three digits
 
@@ -33,7 +36,7 @@ class Gain:
 
     Attributes:
         mean: without a rise before the look; 0 or more.
-        per_rise: the more for what the last doubling brought; 0 or more.
+        per_rise: the more for what was gained since the look before; 0 or more.
         spread: standard deviation around that.
     """
 
@@ -73,13 +76,14 @@ class Evidence:
     """Why a strategy can't win any more; scores are on the validation images.
 
     Attributes:
-        against: the leader's name.
+        against: the name of another strategy, called the leader here.
         metric: that scores are of.
-        score, leader: of the strategy after ``images`` of the ``of_images`` of its plan, and of the leader.
+        score, leader: of the strategy after ``images`` of the ``of_images`` of its plan, and of the other.
         difference: the leader's score less the strategy's, with the standard error of paired resamples.
         standard_error: of the difference.
         reach: the best that the strategy could still come to: an upper bound.
-        at_least: so far it stays behind: a lower bound.
+        to_win: the score that it would have to reach.
+        at_least: so far the reach stays behind the leader's score; below 0, so far ahead it is.
     """
 
     against: str
@@ -89,6 +93,7 @@ class Evidence:
     difference: float
     standard_error: float
     reach: float
+    to_win: float
     at_least: float
     images: int
     of_images: int
@@ -96,12 +101,17 @@ class Evidence:
     def sentence(self) -> str:
         """Return it as people are told."""
         metric = METRIC_NAMES[self.metric]
-        return f"{metric} {self.score:.3f} against {self.leader:.3f} of {self.against}, {behind(self.at_least)}"
+        return f"{metric} {self.score:.3f} against {self.leader:.3f} of {self.against}, {margin(self.at_least)}"
 
 
-def behind(at_least: float) -> str:
-    """Return how far a strategy stays behind, in words: ``at least 0.170 behind``."""
-    return f"at least {at_least:.3f} behind" if at_least >= LEAST_SHOWN else "surely behind"
+def margin(at_least: float, leader: str = "") -> str:
+    """Return how far a strategy that was stopped stays behind the leader, whom it may name, in words."""
+    if at_least >= LEAST_SHOWN:
+        return f"at least {at_least:.3f} behind {leader}".rstrip()
+    of = f" of {leader}" if leader else ""
+    if at_least > -LEAST_SHOWN:
+        return f"not ahead{of}"
+    return f"at best {-at_least:.3f} ahead{of}, no more than noise"
 
 
 def rungs(first: int, last: int) -> list[int]:
@@ -121,10 +131,11 @@ class Standings:
     Args:
         targets: classes of the validation images, shape (images,).
         metric: one of ``statistics.METRICS``.
+        costs: of each strategy, by name: of two that tie, the one that costs less wins.
     """
 
-    def __init__(self, targets: Integers, metric: str) -> None:
-        self._targets, self._metric = targets, metric
+    def __init__(self, targets: Integers, metric: str, costs: Mapping[str, tuple[float, ...]]) -> None:
+        self._targets, self._metric, self._costs = targets, metric, costs
         whole = np.ones((1, len(targets)), dtype=np.float32)
         self._counts = np.concatenate([whole, statistics.draw(len(targets), RESAMPLES, 0)])
         self._looks: dict[str, Look] = {}
@@ -144,6 +155,11 @@ class Standings:
             known.pop(name, None)
 
     @property
+    def names(self) -> list[str]:
+        """Who was added, and not dropped."""
+        return list(self._looks)
+
+    @property
     def leader(self) -> str | None:
         """The strategy with the best score so far; None where nobody has one."""
         scored = [name for name in self._looks if np.isfinite(self._score(name))]
@@ -155,37 +171,31 @@ class Standings:
         others = "the best so far" if leader in {None, name} else f"{leader} {self._score(str(leader)):.3f}"
         return f"{METRIC_NAMES[self._metric]} {self._score(name):.3f}, {others}"
 
-    def expected(self, name: str) -> float:
-        """Return the score that a strategy is expected to end with."""
-        return float(expit(self._end(name)[0])) if np.isfinite(self._score(name)) else 0.0
+    def loser(self) -> tuple[str, Evidence] | None:
+        """Return who can't win any more, though it has not come to its end, and why; None: nobody.
 
-    def lost(self) -> dict[str, Evidence]:
-        """Return why strategies that have not come to their end can't win any more, by name."""
-        return dict(self._lost())
+        Of several it is the one whose reach stays farthest from what it takes; once it is dropped, others follow.
+        """
+        scored = [name for name in self._looks if np.isfinite(self._score(name))]
+        held = (
+            (name, self.against(name, rival)) for name, rival in permutations(scored, 2) if self._looks[name].share < 1
+        )
+        lost = [(name, evidence) for name, evidence in held if evidence.reach < evidence.to_win]
+        return min(lost, key=lambda one: one[1].reach - one[1].to_win, default=None)
 
-    def _lost(self) -> Iterator[tuple[str, Evidence]]:
-        leader = self.leader
-        for name, look in self._looks.items():
-            if leader is None or name == leader or look.share >= 1 or not np.isfinite(self._score(name)):
-                continue
-            evidence = self.against(name, leader)
-            if evidence.at_least > 0:
-                yield name, evidence
-
-    def against(self, name: str, leader: str) -> Evidence:
-        """Hold a strategy against the leader."""
-        score, best = self._score(name), self._score(leader)
-        differences = self._scores[leader][1:] - self._scores[name][1:]
+    def against(self, name: str, rival: str) -> Evidence:
+        """Hold a strategy against another."""
+        score, best = self._score(name), self._score(rival)
+        differences = self._scores[rival][1:] - self._scores[name][1:]
         noise = float(np.nanstd(differences))
         end, spread = self._end(name)
-        deviations = float(norm.ppf(CONFIDENCE))
-        expected, reach = (max(score, float(expit(end + up))) for up in (0.0, deviations * spread))
-        bound = float(np.hypot(reach - expected, deviations * noise))
+        reach = max(score, float(expit(end + float(norm.ppf(CONFIDENCE)) * spread)))
+        costs_less = self._costs[name] < self._costs[rival]
         look = self._looks[name]
         return Evidence(
-            against=leader, metric=self._metric, score=score, leader=best, difference=best - score,
-            standard_error=noise, reach=reach, at_least=best - expected - bound,
-            images=look.images, of_images=look.of_images,
+            against=rival, metric=self._metric, score=score, leader=best, difference=best - score,
+            standard_error=noise, reach=reach, to_win=best - noise if costs_less else best + noise,
+            at_least=best - reach, images=look.images, of_images=look.of_images,
         )  # fmt: skip
 
     def _score(self, name: str) -> float:

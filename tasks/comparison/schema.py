@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from tasks.comparison.racing import behind
+from tasks.comparison.racing import margin
 from tasks.comparison.recommendation import Recommendation
 from tasks.comparison.statistics import Paired
 from tasks.evaluation.robustness import Robustness, WorstGroup
@@ -114,7 +114,10 @@ class Stopped(Record):
     difference: float | None = Field(None, description="that one's metric less its own, on the same images")
     standard_error: float | None = Field(None, description="of the difference")
     reach: float | None = Field(None, description="the best that it could still have come to: an upper bound")
-    at_least: float | None = Field(None, description="how far it would have stayed behind, at least")
+    to_win: float | None = Field(None, description="the metric that it would have had to come to")
+    at_least: float | None = Field(
+        None, description="how far it would have stayed behind, at least; below 0: how far ahead it might have come"
+    )
 
     @property
     def at(self) -> str:
@@ -124,14 +127,21 @@ class Stopped(Record):
         return f"after {self.images:,}" + (f" of {self.of_images:,} images" if self.of_images else " images")
 
     @property
-    def behind(self) -> str:
+    def margin(self) -> str:
         """How far it stays behind, in words; empty if that is not why it stopped."""
-        return "" if self.at_least is None else behind(self.at_least)
+        return "" if self.at_least is None else margin(self.at_least)
+
+    @property
+    def may_tie(self) -> bool:
+        """Whether it might have come as far as the strategy that was ahead, though not beyond noise."""
+        return self.at_least is not None and self.at_least <= 0
 
     @property
     def words(self) -> str:
         """Where it stopped and what for: ``after 1,180 of 7,870 images, at least 0.170 behind head_only``."""
-        return f"{self.at}, {self.behind} {self.against}" if self.behind else f"{self.at}: {self.reason}"
+        if self.at_least is None:
+            return f"{self.at}: {self.reason}"
+        return f"{self.at}, {margin(self.at_least, self.against or '')}"
 
 
 class Finding(Record):

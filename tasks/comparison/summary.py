@@ -74,7 +74,7 @@ def cell(value: float | None, bounds: tuple[float, float] | None = None) -> str:
 
 def _difference(result: StrategyResult) -> str:
     if result.stopped and result.lost_race:
-        return result.stopped.behind
+        return result.stopped.margin
     if result.rank == 1 or result.versus_best is None:
         return "–"
     return f"{'= ' if result.tied else ''}{result.versus_best.difference:+z.3f}"

@@ -59,7 +59,7 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
         if behind:
             names = enumerated(result.name for result in behind)
             sentences.append(f"At {confidence:.0%} confidence it can't be told apart from {names}.")
-        elif len(ranked) > 1:
+        elif len(ranked) > 1 and not any(result.stopped and result.stopped.may_tie for result in ranked):
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
     sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
     sentences += _lost_race(ranked)
@@ -74,7 +74,7 @@ def _may_be_as_good(result: StrategyResult, confidence: float) -> bool:
 def _lost_race(ranked: list[StrategyResult]) -> list[str]:
     """Return a sentence about those that the race stopped because they could not win; scratch has one of its own."""
     fine_tuned = [result for result in ranked if result.params["start"] != "random"]
-    stops = [f"{result.name} ({result.stopped.behind})" for result in fine_tuned if result.stopped and result.lost_race]
+    stops = [f"{result.name} ({result.stopped.margin})" for result in fine_tuned if result.stopped and result.lost_race]
     return [f"On validation the race stopped {enumerated(stops)}."] if stops else []
 
 
@@ -99,10 +99,10 @@ def _against_scratch(
         return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
     name = METRIC_NAMES[metric]
     if scratch.stopped and scratch.lost_race:
-        return [
-            f"Training from scratch was stopped {scratch.stopped.at}: it stays {scratch.stopped.behind} "
-            f"{scratch.stopped.against}, by validation {name}."
-        ]
+        told = f"training from scratch was stopped {scratch.stopped.words}, by validation {name}"
+        if scratch.stopped.may_tie:
+            return [f"Warning: {told}: the pretrained weights may help little."]
+        return [f"{told[0].upper()}{told[1:]}."]
     gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
     if _may_be_as_good(scratch, confidence):
         return [

@@ -180,6 +180,11 @@ class FineTuning:
         return known | (stop["evidence"] or {})
 
     @property
+    def lost_race(self) -> bool:
+        """Whether the race stopped its strategy because it could not win any more."""
+        return bool(self._stop["images"] and self._stop["evidence"])
+
+    @property
     def steps_allowed(self) -> int | None:
         """After how many steps it stops with its strategy: after the same share of its plan; None: at its end."""
         if self._stop["images"] is None:

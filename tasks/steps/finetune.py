@@ -25,6 +25,7 @@ from tasks.runs.model_logging import track_model
 from tasks.runs.networks import flips_for, probabilities_of, with_weights
 from tasks.runs.repeats import FIRST, Repeat, repeats
 from tasks.training.loop import DivergedError
+from tasks.training.rungs import Rung
 
 PLAN, PROGRESS, WEIGHTS = "plan.json", "progress.json", "model.safetensors"  # in an attempt's work folder
 AT_ONCE = 2  # attempts whose fine-tunings a process keeps in memory between their tasks
@@ -130,9 +131,11 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         fine_tuning = _fine_tuning_of(attempt)
         settings, data = fine_tuning.settings, fine_tuning.data
         flips, val = flips_for(settings, fine_tuning.params), data.split("val")
-        fine_tuning.reporter.say(f"answers {len(val):,} validation images, then hands its model over")
         adapted = with_weights(settings, data, attempt.work / WEIGHTS)
-        probabilities = probabilities_of(adapted, val, settings, flips)
+        probabilities = _shown_in_the_race(fine_tuning)
+        if probabilities is None:
+            fine_tuning.reporter.say(f"answers {len(val):,} validation images, then hands its model over")
+            probabilities = probabilities_of(adapted, val, settings, flips)
         groups = data.rows("val")["subset"].tolist()
         scores = metrics.report(val.targets.numpy(), probabilities, data.classes, groups)
         progress, plan = read_json(attempt.work / PROGRESS), read_json(attempt.work / PLAN)
@@ -151,6 +154,13 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         tracking.finish(attempt.run_id)
         UNDER_WAY.pop(attempt, None)
     return scores
+
+
+def _shown_in_the_race(fine_tuning: FineTuning) -> Floats | None:
+    """Return what a strategy that lost the race answered there, without flips; None: it did not lose, or not there."""
+    until = fine_tuning.steps_allowed
+    seen = Rung.read(fine_tuning.rung_file(until)) if until and fine_tuning.lost_race else None
+    return seen.probabilities if seen else None
 
 
 def clean_up(strategy: str) -> None:

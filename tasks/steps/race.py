@@ -74,7 +74,8 @@ class Racer:
     Attributes:
         rungs: the steps at which it is looked at; the last is the end of its plan.
         start: of its last phase, in steps.
-        cost: of its first look, compared with those of others.
+        weights: number of those that train.
+        cost: of an image, as a share of what one costs that trains the whole network.
         look: trains it up to one of its rungs, and says what it shows there.
         images_after: says how many images it has trained on after so many steps.
         say: tells people of it.
@@ -83,6 +84,7 @@ class Racer:
     name: str
     rungs: Sequence[int]
     start: int
+    weights: int
     cost: float
     look: Callable[[int], "Rung"]
     images_after: Callable[[int], int]
@@ -98,9 +100,19 @@ class Racer:
         frozen = next(place for place, group in enumerate(plan.groups) if plan.thaws_at(group.name) is not None)
         gradients = 1 - frozen / len(plan.groups)  # run, roughly, through this share of the network
         return cls(
-            fine_tuning.strategy, looks, start, fine_tuning.images_after(looks[0]) * gradients,
+            fine_tuning.strategy, looks, start, plan.trainable(), gradients,
             partial(look, fine_tuning), fine_tuning.images_after, fine_tuning.reporter.say,
         )  # fmt: skip
+
+    def cost_of_look(self, place: int) -> float:
+        """Return what a look (from 0) costs, compared with those of others."""
+        before = self.images_after(self.rungs[place - 1]) if place else 0
+        return self.cost * (self.images_after(self.rungs[place]) - before)
+
+    @property
+    def costs(self) -> tuple[float, float]:
+        """By what the cheaper of two is told: the weights that train, and the training."""
+        return self.weights, self.cost * self.images_after(self.rungs[-1])
 
     def seen_at(self, seen: "Rung") -> "Look":
         """Return what it showed as the standings take it."""
@@ -114,9 +126,9 @@ class Racer:
 class Race:
     """Strategies that are trained in turns, a look at a time.
 
-    Everyone is looked at once, the cheap ones first. From then on the one that is expected to end best goes on, so that
-    what the others have to reach is known early; whoever can't reach it any more is stopped. A strategy is judged by
-    its kept looks alone, so that a race that was killed ends as it would have.
+    Everyone is looked at once. It is always the one whose next look costs least that goes on: by what the cheap ones
+    have come to, the dear ones are stopped early. A strategy is judged by its kept looks alone, so that a race that was
+    killed ends as it would have.
 
     Attributes:
         racers: the strategies.
@@ -136,7 +148,7 @@ class Race:
         """Return where strategies stop."""
         if len(self.racers) < 2 and self.seconds is None:
             return {}
-        self._running = {racer.name: racer for racer in sorted(self.racers, key=lambda racer: racer.cost)}
+        self._running = {racer.name: racer for racer in sorted(self.racers, key=lambda racer: racer.cost_of_look(0))}
         for one in list(self._running.values()):
             self._go_on(one)
         while racer := self._next():
@@ -148,11 +160,11 @@ class Race:
         return self._stops
 
     def _next(self) -> Racer | None:
-        """Return who goes on: who is expected to end best; None once it makes no difference any more."""
-        is_decided = self.seconds is None and list(self._running) == [self.standings.leader]
+        """Return who goes on; None once it makes no difference any more."""
+        is_decided = self.seconds is None and self.standings.names == list(self._running)[:1]
         if not self._running or is_decided:
             return None
-        return self._running[max(self._running, key=self.standings.expected)]
+        return min(self._running.values(), key=lambda racer: racer.cost_of_look(self._looks[racer.name]))
 
     def _go_on(self, racer: Racer) -> None:
         """Train up to the next look, and stop whoever can't win by what it shows."""
@@ -171,11 +183,12 @@ class Race:
         racer.say(f"after {shown.images:,} of {shown.of_images:,} images: {self.standings.sentence(name)}")
         if seen.is_over:
             del self._running[name]
-        for lost, evidence in self.standings.lost().items():
-            if lost in self._running:
-                self._stop(lost, evidence.sentence(), evidence)
+        while lost := self.standings.loser():
+            name, evidence = lost
+            self._stop(name, evidence.sentence(), evidence)
 
     def _stop(self, name: str, reason: str, evidence: "Evidence | None" = None) -> None:
+        self.standings.drop(name)
         racer = self._running.pop(name)
         steps, last = racer.rungs[self._looks[name] - 1], racer.rungs[-1]
         images = racer.images_after(steps)
@@ -207,7 +220,8 @@ def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> dic
     racers = [Racer.of(known) for known in planned if known.settings.soup == 1 and not known.settings.wise_ft]
     if not racers:
         return {}
-    stops = Race(racers, seconds, Standings(planned[0].data.split("val").targets.numpy(), metric)).run()
+    targets, costs = planned[0].data.split("val").targets.numpy(), {racer.name: racer.costs for racer in racers}
+    stops = Race(racers, seconds, Standings(targets, metric, costs)).run()
     for fine_tuning in planned:
         fine_tuning.forget_other_rungs()
     return stops

@@ -9,7 +9,7 @@ left, and the share of the training time that was saved. Fit on some sets, and r
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from scipy.special import logit
 
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
-from tasks.comparison.racing import SHARES, Look, Standings, rungs
+from tasks.comparison.racing import RESAMPLES, SHARES, Look, Standings, rungs
 from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
 from tasks.params import DataParams, load_params
@@ -32,7 +32,7 @@ from tests.support.paths import ROOT
 from tests.support.project import PREPARE, make_project
 
 app = typer.Typer(help=__doc__, add_completion=False)
-SECONDS = "seconds"
+SECONDS, WEIGHTS = "seconds", "weights"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Record:
         targets, test_targets: classes of the validation and the test images.
         looks: of each strategy, its end last.
         seconds: of training behind each of them.
+        weights: number of those that each trains.
         test: each strategy's answers to the test images at its end.
     """
 
@@ -54,13 +55,16 @@ class Record:
     test_targets: Integers
     looks: dict[str, list[Look]]
     seconds: dict[str, list[float]]
+    weights: dict[str, int]
     test: dict[str, Floats]
 
     def write(self, target: Path) -> None:
         """Keep it in a file."""
         facts = {name: [(look.share, look.images, look.of_images) for look in at] for name, at in self.looks.items()}
         answers = {f"{name}/{i}": look.probabilities for name, at in self.looks.items() for i, look in enumerate(at)}
-        about = json.dumps({"name": self.name, "metric": self.metric, "looks": facts, SECONDS: self.seconds})
+        about = json.dumps(
+            {"name": self.name, "metric": self.metric, "looks": facts, SECONDS: self.seconds, WEIGHTS: self.weights}
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         tested = {f"{name}/test": probabilities for name, probabilities in self.test.items()}
         np.savez_compressed(
@@ -78,7 +82,25 @@ class Record:
             }
             test = {name: content[f"{name}/test"] for name in looks}
             targets, test_targets = content["targets"], content["test_targets"]
-        return cls(about["name"], about["metric"], targets, test_targets, looks, about[SECONDS], test)
+        return cls(about["name"], about["metric"], targets, test_targets, looks, about[SECONDS], about[WEIGHTS], test)
+
+    @property
+    def costs(self) -> dict[str, tuple[float, ...]]:
+        """By what the cheaper of two strategies is told."""
+        return {name: (self.weights[name], self.seconds[name][-1]) for name in self.looks}
+
+    def champion(self, names: Collection[str]) -> str:
+        """Return the cheapest of those strategies that are within one standard error of the best on validation."""
+        counts, metric = statistics.draw(len(self.targets), RESAMPLES, 0), statistics.METRICS[self.metric]
+        val = {name: value for name, value in self.scores("val").items() if name in names}
+        best = max(val, key=val.__getitem__)
+        resampled = {name: metric(counts, self.targets, self.looks[name][-1].probabilities) for name in val}
+        within = [
+            name
+            for name, value in val.items()
+            if val[best] - value <= float(np.nanstd(resampled[name] - resampled[best]))
+        ]
+        return min(within, key=self.costs.__getitem__)
 
     def scores(self, split: str) -> dict[str, float]:
         """Return what each strategy ends with on ``val`` or ``test``."""
@@ -174,14 +196,13 @@ def replay(
 
 def raced(known: Record) -> dict[str, Any]:
     """Race what was recorded; return who wins by it, what that costs against the full comparison, and what it saves."""
-    standings, spent = Standings(known.targets, known.metric), dict.fromkeys(known.looks, 0.0)
+    standings, spent = Standings(known.targets, known.metric, known.costs), dict.fromkeys(known.looks, 0.0)
     stops = race.Race([_racer(name, known) for name in known.looks], None, standings).run()
     for name in known.looks:
         spent[name] = known.seconds[name][_last_look(stops, known, name)]
     total = sum(at[-1] for at in known.seconds.values())
     val, test = known.scores("val"), known.scores("test")
-    left = {name: score for name, score in val.items() if name not in stops}
-    champion, by_race = max(val, key=val.__getitem__), max(left, key=left.__getitem__)
+    champion, by_race = known.champion(list(val)), known.champion([name for name in val if name not in stops])
     return {
         "set": known.name,
         "champion": champion,
@@ -212,7 +233,8 @@ def _racer(name: str, known: Record) -> race.Racer:
         place = rungs.index(until)
         return Rung(looks[place].probabilities, looks[place].images, seconds[place], place == len(looks) - 1)
 
-    return race.Racer(name, rungs, start, seconds[0], show, lambda images: images, lambda _: None)
+    an_image = seconds[-1] / looks[-1].of_images
+    return race.Racer(name, rungs, start, known.weights[name], an_image, show, lambda images: images, lambda _: None)
 
 
 def _score(metric: str, targets: Integers, probabilities: Floats) -> float:
@@ -221,7 +243,7 @@ def _score(metric: str, targets: Integers, probabilities: Floats) -> float:
 
 
 def _gains(known: Record, share: float) -> Iterator[tuple[float, float]]:
-    """Yield what strategies had gained by the last doubling before a look, not a number if it is the first, and after.
+    """Yield what strategies had gained since the look before, not a number if it is the first, and after.
 
     Both are in logits, cut off at half an image.
     """
@@ -271,12 +293,13 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
 
     looks: dict[str, list[Look]] = {}
     seconds: dict[str, list[float]] = {}
+    weights: dict[str, int] = {}
     test: dict[str, Floats] = {}
     for strategy in strategies:
         racer = FineTuning.read(strategy)
         racer.make_plan()
         before, steps = racer.steps_before_last_phase, racer.steps
-        looks[strategy], seconds[strategy] = [], []
+        looks[strategy], seconds[strategy], weights[strategy] = [], [], racer.plan.trainable()
         for until in rungs(before, steps):
             seen = race.look(racer, until)
             share = 1.0 if seen.is_over else (seen.steps - before) / (steps - before)
@@ -289,8 +312,8 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
         trained = racer.train(lambda _: None, steps)
         logits = predict(trained.adapted, split, racer.hardware)
         test[strategy] = logits.double().softmax(1).numpy()
-    targets = (racer.data.split(split_name).targets.numpy() for split_name in ("val", "test"))
-    return Record(name, metric, *targets, looks, seconds, test)
+    validated, tested = (racer.data.split(split_name).targets.numpy() for split_name in ("val", "test"))
+    return Record(name, metric, validated, tested, looks, seconds, weights, test)
 
 
 def _yaml(file: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from tests.support.results import read_comparison
 
 EVIDENCE = {
     "reason": "it can't win any more", "images": 16, "of_images": 40, "metric": "auroc", "score": 0.5,
-    "against": "head_only", "leader": 0.8, "difference": 0.3, "standard_error": 0.05, "reach": 0.6, "at_least": 0.1,
+    "against": "head_only", "leader": 0.8, "difference": 0.3, "standard_error": 0.05, "reach": 0.7, "to_win": 0.85,
+    "at_least": 0.1,
 }  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.project import Project
 from tests.support.results import read_comparison
 
@@ -26,7 +28,9 @@ def test_a_race_stops_who_cannot_win_and_without_one_all_are_trained(small: Proj
     assert f"scratch: stops after {stop['images']:,} of {stop['evidence']['of_images']:,} images" in printed
     run = json.loads((small.root / "data/runs/scratch/run.json").read_text())
     assert run["stopped"] == stop["evidence"] | {"reason": stop["reason"]}
-    stopped = read_comparison(small).strategies["scratch"].history
+    lost = read_comparison(small).strategies["scratch"]
+    assert lost.val.auroc == pytest.approx(stop["evidence"]["score"]), "its answers are those that it was judged by"
+    stopped = lost.history
     assert len(stopped) < 40
     assert "epoch" not in small.steps("race"), "what was looked at is not trained again"
     assert race_of(small)["scratch"] == stop

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arrays import Floats, Integers
-from tasks.comparison.racing import FEWEST_STEPS, Look, Standings, rungs
+from tasks.comparison.racing import FEWEST_STEPS, Evidence, Look, Standings, rungs
 
 METRICS = st.sampled_from(["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"])
 SHARES = st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0])
+
+NO_COSTS: dict[str, tuple[float]] = {}
 
 
 def answers(targets: Integers, skill: float, seed: int) -> Floats:
@@ -20,13 +22,24 @@ def answers(targets: Integers, skill: float, seed: int) -> Floats:
     return np.column_stack([1 / (1 + np.exp(right)), 1 / (1 + np.exp(-right))])
 
 
-def field(images: int, metric: str = "auroc", **skills: tuple[float, float]) -> Standings:
-    """Return strategies by their skill, and the share of their plan that is done."""
+def field(
+    images: int, metric: str = "auroc", costs: dict[str, tuple[float]] = NO_COSTS, **skills: tuple[float, float]
+) -> Standings:
+    """Return strategies by their skill, and the share of their plan that is done; all cost the same, but for some."""
     targets = np.arange(images) % 2
-    standings = Standings(targets, metric)
+    standings = Standings(targets, metric, dict.fromkeys(skills, (1.0,)) | costs)
     for seed, (name, (skill, share)) in enumerate(skills.items()):
         standings.add(name, Look(answers(targets, skill, seed), share, round(1000 * share), 1000))
     return standings
+
+
+def lost_in(standings: Standings) -> dict[str, Evidence]:
+    """Return who can't win any more, one after the other; they are dropped."""
+    lost: dict[str, Evidence] = {}
+    while one := standings.loser():
+        name, lost[name] = one
+        standings.drop(name)
+    return lost
 
 
 @given(st.integers(0, 5000), st.integers(1, 5000))
@@ -41,14 +54,15 @@ def test_rungs_lead_to_the_end(first: int, length: int) -> None:
 
 def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
     """It had half of its plan, and is hardly better than chance; the sentence has what it is judged by."""
-    standings = field(400, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.45, 0.5))
-    lost = standings.lost()
+    standings = field(400, costs={"close": (0.5,)}, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.5, 0.5))
+    lost = lost_in(standings)
     assert standings.leader == "head"
     assert set(lost) == {"flat"}
     evidence = lost["flat"]
     assert evidence.difference == pytest.approx(evidence.leader - evidence.score)
     assert evidence.score < evidence.reach < evidence.leader
     assert 0 < evidence.at_least < evidence.difference
+    assert evidence.at_least == pytest.approx(evidence.leader - evidence.reach)
     assert (evidence.images, evidence.of_images) == (500, 1000)
     assert evidence.sentence() == (
         f"AUROC {evidence.score:.3f} against {evidence.leader:.3f} of head, at least {evidence.at_least:.3f} behind"
@@ -57,57 +71,65 @@ def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.floats(-1, 3), SHARES), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS)
-def test_only_those_whose_reach_is_below_the_leader_are_stopped(
+def test_only_those_whose_reach_is_below_what_it_takes_to_win_are_stopped(
     skills: list[tuple[float, float]], images: int, metric: str
 ) -> None:
-    """Neither the leader nor one that ties with it, nor one that has come to its end, is ever stopped."""
-    standings = field(images, metric, **{f"s{place}": skill for place, skill in enumerate(skills)})
-    lost = standings.lost()
-    assert standings.leader not in lost
+    """Nobody who has come to its end is stopped, and of all somebody is left."""
+    costs = {f"s{place}": (float(place),) for place in range(len(skills))}
+    standings = field(images, metric, costs, **{f"s{place}": skill for place, skill in enumerate(skills)})
+    lost = lost_in(standings)
+    assert standings.names, "somebody is left"
     for name, evidence in lost.items():
         assert skills[int(name[1:])][1] < 1
-        assert evidence.score <= evidence.reach < evidence.leader
-        assert evidence.difference > 1.96 * evidence.standard_error
+        assert evidence.score <= evidence.reach < evidence.to_win
+        is_cheaper = costs[name] < costs[evidence.against]
+        step = -evidence.standard_error if is_cheaper else evidence.standard_error
+        assert evidence.to_win == pytest.approx(evidence.leader + step)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0.2, 2), st.floats(0, 2), st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2]))
-def test_more_noise_and_earlier_looks_stop_fewer(leader: float, other: float, share: float) -> None:
-    """Who is stopped on a part of the images is also stopped on all of them, and who is stopped early also later."""
-    few, many = (field(images, leader=(leader, 1), other=(other, share)) for images in (40, 40))
-    for known in (few, many):
-        assert known.leader
-    noisy = few.against("other", "leader")
-    late = field(40, leader=(leader, 1), other=(other, 0.5)).against("other", "leader")
-    assert noisy.at_least <= late.at_least + 1e-9
-    assert math.isfinite(noisy.at_least)
+def test_earlier_looks_stop_fewer(leader: float, other: float, share: float) -> None:
+    """With the same score, who is stopped early is also stopped later."""
+    early, late = (field(40, leader=(leader, 1), other=(other, at)).against("other", "leader") for at in (share, 0.5))
+    assert early.at_least <= late.at_least + 1e-9
+    assert math.isfinite(early.at_least)
 
 
-def test_few_images_keep_everyone_in_the_race() -> None:
-    """With twelve validation images the same difference may be chance."""
-    skills = {"leader": (1.2, 1.0), "behind": (0.2, 0.5)}
-    assert set(field(1000, "auroc", **skills).lost()) == {"behind"}
-    assert field(12, "auroc", **skills).lost() == {}
+def test_the_cheaper_of_two_that_tie_goes_on_and_the_dearer_does_not() -> None:
+    """A score that costs more must be better beyond noise; one that costs less may be as much lower."""
+    skills = {"leader": (1.2, 1.0), "other": (1.15, 0.5)}
+    dear, cheap = (field(100, "auroc", {"other": (cost,)}, **skills) for cost in (9.0, 0.1))
+    assert lost_in(cheap) == {}
+    evidence = lost_in(dear)["other"]
+    assert evidence.at_least < 0
+    assert evidence.sentence().endswith(f"at best {-evidence.at_least:.3f} ahead, no more than noise")
+
+
+def test_a_dear_one_that_may_win_clearly_goes_on() -> None:
+    """What it may reach is beyond the leader's score by more than noise."""
+    assert lost_in(field(1000, "auroc", {"other": (9.0,)}, leader=(1.0, 1.0), other=(1.1, 0.25))) == {}
 
 
 def test_who_rose_is_given_more_than_who_did_not() -> None:
     """At the same score, half of the plan done, the one that just came up from below may reach more."""
     targets = np.arange(200) % 2
-    standings = Standings(targets, "auroc")
+    standings = Standings(targets, "auroc", {"rising": (1.0,), "flat": (1.0,)})
     for name, before in {"rising": 0.0, "flat": 0.8}.items():
         for skill, share in ((before, 0.25), (0.8, 0.5)):
             standings.add(name, Look(answers(targets, skill, 1), share, 1, 2))
-    assert standings.expected("rising") > standings.expected("flat")
+    rising, flat = (standings.against(*names) for names in (("rising", "flat"), ("flat", "rising")))
+    assert rising.score == flat.score
+    assert rising.reach > flat.reach
 
 
 def test_a_metric_that_is_undefined_stops_nobody() -> None:
     """Validation images of a single class have no AUROC."""
-    standings = Standings(np.zeros(20, dtype=np.int64), "auroc")
+    standings = Standings(np.zeros(20, dtype=np.int64), "auroc", {"one": (1.0,), "other": (1.0,)})
     for name in ("one", "other"):
         standings.add(name, Look(np.full((20, 2), 0.5), 0.5, 1, 2))
     assert standings.leader is None
-    assert standings.lost() == {}
-    assert standings.expected("one") == 0
+    assert lost_in(standings) == {}
 
 
 def test_what_a_look_shows_is_held_against_the_best() -> None:

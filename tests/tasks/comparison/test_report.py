@@ -372,7 +372,7 @@ def test_what_lost_the_race_is_shown_as_far_as_it_went(entrant: MakeEntrant, cel
         ]
         assert row[3:7] == ["–"] * 4
         assert f"{name} after 30 of 120 images, at least 0.170 behind full" in words
-    assert "Training from scratch was stopped after 30 of 120 images: it stays at least 0.170 behind full" in words
+    assert "Training from scratch was stopped after 30 of 120 images, at least 0.170 behind full" in words
     assert "Runs that the race stopped aren't diagnosed" in words
     assert "Epochs (and seconds) of training until" not in words
     described = [picture["alt"] or "" for picture in page.pictures]

@@ -125,11 +125,27 @@ def test_scratch_that_lost_the_race_is_behind_by_so_much_at_least(entrant: MakeE
     assert text.startswith("head_only wins")
     assert "On validation the race stopped full (at least 0.170 behind)." in text
     assert text.endswith(
-        "Training from scratch was stopped after 30 of 120 images: it stays at least 0.170 behind head_only, by "
-        "validation AUROC."
+        "Training from scratch was stopped after 30 of 120 images, at least 0.170 behind head_only, by validation "
+        "AUROC."
     )
     assert "told apart" not in text
     assert "Warning" not in text
+
+
+def test_who_was_stopped_and_may_tie_is_not_called_behind(entrant: MakeEntrant) -> None:
+    """The winner is not said to be ahead of all; scratch that may be as good is a warning."""
+    may_tie = [
+        stopped(entrant("scratch", 3.0, start="random"), at_least=-0.008),
+        stopped(entrant("full", 3.0), at_least=-0.012),
+    ]
+    text = paragraph(ranked_of([*may_tie, entrant("head_only", 4.0)]))
+    assert text.startswith("head_only wins")
+    assert "ahead of every other" not in text
+    assert "On validation the race stopped full (at best 0.012 ahead, no more than noise)." in text
+    assert text.endswith(
+        "Warning: training from scratch was stopped after 30 of 120 images, at best 0.008 ahead of head_only, no more "
+        "than noise, by validation AUROC: the pretrained weights may help little."
+    )
 
 
 def test_a_warning_when_scratch_is_as_good(base: StrategyResult) -> None:

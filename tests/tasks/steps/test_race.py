@@ -1,5 +1,6 @@
 """A race of strategies whose training is played from a script."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from tasks.training.rungs import Rung
 
 STEPS = 160
 TARGETS = np.arange(300) % 2
-SCRIPT = {"head": [1.5], "flat": [0.1] * 5, "late": [0.8, 1.2, 1.5, 1.8, 2.0]}  # skill at every look
+SCRIPT = {"head": [1.0], "flat": [0.1] * 5, "late": [0.8, 1.2, 1.5, 1.8, 2.0]}  # skill at every look
 
 
 @dataclass
@@ -35,13 +36,13 @@ class Script:
             right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * self.skills[name][place] + noise)))
             return Rung(np.column_stack([1 - right, right]), until, float(until), until == steps)
 
-        return Racer(name, looks, 0, cost, look, lambda steps: 16 * steps, lambda _: None)
+        return Racer(name, looks, 0, int(cost), cost, look, lambda steps: 16 * steps, lambda _: None)
 
 
 def raced(script: Script, seconds: float | None = None) -> dict[str, Stop]:
     """Return where strategies stop."""
     racers = [script.racer("flat", STEPS, 10), script.racer("head", 10, 1), script.racer("late", STEPS, 5)]
-    return Race(racers, seconds, Standings(TARGETS, "auroc")).run()
+    return Race(racers, seconds, Standings(TARGETS, "auroc", {racer.name: racer.costs for racer in racers})).run()
 
 
 def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
@@ -56,12 +57,18 @@ def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
     assert stops["flat"].reason == stops["flat"].evidence.sentence()
 
 
-def test_cheap_ones_go_first_and_then_the_most_promising() -> None:
-    """The head alone is a second's work; the one that rises goes to its end before the flat one goes on."""
-    script = Script(SCRIPT)
+def test_everyone_is_looked_at_once_and_then_goes_on_whose_next_look_costs_least() -> None:
+    """The head alone is a second's work; the dear one waits for the looks of the cheaper one."""
+    script = Script({**SCRIPT, "flat": [0.8, 1.3, 1.7, 2.1, 2.6]})
     raced(script)
     assert [name for name, _ in script.asked[:3]] == ["head", "late", "flat"]
-    assert "flat" not in [name for name, _ in script.asked[3:-1]]
+    costs = {"late": 5, "flat": 10}
+    spent = dict.fromkeys(costs, STEPS // 16)
+    for place, (name, until) in enumerate(script.asked[3:], 3):
+        left = {one for one, _ in script.asked[place:]}  # who was stopped is not asked any more
+        next_looks = {one: costs[one] * done for one, done in spent.items() if one in left}
+        assert next_looks[name] == min(next_looks.values())
+        spent[name] = until if until < STEPS else math.inf
 
 
 def test_a_race_that_was_killed_ends_as_it_would_have() -> None:
@@ -71,12 +78,12 @@ def test_a_race_that_was_killed_ends_as_it_would_have() -> None:
 
 def test_a_spent_budget_stops_everyone_where_they_are() -> None:
     """All have their first look, however small the budget; the leader, too, stops when the time is up."""
-    stops = raced(Script({**SCRIPT, "flat": [0.8] * 5}), seconds=1)
+    stops = raced(Script({**SCRIPT, "flat": [0.9] * 5}), seconds=1)
     assert {name: (stop.images, stop.reason) for name, stop in stops.items()} == {
         "flat": (160, TIME_IS_UP), "late": (160, TIME_IS_UP),
     }  # fmt: skip
     assert all(stop.evidence is None for stop in stops.values())
-    script = Script({**SCRIPT, "flat": [0.8] * 5})
+    script = Script({**SCRIPT, "flat": [0.9] * 5})
     raced(script, seconds=100)
     assert sum(max(until for name, until in script.asked if name == one) for one in SCRIPT) < 100 + STEPS
 

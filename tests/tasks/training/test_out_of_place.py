@@ -39,7 +39,10 @@ def test_the_same_gradients_with_fewer_copies() -> None:
 def test_a_clamp_keeps_only_its_answer() -> None:
     """Which the next layer keeps, too: a chain of them keeps one tensor for each instead of two."""
     layers = [layer for _ in range(3) for layer in (nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU6(inplace=True))]
-    chain, images = nn.Sequential(*layers, nn.Linear(8, 8)), torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    chain, images = (
+        nn.Sequential(*layers, nn.Linear(8, 8)),
+        torch.randn(4, 8, generator=torch.Generator().manual_seed(0)),
+    )
 
     def kept() -> int:
         activations: set[int] = set()
