@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -178,6 +178,11 @@ class FineTuning:
             return None
         known = {"reason": stop["reason"], "images": stop["images"], "of_images": self.images_after(self.steps)}
         return known | (stop["evidence"] or {})
+
+    @property
+    def start(self) -> Literal["pretrained", "random"]:
+        """What its weights are before it trains."""
+        return "random" if self.settings.start == "random" or not self.data.is_pretrained else "pretrained"
 
     @property
     def lost_race(self) -> bool:

@@ -21,6 +21,8 @@ from tasks.runs.code import FINE_TUNING, digest_of_code
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
 
+NO_WEIGHTS = "random"  # the source of a backbone without any
+
 
 @dataclass(frozen=True)
 class PreparedData:
@@ -60,6 +62,11 @@ class PreparedData:
     def size(self) -> int:
         """Height and width of the decoded images in pixels."""
         return int(self.store.shape[1])
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the backbone has weights; without any, all strategies start from random ones."""
+        return self.record.source != NO_WEIGHTS
 
     @property
     def folds(self) -> int:

@@ -26,7 +26,6 @@ from tasks.training.progress import Reporter
 from tasks.training.resolution import side_of_epoch, training_size
 
 PROBED_IMAGES = 1000  # on which pretrained and random features are compared
-NO_WEIGHTS = "random"
 
 
 def probe() -> Probe:
@@ -78,7 +77,7 @@ def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: 
     rows = seen.iloc[some]
     split, groups = data.chosen(rows), rows["group"].tolist()
     classes = split.targets.numpy()
-    has_weights = data.record.source != NO_WEIGHTS
+    has_weights = data.is_pretrained
     hardware = hardware_for(pretrained, _head_only(), data.size, data.channels)
     without = _features(data, split, "random")[1] if has_weights else None
     with during("probe: how well features tell the classes apart"):

@@ -11,7 +11,7 @@ from tasks.files import atomic_path, write_json
 from tasks.params import load_params
 
 if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
-    from tasks.comparison.racing import Evidence, Look, Standings
+    from tasks.comparison.racing import Contestant, Evidence, Look, Standings, Start
     from tasks.runs.fine_tuning import FineTuning
     from tasks.training.rungs import Rung
 
@@ -74,7 +74,8 @@ class Racer:
     Attributes:
         rungs: the steps at which it is looked at; the last is the end of its plan.
         start: of its last phase, in steps.
-        weights: number of those that train.
+        weights: what they are before it trains.
+        trainable: number of those that train.
         cost: of an image, as a share of what one costs that trains the whole network.
         look: trains it up to one of its rungs, and says what it shows there.
         images_after: says how many images it has trained on after so many steps.
@@ -84,7 +85,8 @@ class Racer:
     name: str
     rungs: Sequence[int]
     start: int
-    weights: int
+    weights: "Start"
+    trainable: int
     cost: float
     look: Callable[[int], "Rung"]
     images_after: Callable[[int], int]
@@ -100,7 +102,7 @@ class Racer:
         frozen = next(place for place, group in enumerate(plan.groups) if plan.thaws_at(group.name) is not None)
         gradients = 1 - frozen / len(plan.groups)  # run, roughly, through this share of the network
         return cls(
-            fine_tuning.strategy, looks, start, plan.trainable(), gradients,
+            fine_tuning.strategy, looks, start, fine_tuning.start, plan.trainable(), gradients,
             partial(look, fine_tuning), fine_tuning.images_after, fine_tuning.reporter.say,
         )  # fmt: skip
 
@@ -110,9 +112,11 @@ class Racer:
         return self.cost * (self.images_after(self.rungs[place]) - before)
 
     @property
-    def costs(self) -> tuple[float, float]:
-        """By what the cheaper of two is told: the weights that train, and the training."""
-        return self.weights, self.cost * self.images_after(self.rungs[-1])
+    def contestant(self) -> "Contestant":
+        """What the standings know of it before; the cheaper of two trains fewer weights, or if as many, for less."""
+        from tasks.comparison.racing import Contestant
+
+        return Contestant((self.trainable, self.cost * self.images_after(self.rungs[-1])), self.weights)
 
     def seen_at(self, seen: "Rung") -> "Look":
         """Return what it showed as the standings take it."""
@@ -220,8 +224,8 @@ def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> dic
     racers = [Racer.of(known) for known in planned if known.settings.soup == 1 and not known.settings.wise_ft]
     if not racers:
         return {}
-    targets, costs = planned[0].data.split("val").targets.numpy(), {racer.name: racer.costs for racer in racers}
-    stops = Race(racers, seconds, Standings(targets, metric, costs)).run()
+    targets, contestants = planned[0].data.split("val").targets.numpy(), {one.name: one.contestant for one in racers}
+    stops = Race(racers, seconds, Standings(targets, metric, contestants)).run()
     for fine_tuning in planned:
         fine_tuning.forget_other_rungs()
     return stops

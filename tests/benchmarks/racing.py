@@ -7,12 +7,13 @@ left, and the share of the training time that was saved. Fit on some sets, and r
 """
 
 import contextlib
+import itertools
 import json
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import numpy as np
 import typer
@@ -22,7 +23,7 @@ from scipy.special import logit
 
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
-from tasks.comparison.racing import RESAMPLES, SHARES, Look, Standings, rungs
+from tasks.comparison.racing import RESAMPLES, SHARES, Contestant, Look, Standings, Start, rungs
 from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
 from tasks.params import DataParams, load_params
@@ -32,7 +33,7 @@ from tests.support.paths import ROOT
 from tests.support.project import PREPARE, make_project
 
 app = typer.Typer(help=__doc__, add_completion=False)
-SECONDS, WEIGHTS = "seconds", "weights"
+SECONDS, CONTESTANTS = "seconds", "contestants"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Record:
         targets, test_targets: classes of the validation and the test images.
         looks: of each strategy, its end last.
         seconds: of training behind each of them.
-        weights: number of those that each trains.
+        contestants: what was known of each before.
         test: each strategy's answers to the test images at its end.
     """
 
@@ -55,15 +56,16 @@ class Record:
     test_targets: Integers
     looks: dict[str, list[Look]]
     seconds: dict[str, list[float]]
-    weights: dict[str, int]
+    contestants: dict[str, Contestant]
     test: dict[str, Floats]
 
     def write(self, target: Path) -> None:
         """Keep it in a file."""
         facts = {name: [(look.share, look.images, look.of_images) for look in at] for name, at in self.looks.items()}
         answers = {f"{name}/{i}": look.probabilities for name, at in self.looks.items() for i, look in enumerate(at)}
+        contestants = {name: asdict(known) for name, known in self.contestants.items()}
         about = json.dumps(
-            {"name": self.name, "metric": self.metric, "looks": facts, SECONDS: self.seconds, WEIGHTS: self.weights}
+            {"name": self.name, "metric": self.metric, "looks": facts, SECONDS: self.seconds, CONTESTANTS: contestants}
         )
         target.parent.mkdir(parents=True, exist_ok=True)
         tested = {f"{name}/test": probabilities for name, probabilities in self.test.items()}
@@ -82,12 +84,8 @@ class Record:
             }
             test = {name: content[f"{name}/test"] for name in looks}
             targets, test_targets = content["targets"], content["test_targets"]
-        return cls(about["name"], about["metric"], targets, test_targets, looks, about[SECONDS], about[WEIGHTS], test)
-
-    @property
-    def costs(self) -> dict[str, tuple[float, ...]]:
-        """By what the cheaper of two strategies is told."""
-        return {name: (self.weights[name], self.seconds[name][-1]) for name in self.looks}
+        contestants = {name: Contestant(tuple(c["costs"]), c["start"]) for name, c in about[CONTESTANTS].items()}
+        return cls(about["name"], about["metric"], targets, test_targets, looks, about[SECONDS], contestants, test)
 
     def champion(self, names: Collection[str]) -> str:
         """Return the cheapest of those strategies that are within one standard error of the best on validation."""
@@ -100,7 +98,7 @@ class Record:
             for name, value in val.items()
             if val[best] - value <= float(np.nanstd(resampled[name] - resampled[best]))
         ]
-        return min(within, key=self.costs.__getitem__)
+        return min(within, key=lambda name: self.contestants[name].costs)
 
     def scores(self, split: str) -> dict[str, float]:
         """Return what each strategy ends with on ``val`` or ``test``."""
@@ -161,17 +159,18 @@ def record(
 def fit(records: Annotated[list[Path], typer.Argument(help="Files that 'record' wrote.")]) -> None:
     """Print what recorded curves gained from each look to their end, in logits: the mean, and the spread around it."""
     read = [Record.read(file) for file in records]
-    table = Table("share", "curves", "mean", "per rise", "spread", "largest")
-    for share in SHARES:
-        gains = np.array([gain for known in read for gain in _gains(known, share)])
+    table = Table("start", "share", "curves", "mean", "per rise", "spread", "largest")
+    starts: tuple[Start, ...] = get_args(Start)
+    for start, share in itertools.product(starts, SHARES):
+        gains = np.array([gain for known in read for gain in _gains(known, start, share)])
         if len(gains) < 3:
             continue
         rises, left = gains[:, 0], gains[:, 1]
         known = np.isfinite(rises)
         per_rise = max(0.0, float(np.polyfit(rises[known], left[known], 1)[0])) if known.sum() > 5 else 0.0
         rest = left - per_rise * np.where(known, rises, 0)
-        values = (len(gains), rest.mean(), per_rise, rest.std(ddof=1), left.max())
-        table.add_row(f"{share:g}", *(f"{value:.2f}" for value in values))
+        values = (rest.mean(), per_rise, rest.std(ddof=1), left.max())
+        table.add_row(start, f"{share:g}", str(len(gains)), *(f"{value:.2f}" for value in values))
     Console().print(table)
 
 
@@ -196,7 +195,7 @@ def replay(
 
 def raced(known: Record) -> dict[str, Any]:
     """Race what was recorded; return who wins by it, what that costs against the full comparison, and what it saves."""
-    standings, spent = Standings(known.targets, known.metric, known.costs), dict.fromkeys(known.looks, 0.0)
+    standings, spent = Standings(known.targets, known.metric, known.contestants), dict.fromkeys(known.looks, 0.0)
     stops = race.Race([_racer(name, known) for name in known.looks], None, standings).run()
     for name in known.looks:
         spent[name] = known.seconds[name][_last_look(stops, known, name)]
@@ -234,7 +233,10 @@ def _racer(name: str, known: Record) -> race.Racer:
         return Rung(looks[place].probabilities, looks[place].images, seconds[place], place == len(looks) - 1)
 
     an_image = seconds[-1] / looks[-1].of_images
-    return race.Racer(name, rungs, start, known.weights[name], an_image, show, lambda images: images, lambda _: None)
+    (trainable, _), weights = known.contestants[name].costs, known.contestants[name].start
+    return race.Racer(
+        name, rungs, start, weights, int(trainable), an_image, show, lambda images: images, lambda _: None
+    )
 
 
 def _score(metric: str, targets: Integers, probabilities: Floats) -> float:
@@ -242,13 +244,13 @@ def _score(metric: str, targets: Integers, probabilities: Floats) -> float:
     return float(statistics.METRICS[metric](whole, targets, probabilities)[0])
 
 
-def _gains(known: Record, share: float) -> Iterator[tuple[float, float]]:
+def _gains(known: Record, start: Start, share: float) -> Iterator[tuple[float, float]]:
     """Yield what strategies had gained since the look before, not a number if it is the first, and after.
 
     Both are in logits, cut off at half an image.
     """
     least = 0.5 / len(known.targets)
-    for looks in known.looks.values():
+    for looks in (looks for name, looks in known.looks.items() if known.contestants[name].start == start):
         scores = [_score(known.metric, known.targets, look.probabilities) for look in looks]
         logits = [float(logit(np.clip(score, least, 1 - least))) for score in scores]
         for place, look in enumerate(looks[:-1]):
@@ -293,13 +295,14 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
 
     looks: dict[str, list[Look]] = {}
     seconds: dict[str, list[float]] = {}
-    weights: dict[str, int] = {}
+    contestants: dict[str, Contestant] = {}
     test: dict[str, Floats] = {}
     for strategy in strategies:
         racer = FineTuning.read(strategy)
         racer.make_plan()
         before, steps = racer.steps_before_last_phase, racer.steps
-        looks[strategy], seconds[strategy], weights[strategy] = [], [], racer.plan.trainable()
+        looks[strategy], seconds[strategy] = [], []
+        contestants[strategy] = race.Racer.of(racer).contestant
         for until in rungs(before, steps):
             seen = race.look(racer, until)
             share = 1.0 if seen.is_over else (seen.steps - before) / (steps - before)
@@ -313,7 +316,7 @@ def _looked_at(name: str, strategies: Sequence[str], metric: str) -> Record:
         logits = predict(trained.adapted, split, racer.hardware)
         test[strategy] = logits.double().softmax(1).numpy()
     validated, tested = (racer.data.split(split_name).targets.numpy() for split_name in ("val", "test"))
-    return Record(name, metric, validated, tested, looks, seconds, weights, test)
+    return Record(name, metric, validated, tested, looks, seconds, contestants, test)
 
 
 def _yaml(file: Path) -> dict[str, Any]:

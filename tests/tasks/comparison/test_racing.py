@@ -8,10 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arrays import Floats, Integers
-from tasks.comparison.racing import FEWEST_STEPS, Evidence, Look, Standings, rungs
+from tasks.comparison.racing import FEWEST_STEPS, SHARES, Contestant, Evidence, Look, Standings, Start, rungs
 
 METRICS = st.sampled_from(["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"])
-SHARES = st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0])
+DONE = st.sampled_from([*SHARES, 1.0])
+
+
+def contestants(costs: dict[str, tuple[float]], start: Start = "pretrained") -> dict[str, Contestant]:
+    """Return strategies by what they cost."""
+    return {name: Contestant(of, start) for name, of in costs.items()}
+
 
 NO_COSTS: dict[str, tuple[float]] = {}
 
@@ -27,7 +33,7 @@ def field(
 ) -> Standings:
     """Return strategies by their skill, and the share of their plan that is done; all cost the same, but for some."""
     targets = np.arange(images) % 2
-    standings = Standings(targets, metric, dict.fromkeys(skills, (1.0,)) | costs)
+    standings = Standings(targets, metric, contestants(dict.fromkeys(skills, (1.0,)) | costs))
     for seed, (name, (skill, share)) in enumerate(skills.items()):
         standings.add(name, Look(answers(targets, skill, seed), share, round(1000 * share), 1000))
     return standings
@@ -49,12 +55,12 @@ def test_rungs_lead_to_the_end(first: int, length: int) -> None:
     assert looked_at == sorted(set(looked_at))
     assert looked_at[-1] == first + length
     assert all(step >= first + FEWEST_STEPS for step in looked_at[:-1])
-    assert len(looked_at) <= 5
+    assert len(looked_at) <= len(SHARES) + 1
 
 
 def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
     """It had half of its plan, and is hardly better than chance; the sentence has what it is judged by."""
-    standings = field(400, costs={"close": (0.5,)}, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.5, 0.5))
+    standings = field(400, costs={"close": (0.5,)}, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.6, 0.5))
     lost = lost_in(standings)
     assert standings.leader == "head"
     assert set(lost) == {"flat"}
@@ -70,7 +76,7 @@ def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.lists(st.tuples(st.floats(-1, 3), SHARES), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS)
+@given(st.lists(st.tuples(st.floats(-1, 3), DONE), min_size=1, max_size=5), st.sampled_from([10, 60, 300]), METRICS)
 def test_only_those_whose_reach_is_below_what_it_takes_to_win_are_stopped(
     skills: list[tuple[float, float]], images: int, metric: str
 ) -> None:
@@ -88,7 +94,7 @@ def test_only_those_whose_reach_is_below_what_it_takes_to_win_are_stopped(
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.floats(0.2, 2), st.floats(0, 2), st.sampled_from([1 / 16, 1 / 8, 1 / 4, 1 / 2]))
+@given(st.floats(0.2, 2), st.floats(0, 2), st.sampled_from(SHARES[:4]))
 def test_earlier_looks_stop_fewer(leader: float, other: float, share: float) -> None:
     """With the same score, who is stopped early is also stopped later."""
     early, late = (field(40, leader=(leader, 1), other=(other, at)).against("other", "leader") for at in (share, 0.5))
@@ -114,7 +120,7 @@ def test_a_dear_one_that_may_win_clearly_goes_on() -> None:
 def test_who_rose_is_given_more_than_who_did_not() -> None:
     """At the same score, half of the plan done, the one that just came up from below may reach more."""
     targets = np.arange(200) % 2
-    standings = Standings(targets, "auroc", {"rising": (1.0,), "flat": (1.0,)})
+    standings = Standings(targets, "auroc", contestants({"rising": (1.0,), "flat": (1.0,)}))
     for name, before in {"rising": 0.0, "flat": 0.8}.items():
         for skill, share in ((before, 0.25), (0.8, 0.5)):
             standings.add(name, Look(answers(targets, skill, 1), share, 1, 2))
@@ -125,7 +131,7 @@ def test_who_rose_is_given_more_than_who_did_not() -> None:
 
 def test_a_metric_that_is_undefined_stops_nobody() -> None:
     """Validation images of a single class have no AUROC."""
-    standings = Standings(np.zeros(20, dtype=np.int64), "auroc", {"one": (1.0,), "other": (1.0,)})
+    standings = Standings(np.zeros(20, dtype=np.int64), "auroc", contestants({"one": (1.0,), "other": (1.0,)}))
     for name in ("one", "other"):
         standings.add(name, Look(np.full((20, 2), 0.5), 0.5, 1, 2))
     assert standings.leader is None
@@ -138,3 +144,15 @@ def test_what_a_look_shows_is_held_against_the_best() -> None:
     assert standings.sentence("head").endswith("the best so far")
     evidence = standings.against("flat", "head")
     assert standings.sentence("flat") == f"AUROC {evidence.score:.3f}, head {evidence.leader:.3f}"
+
+
+def test_random_weights_are_given_longer_than_pretrained_ones() -> None:
+    """At the same score, half of the plan done, what begins with nothing may rise farther."""
+    targets = np.arange(200) % 2
+    reach = {}
+    for start in ("pretrained", "random"):
+        standings = Standings(targets, "auroc", contestants({"leader": (1.0,), "other": (2.0,)}, start))
+        for name, skill, share in (("leader", 1.2, 1.0), ("other", 0.8, 0.5)):
+            standings.add(name, Look(answers(targets, skill, 1), share, 1, 2))
+        reach[start] = standings.against("other", "leader").reach
+    assert reach["random"] > reach["pretrained"]

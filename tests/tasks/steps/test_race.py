@@ -13,7 +13,7 @@ from tasks.training.rungs import Rung
 
 STEPS = 160
 TARGETS = np.arange(300) % 2
-SCRIPT = {"head": [1.0], "flat": [0.1] * 5, "late": [0.8, 1.2, 1.5, 1.8, 2.0]}  # skill at every look
+SCRIPT = {"head": [1.0], "flat": [0.1] * 6, "late": [0.8, 1.2, 1.5, 1.8, 1.9, 2.0]}  # skill at every look
 
 
 @dataclass
@@ -36,13 +36,13 @@ class Script:
             right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * self.skills[name][place] + noise)))
             return Rung(np.column_stack([1 - right, right]), until, float(until), until == steps)
 
-        return Racer(name, looks, 0, int(cost), cost, look, lambda steps: 16 * steps, lambda _: None)
+        return Racer(name, looks, 0, "pretrained", int(cost), cost, look, lambda steps: 16 * steps, lambda _: None)
 
 
 def raced(script: Script, seconds: float | None = None) -> dict[str, Stop]:
     """Return where strategies stop."""
     racers = [script.racer("flat", STEPS, 10), script.racer("head", 10, 1), script.racer("late", STEPS, 5)]
-    return Race(racers, seconds, Standings(TARGETS, "auroc", {racer.name: racer.costs for racer in racers})).run()
+    return Race(racers, seconds, Standings(TARGETS, "auroc", {racer.name: racer.contestant for racer in racers})).run()
 
 
 def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
@@ -59,7 +59,7 @@ def test_who_cannot_win_is_stopped_and_who_can_is_not() -> None:
 
 def test_everyone_is_looked_at_once_and_then_goes_on_whose_next_look_costs_least() -> None:
     """The head alone is a second's work; the dear one waits for the looks of the cheaper one."""
-    script = Script({**SCRIPT, "flat": [0.8, 1.3, 1.7, 2.1, 2.6]})
+    script = Script({**SCRIPT, "flat": [0.8, 1.3, 1.7, 2.1, 2.4, 2.6]})
     raced(script)
     assert [name for name, _ in script.asked[:3]] == ["head", "late", "flat"]
     costs = {"late": 5, "flat": 10}
@@ -78,12 +78,12 @@ def test_a_race_that_was_killed_ends_as_it_would_have() -> None:
 
 def test_a_spent_budget_stops_everyone_where_they_are() -> None:
     """All have their first look, however small the budget; the leader, too, stops when the time is up."""
-    stops = raced(Script({**SCRIPT, "flat": [0.9] * 5}), seconds=1)
+    stops = raced(Script({**SCRIPT, "flat": [0.9] * 6}), seconds=1)
     assert {name: (stop.images, stop.reason) for name, stop in stops.items()} == {
         "flat": (160, TIME_IS_UP), "late": (160, TIME_IS_UP),
     }  # fmt: skip
     assert all(stop.evidence is None for stop in stops.values())
-    script = Script({**SCRIPT, "flat": [0.9] * 5})
+    script = Script({**SCRIPT, "flat": [0.9] * 6})
     raced(script, seconds=100)
     assert sum(max(until for name, until in script.asked if name == one) for one in SCRIPT) < 100 + STEPS
 
