@@ -17,7 +17,8 @@ from tasks.record import Record
 DIGITS = 12  # of a digest, in a file's name
 ROUNDS = 3
 HOPELESS = 1.5  # times the fastest: measured no more
-WORTH_ROUNDING = 1.1  # times as fast bfloat16 must be, for what it rounds
+WORTH_ROUNDING = 1.1  # times as fast bfloat16 must be to answer, for what it rounds
+WORTH_MEMORY = 1.1  # times as fast float32 must be to train, for twice the memory of its activations
 
 
 Key = TypeVar("Key", bound=str)
@@ -42,15 +43,13 @@ class Speeds(Record):
     def way(self, allowed: Sequence[Precision]) -> Way:
         """Return the fastest way of those of some precisions; float32, unless bfloat16 gains enough."""
         ways = [way for way in WAYS if way.precision in allowed]
-        return max(ways, key=lambda way: self.forward.get(str(way), 0.0) / _price(way.precision))
+        price = {"float32": 1.0, "bfloat16": WORTH_ROUNDING}
+        return max(ways, key=lambda way: self.forward.get(str(way), 0.0) / price[way.precision])
 
     def training(self, allowed: Sequence[Precision]) -> Precision:
-        """Return the precision in which training gains, of some."""
-        return max(allowed, key=lambda precision: self.steps.get(precision, 0.0) / _price(precision))
-
-
-def _price(precision: Precision) -> float:
-    return WORTH_ROUNDING if precision == "bfloat16" else 1.0
+        """Return the faster precision of some to train in; bfloat16, unless float32 gains enough."""
+        price = {"float32": WORTH_MEMORY, "bfloat16": 1.0}
+        return max(allowed, key=lambda precision: self.steps.get(precision, 0.0) / price[precision])
 
 
 def seconds_of(calls: Mapping[Key, Callable[[], object]]) -> dict[Key, float]:

@@ -33,5 +33,11 @@ class Way:
         return DTYPES[self.precision]
 
 
+def native_precisions() -> tuple[Precision, ...]:
+    """Return the precisions that this processor has; others are emulated, a hundred times as slow."""
+    has_bfloat16: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return PRECISIONS if has_bfloat16 else ("float32",)
+
+
 EAGER = Way("eager", "float32")
 WAYS = (EAGER, Way("fused", "float32"), Way("eager", "bfloat16"), Way("fused", "bfloat16"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tasks.engines.answering import answering
 from tasks.engines.speeds import Measured, remembered, seconds_of
-from tasks.engines.ways import PRECISIONS, WAYS, Precision
+from tasks.engines.ways import WAYS, Precision, native_precisions
 from tasks.params import TrainParams
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
@@ -58,6 +58,8 @@ def hardware_before(
 def measure(model: nn.Module, size: int, channels: int) -> Measured:
     """Return images a second of processor time: forward by way, and of steps that train the whole, by precision.
 
+    Precisions that the processor does not have are left out.
+
     Args:
         model: the network, on the CPU; a copy of it is measured.
         size, channels: of the images.
@@ -70,11 +72,12 @@ def measure(model: nn.Module, size: int, channels: int) -> Measured:
     with torch.inference_mode(), folded(network):
         count = _affordable(network, images)
         some = images[:count]
-        answers = {str(way): partial(answering(network, way, CPU), some) for way in WAYS}
+        ways = [way for way in WAYS if way.precision in native_precisions()]
+        answers = {str(way): partial(answering(network, way, CPU), some) for way in ways}
         forward = {way: count / seconds for way, seconds in seconds_of(answers).items()}
     network.requires_grad_(True)
     some = images[: max(1, count // OF_A_STEP)]
-    trained = seconds_of({precision: partial(_step, network, some, precision) for precision in PRECISIONS})
+    trained = seconds_of({precision: partial(_step, network, some, precision) for precision in native_precisions()})
     return forward, {precision: len(some) / seconds for precision, seconds in trained.items()}
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tasks.engines import speeds
 from tasks.engines.speeds import Measured, Speeds, remembered
-from tasks.engines.ways import PRECISIONS, WAYS
+from tasks.engines.ways import PRECISIONS, WAYS, Precision, native_precisions
 from tasks.files import read_json
 from tasks.training.choosing import hardware_before, measure
 from tests.tasks.engines.test_answering import network_of
@@ -77,14 +77,29 @@ def test_the_choice_that_is_remembered_is_used() -> None:
     assert (chosen["float32"].precision, str(chosen["float32"].way)) == ("float32", "eager float32")
 
 
-def test_a_measurement_has_every_way_and_leaves_the_network_alone() -> None:
-    """All four ways of answering and both precisions of training have a speed."""
+@pytest.mark.parametrize("precisions", [PRECISIONS, ("float32",)])
+def test_a_measurement_has_every_way_and_leaves_the_network_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], precisions: tuple[Precision, ...]
+) -> None:
+    """All ways of answering and all precisions of training that the processor has have a speed; nothing is said."""
+    if not set(precisions) <= set(native_precisions()):
+        pytest.skip("this processor has no bfloat16")
+    monkeypatch.setattr("tasks.training.choosing.native_precisions", lambda: precisions)
     model, _ = network_of("resnet18")
     forward, steps = measure(model, 64, 3)
-    assert set(forward) == {str(way) for way in WAYS}
-    assert set(steps) == set(PRECISIONS)
+    assert set(forward) == {str(way) for way in WAYS if way.precision in precisions}
+    assert set(steps) == set(precisions)
+    assert capsys.readouterr().out == ""
     assert min(*forward.values(), *steps.values()) > 0
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("float32", "trains_in"), [(0.9, "bfloat16"), (1.05, "bfloat16"), (1.2, "float32")])
+def test_training_rounds_unless_float32_gains_by_more_than_its_memory_is_worth(float32: float, trains_in: str) -> None:
+    """Twice the memory of activations has to pay."""
+    measured = Speeds(measured={}, forward={}, steps={"float32": float32, "bfloat16": 1.0})
+    assert measured.training(PRECISIONS) == trains_in
+    assert measured.training(("float32",)) == "float32"
 
 
 @given(st.lists(st.floats(0.1, 1000), min_size=4, max_size=4))

@@ -54,9 +54,9 @@ def test_precision_is_honoured(precision: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.usefixtures("no_cuda")
-@pytest.mark.parametrize(("bfloat16", "taken"), [(20.0, "bfloat16"), (10.5, "float32"), (5.0, "float32")])
+@pytest.mark.parametrize(("bfloat16", "taken"), [(20.0, "bfloat16"), (9.5, "bfloat16"), (5.0, "float32")])
 def test_auto_takes_the_precision_that_the_machine_gains_from(bfloat16: float, taken: str) -> None:
-    """``auto`` is what was measured to be faster; bfloat16, which rounds, only where it gains more than a little."""
+    """``auto`` trains as was measured to be faster, in bfloat16 if both are alike; answers round only for a gain."""
     forward = {"eager float32": 10.0, "fused float32": 11.0, "eager bfloat16": bfloat16, "fused bfloat16": 1.0}
     speeds = Speeds(measured={}, forward=forward, steps={"float32": 10.0, "bfloat16": bfloat16})
     hardware = device.choose(strategy(train="all", precision="auto"), speeds)
