@@ -133,8 +133,8 @@ class Stopped(Record):
 
     @property
     def may_tie(self) -> bool:
-        """Whether it might have come as far as the strategy that was ahead, though not beyond noise."""
-        return self.at_least is not None and self.at_least <= 0
+        """Whether it might have come to within one standard error of the strategy that was ahead."""
+        return self.at_least is not None and self.at_least <= (self.standard_error or 0.0)
 
     @property
     def words(self) -> str:

@@ -111,13 +111,12 @@ def compared(project: Project, *strategies: str) -> Comparison:
     return read_comparison(project)
 
 
-def compared_without_race(project: Project) -> Comparison:
-    """Return what a comparison finds in which every strategy is trained to its end."""
+def without_race(project: Project) -> Project:
+    """Let every strategy be trained to its end."""
     params = project.params()
     params["train"]["budget"] = "none"
     project.write_params(params)
-    project.steps("race")
-    return compared(project, *params["strategies"])
+    return project
 
 
 def familiar(root: Path, model: nn.Module, seed: int) -> Project:
@@ -185,7 +184,8 @@ def place(tmp_path: Path) -> Iterator[Path]:
 def assert_cheapest_wins(comparison: Comparison) -> None:
     """A head suffices, and no more is trained than that; what scores as high costs more."""
     assert comparison.champion == "head_only", comparison.verdict
-    assert comparison.strategies["last_stage"].tied
+    other = comparison.strategies["last_stage"]
+    assert other.tied or (other.stopped and other.stopped.may_tie)
     assert tags(comparison.strategies["head_only"]) == tags(comparison.strategies["full"]) == set()
 
 
@@ -221,7 +221,8 @@ def test_labels_that_are_linear_in_the_features(backbone: nn.Module, place: Path
     """The head alone wins by the tie rule; ten times the right rate is tagged, and repaired by what is suggested."""
     project = familiar(place, backbone, 100)
     assert_cheapest_wins(compared(project))
-    comparison = compared_without_race(project)  # which would stop the rate that is too high before it shows
+    without_race(project).steps("race")  # which stops the rate that is too high before it shows
+    comparison = compared(project, *project.params()["strategies"])
     assert_cheapest_wins(comparison)
     assert_repaired(project, comparison)
 
@@ -232,5 +233,5 @@ def test_images_that_differ_where_they_enter(backbone: nn.Module, place: Path) -
 
 
 def test_few_images_are_learned_by_heart(backbone: nn.Module, place: Path) -> None:
-    """Fine-tuning everything is said to overfit."""
-    assert_learned_by_heart(compared(scarce(place, backbone, 300)))
+    """Fine-tuning everything is said to overfit, once it is trained for so long."""
+    assert_learned_by_heart(compared(without_race(scarce(place, backbone, 300))))
