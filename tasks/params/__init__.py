@@ -13,7 +13,7 @@ from tasks.params.loading import Params, load_params, must_have_sections
 from tasks.params.retrain import RetrainParams
 from tasks.params.run import RunParams
 from tasks.params.split import SplitParams
-from tasks.params.strategies import PhaseParams, StrategyParams
+from tasks.params.strategies import PhaseParams, Start, StrategyParams
 from tasks.params.train import Sampling, SharedParams, TrainParams, TrainSize
 from tasks.params.values import FIND, PRETRAINING_RATE, Rates
 
@@ -36,6 +36,7 @@ __all__ = [
     "Sampling",
     "SharedParams",
     "SplitParams",
+    "Start",
     "StemParams",
     "StrategyParams",
     "TrainParams",

@@ -10,6 +10,8 @@ from tasks.params.section import Section
 from tasks.params.train import Solver, TrainParams
 from tasks.params.values import Rates, Selectors, Share, Shares
 
+Start = Literal["pretrained", "random"]
+
 Epochs = Annotated[str, Field(pattern=r"^\d+$")]
 
 
@@ -63,7 +65,7 @@ class StrategyParams(TrainParams):
             epochs: 8
     """
 
-    start: Literal["pretrained", "random"] = "pretrained"
+    start: Start = "pretrained"
     """Whether training starts from the ``pretrained`` weights or from ``random`` ones."""
 
     head: HeadParams = HeadParams()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -15,7 +15,7 @@ from tasks import layout
 from tasks.data.augmentation import Augmentation
 from tasks.data.store import index_of
 from tasks.files import digest_of, read_json, sha256_of, write_json
-from tasks.params import Params, StrategyParams, load_params
+from tasks.params import Params, Start, StrategyParams, load_params
 from tasks.runs.code import FINE_TUNING, digest_of_code
 from tasks.runs.launch import Assignment, with_processes
 from tasks.runs.networks import Network, hardware_of, network, network_in_groups
@@ -180,7 +180,7 @@ class FineTuning:
         return known | (stop["evidence"] or {})
 
     @property
-    def start(self) -> Literal["pretrained", "random"]:
+    def start(self) -> Start:
         """What its weights are before it trains."""
         return "random" if self.settings.start == "random" or not self.data.is_pretrained else "pretrained"
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tasks import layout
 from tasks.errors import UserError
 from tasks.files import atomic_path, write_json
-from tasks.params import load_params
+from tasks.params import Start, load_params
 
 if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
-    from tasks.comparison.racing import Contestant, Evidence, Look, Standings, Start
+    from tasks.comparison.racing import Contestant, Evidence, Look, Standings
     from tasks.runs.fine_tuning import FineTuning
     from tasks.training.rungs import Rung
 
@@ -85,7 +85,7 @@ class Racer:
     name: str
     rungs: Sequence[int]
     start: int
-    weights: "Start"
+    weights: Start
     trainable: int
     cost: float
     look: Callable[[int], "Rung"]

@@ -23,10 +23,10 @@ from scipy.special import logit
 
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
-from tasks.comparison.racing import RESAMPLES, SHARES, Contestant, Look, Standings, Start, rungs
+from tasks.comparison.racing import RESAMPLES, SHARES, Contestant, Look, Standings, rungs
 from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
-from tasks.params import DataParams, load_params
+from tasks.params import DataParams, Start, load_params
 from tasks.steps import race
 from tasks.training.rungs import Rung
 from tests.support.paths import ROOT

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.arrays import Floats, Integers
-from tasks.comparison.racing import FEWEST_STEPS, SHARES, Contestant, Evidence, Look, Standings, Start, rungs
+from tasks.comparison.racing import FEWEST_STEPS, SHARES, Contestant, Evidence, Look, Standings, rungs
+from tasks.params import Start
 
 METRICS = st.sampled_from(["accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"])
 DONE = st.sampled_from([*SHARES, 1.0])
