@@ -11,6 +11,7 @@ from xdist.scheduler import LoadFileScheduling
 
 pytest.register_assert_rewrite("tests.support")
 
+import flows  # noqa: E402, F401 - it tells Prefect what it reads once, when it is imported
 from tests.support import once  # noqa: E402 - whose assertions are then explained
 from tests.support.cells import write_cells  # noqa: E402
 

@@ -17,6 +17,7 @@ from warnings import catch_warnings, simplefilter
 
 from ruamel.yaml import YAML
 
+from flows import environment as told
 from tests.support.paths import ROOT
 
 BROUGHT = ("dvc.yaml", "prefect.yaml", ".dvcignore", ".gitignore", "deploy", "tasks", "flows")
@@ -86,7 +87,7 @@ class Project:
         path = list(sys.path)
         server = _prefect(environment.get("PREFECT_API_URL"))
         store = {"MLFLOW_TRACKING_URI": f"sqlite:///{self.root / 'mlflow.db'}"}  # MLflow keeps stores by their address
-        _set(self.environment(**store | environment))
+        _set(self.environment(**told.DEFAULTS | store | environment))  # a process is told once
         os.chdir(self.root)
         try:
             with server:
