@@ -99,7 +99,11 @@ def race() -> None:
     from tasks.steps.race import race as step
 
     with _exclusively("race"):
-        step()
+        ended = step()
+        if ended:
+            from tasks.steps.finetune import hand_over
+
+            hand_over(ended)
 
 
 @app.command()
@@ -108,10 +112,15 @@ def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.ya
     if launch.is_worker():
         launch.assist(_take_part)
         return
-    with _starting(strategy):
-        from tasks.steps.finetune import finetune as step
+    from tasks.runs import handover
 
     with launch.joined(), _exclusively(f"finetune@{strategy}"):
+        if handover.take_over(strategy):
+            typer.echo(f"{strategy}: its training ended in the race, which has evaluated and tracked it")
+            return
+        with _starting(strategy):
+            from tasks.steps.finetune import finetune as step
+
         step(strategy)
 
 

@@ -16,10 +16,12 @@ WEIGHTS_RECORD = Path("data/backbone/record.json")
 NAMED_WEIGHTS = Path("data/named/weights")  # links to what params name
 NAMED_NETWORK = Path("data/named/network")
 RUNS = Path("data/runs")
+REPEATS = "repeats"  # folder of a strategy's further fine-tunings, a folder each
 RACE = Path("data/race")
 WORK = Path("data/work")
 ENGINES = Path("data/work/engines")  # how fast this machine is, and in which way
 RUNGS = Path("data/work/rungs")  # what strategies showed of themselves in races
+HANDED_OVER = Path("data/work/handed_over")  # what the race leaves to the stages of strategies that ended there
 STARTED = Path("data/work/started")
 REPORT = Path("data/reports/comparison.html")
 COMPARISON = Path("data/reports/comparison.json")
@@ -54,4 +56,4 @@ def race_file(strategy: str) -> Path:
 
 def repeats(strategy: str) -> Path:
     """Return the folder of a strategy's repeats, a folder each."""
-    return RUNS / strategy / "repeats"
+    return RUNS / strategy / REPEATS

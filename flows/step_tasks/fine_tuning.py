@@ -10,6 +10,7 @@ from flows.step_tasks.staleness import must_run
 from flows.step_tasks.step_task import completed, step_task
 from tasks import layout
 from tasks.params import Params
+from tasks.runs import handover
 from tasks.runs.repeats import Repeat, repeats
 from tasks.versioning import Stages
 
@@ -25,9 +26,12 @@ def _run_name(template: str) -> Callable[[dict[str, Any]], str]:
 
 @step_task("adapt (freeze, replace head)", task_run_name=_run_name("adapt {} (freeze, replace head)"))
 def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
-    """Make the network fit the data and plan what freezes, unless the strategy's outputs are current."""
+    """Make the network fit the data and plan what freezes, unless the strategy's outputs are current, or wait."""
     if not must_run(f"finetune@{strategy}", force=force):
         return completed(False, data=None)
+    if not force and handover.take_over(strategy):
+        Stages().record(f"finetune@{strategy}")
+        return completed(True, data=None)
     from tasks.steps import finetune
 
     return finetune.adapt(strategy, repeat)

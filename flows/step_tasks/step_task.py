@@ -59,7 +59,7 @@ def step_task(
 
 def completed(ran: bool, **data: Any) -> State[Any]:
     """Return the state of a task that ran its step, or that had nothing to do."""
-    return Completed(message=RAN) if ran else Completed(name="Skipped", message="up to date", **data)
+    return Completed(message=RAN, **data) if ran else Completed(name="Skipped", message="up to date", **data)
 
 
 def _is_unavailable(_: Any, __: Any, state: State[Any]) -> bool:

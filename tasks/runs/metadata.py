@@ -88,7 +88,7 @@ def tags(stage: str, identity: str, params: Params, data: PreparedData) -> dict[
         data: the prepared images.
     """
     values = {
-        "thawline.stage": os.environ.get("DVC_STAGE", f"finetune@{stage}" if identity else stage),
+        "thawline.stage": f"finetune@{stage}" if identity else os.environ.get("DVC_STAGE", stage),
         "thawline.params_digest": params_digest(params)[:16],
         "thawline.weights_sha256": data.record.sha256,
         "thawline.data_digest": versioning.data_digest(params.data),

@@ -1,13 +1,13 @@
 """What MLflow is handed of a finished fine-tuning: its costs, files, figures and model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks import layout, tracking
+from tasks import tracking
 from tasks.backbones import catalogue
 from tasks.comparison.figures import training_run
 from tasks.evaluation.classifier import ImageClassifier
@@ -33,7 +33,7 @@ def final_costs(run: Mapping[str, Any]) -> dict[str, float | None]:
 
 def track_model(
     run_id: str,
-    strategy: str,
+    output: Callable[[str], Path],
     data: PreparedData,
     settings: StrategyParams,
     model: ImageClassifier,
@@ -47,7 +47,7 @@ def track_model(
 
     Args:
         run_id: the run.
-        strategy: whose outputs are there already.
+        output: returns where an output of the fine-tuning lies, by its name; they are there already.
         data: what it was trained on.
         settings: of the strategy.
         model: what it left.
@@ -57,7 +57,7 @@ def track_model(
         range_tests: of each learning-rate range test (rate, loss) a step, and the rate that was taken.
         folder: has ``plan.json``, and takes the figures and what the model is handed over with.
     """
-    tracking.log_files(run_id, [*(layout.run_file(strategy, name) for name in TRACKED_FILES), folder / "plan.json"])
+    tracking.log_files(run_id, [*map(output, TRACKED_FILES), folder / "plan.json"])
     figures = training_run.write_figures(folder, progress, plan, range_tests, scores, data.classes)
     tracking.log_files(run_id, figures, "figures")
     if data.record.code_sha256:
@@ -67,7 +67,7 @@ def track_model(
     count = len(data.classes)
     write_json(description, classifier_files.describe(model, settings, asdict(data.record), data.channels, count))
     classifier_files.archive_code(code)
-    files = {"description": description, "weights": layout.run_file(strategy, "model.safetensors"), "code": code}
+    files = {"description": description, "weights": output("model.safetensors"), "code": code}
     tracking.log_model(run_id, files, data.channels, data.classes, catalogue.packages(data.record.name))
 
 

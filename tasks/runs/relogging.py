@@ -103,7 +103,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
             folder = layout.WORK / "anew" / finished.strategy
             write_json(folder / "plan.json", {key: finished.run[key] for key in PLANNED})
             progress = {"history": rows, "best_epoch": finished.run["best_epoch"]}
-            track_model(run_id, finished.strategy, data, settings, model, scores, progress, finished.run, [], folder)
+            track_model(run_id, finished.file, data, settings, model, scores, progress, finished.run, [], folder)
     except BaseException:
         tracking.abandon(run_id)
         raise

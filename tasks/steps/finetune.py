@@ -1,7 +1,7 @@
 """One strategy: adapt the network, train it, evaluate it on the validation split, as often as the params ask."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from tasks.evaluation import metrics, predictions
 from tasks.evaluation.classifier import ImageClassifier
 from tasks.files import atomic_path, read_json, write_bytes, write_json
 from tasks.params import load_params
+from tasks.runs import handover
 from tasks.runs.fine_tuning import FineTuning, work_folders
 from tasks.runs.launch import processes_for
 from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags
@@ -39,10 +40,41 @@ def finetune(strategy: str) -> None:
 
 def fine_tunings(strategy: str) -> None:
     """Adapt the network to one strategy, train it, evaluate it on the validation split; then repeat it."""
-    for repeat in repeats(load_params(layout.PARAMS).train, manifest.folds_in(layout.MANIFEST)):
-        attempt = adapt(strategy, repeat)
-        train(attempt)
-        evaluate(attempt)
+    for repeat in _repeats():
+        _once(strategy, repeat)
+
+
+def hand_over(strategies: Sequence[str]) -> None:
+    """Evaluate and track strategies whose training the race has ended, for their own stages to take over.
+
+    Those that are fine-tuned several times, or by several processes, are left to them altogether.
+    """
+    if _repeats() != [FIRST]:
+        return
+    for strategy in strategies:
+        fine_tuning = FineTuning.read(strategy)
+        if fine_tuning.settings.processes > 1 or handover.is_waiting(strategy) or _is_recorded(fine_tuning):
+            continue
+        with handover.handed_over(strategy) as folder:
+            _once(strategy, FIRST, folder)
+        clean_up(strategy)
+
+
+def _once(strategy: str, repeat: Repeat, outputs: Path | None = None) -> None:
+    attempt = adapt(strategy, repeat, outputs)
+    train(attempt)
+    evaluate(attempt)
+
+
+def _repeats() -> list[Repeat]:
+    return repeats(load_params(layout.PARAMS).train, manifest.folds_in(layout.MANIFEST))
+
+
+def _is_recorded(fine_tuning: FineTuning) -> bool:
+    """Return whether a fine-tuning has left its outputs before, and ended in the race as it does now."""
+    file = layout.run_file(fine_tuning.strategy, "run.json")
+    run = read_json(file) if file.is_file() else {}
+    return (run.get("identity"), run.get("stopped")) == (fine_tuning.identity, fine_tuning.stopped)
 
 
 @dataclass(frozen=True)
@@ -53,12 +85,18 @@ class Attempt:
         work: the folder of its intermediate files; named after everything the result depends on.
         run_id: its MLflow run.
         repeat: which of the strategy's fine-tunings it is.
+        outputs: the folder that takes what it leaves; None: where its stage leaves it.
     """
 
     strategy: str
     work: Path
     run_id: str
     repeat: Repeat = FIRST
+    outputs: Path | None = None
+
+    def output(self, name: str) -> Path:
+        """Return where an output lies: ``model.safetensors``, ``metrics.json``, ``history.csv``, …"""
+        return self.outputs / name if self.outputs else layout.run_file(self.strategy, name, self.repeat.name)
 
     @property
     def title(self) -> str:
@@ -69,10 +107,15 @@ class Attempt:
 UNDER_WAY: dict[Attempt, FineTuning] = {}  # what this process has planned and not evaluated yet
 
 
-def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
+def adapt(strategy: str, repeat: Repeat = FIRST, outputs: Path | None = None) -> Attempt:
     """Make the network fit the data, measure what the plan needs, plan what freezes, and start the MLflow run.
 
     An attempt whose process died is marked as failed; what it had trained is taken over.
+
+    Args:
+        strategy: its name.
+        repeat: which of its fine-tunings.
+        outputs: the folder that takes what the attempt leaves; None: where its stage leaves it.
     """
     fine_tuning = FineTuning.read(strategy, repeat)
     params, settings, data, title = fine_tuning.params, fine_tuning.settings, fine_tuning.data, fine_tuning.title
@@ -84,7 +127,7 @@ def adapt(strategy: str, repeat: Repeat = FIRST) -> Attempt:
         data_identity(params),
         layout.started(f"finetune@{title}"),
     )
-    attempt = Attempt(strategy, fine_tuning.work, run_id, repeat)
+    attempt = Attempt(strategy, fine_tuning.work, run_id, repeat, outputs)
     with _failing(attempt):
         if repeat != FIRST:
             tracking.set_parent(read_json(layout.run_file(strategy, "run.json"))["mlflow_run_id"], [run_id])
@@ -148,7 +191,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
             curves, rates = fine_tuning.measurement.curves, fine_tuning.measurement.measured.rates
             range_tests = [(curve, rates[place]) for place, curve in curves.items()]
             track_model(
-                attempt.run_id, attempt.strategy, data, settings, model, scores, progress, plan, range_tests,
+                attempt.run_id, attempt.output, data, settings, model, scores, progress, plan, range_tests,
                 attempt.work,
             )  # fmt: skip
         tracking.finish(attempt.run_id)
@@ -192,11 +235,7 @@ def _write_outputs(
     facts: dict[str, Any],
 ) -> None:
     """Write what a fine-tuning leaves to later stages; the first one of a strategy removes those of its repeats."""
-
-    def output(name: str) -> Path:
-        return layout.run_file(attempt.strategy, name, attempt.repeat.name)
-
-    data, repeats_folder = fine_tuning.data, layout.repeats(attempt.strategy)
+    data, output, repeats_folder = fine_tuning.data, attempt.output, attempt.output(layout.REPEATS)
     if attempt.repeat == FIRST:
         if repeats_folder.is_dir():
             shutil.rmtree(repeats_folder)

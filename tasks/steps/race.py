@@ -18,20 +18,22 @@ if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
 TIME_IS_UP = "the budget is spent"
 
 
-def race() -> None:
-    """Write for every strategy after how many images it stops, and why.
+def race() -> list[str]:
+    """Write for every strategy after how many images it stops, and why; return those whose training has ended.
 
     What is trained here is taken over by the strategy's fine-tuning.
     """
     params = load_params(layout.PARAMS)
     budget, metric = params.train.budget, params.compare.metric
     stops: dict[str, Stop] = {}
+    ended: list[str] = []
     if budget != "none":
-        stops = _raced(list(params.strategies), None if budget == "auto" else budget, metric)
+        stops, ended = _raced(list(params.strategies), None if budget == "auto" else budget, metric)
     with atomic_path(layout.RACE) as folder:
         folder.mkdir()
         for name in params.strategies:
             write_json(folder / layout.race_file(name).name, asdict(stops.get(name, Stop())))
+    return ended
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,13 @@ class Race:
         racers: the strategies.
         seconds: of training, for all together; None: without limit.
         standings: what they have shown so far.
+        ended: those that have trained to the end of their plan.
     """
 
     racers: Sequence[Racer]
     seconds: float | None
     standings: "Standings"
+    ended: list[str] = field(default_factory=list)
     _running: dict[str, Racer] = field(default_factory=dict)
     _looks: dict[str, int] = field(default_factory=dict)  # number of them, by strategy
     _spent: dict[str, float] = field(default_factory=dict)
@@ -186,6 +190,7 @@ class Race:
         self.standings.add(name, shown)
         racer.say(f"after {shown.images:,} of {shown.of_images:,} images: {self.standings.sentence(name)}")
         if seen.is_over:
+            self.ended.append(name)
             del self._running[name]
         while lost := self.standings.loser():
             name, evidence = lost
@@ -216,16 +221,21 @@ def _planned(strategies: Sequence[str]) -> "list[FineTuning]":
     return planned
 
 
-def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> dict[str, Stop]:
-    """Let strategies race; those that average weights at their end are trained behind the race."""
+def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> tuple[dict[str, Stop], list[str]]:
+    """Let strategies race; those that average weights at their end are trained behind the race.
+
+    Returns:
+        Where strategies stop, and those whose training has ended, stopped or not.
+    """
     from tasks.comparison.racing import Standings
 
     planned = _planned(strategies)
     racers = [Racer.of(known) for known in planned if known.settings.soup == 1 and not known.settings.wise_ft]
     if not racers:
-        return {}
+        return {}, []
     targets, contestants = planned[0].data.split("val").targets.numpy(), {one.name: one.contestant for one in racers}
-    stops = Race(racers, seconds, Standings(targets, metric, contestants)).run()
+    race = Race(racers, seconds, Standings(targets, metric, contestants))
+    stops = race.run()
     for fine_tuning in planned:
         fine_tuning.forget_other_rungs()
-    return stops
+    return stops, [name for name in strategies if name in stops or name in race.ended]

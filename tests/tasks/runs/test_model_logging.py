@@ -1,6 +1,7 @@
 """Which form of its model a run gets."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -25,12 +26,12 @@ def test_a_network_of_the_users_own_is_exported_at_once(own_code: str, logged: s
         data = PreparedData.read()
         data = replace(data, record=replace(data.record, code_sha256=own_code))
         settings, run = load_params().strategy("head_only"), read_json(layout.run_file("head_only", "run.json"))
-        weights = layout.run_file("head_only", "model.safetensors")
-        model = ImageClassifier(with_weights(settings, data, weights), data.size).eval()
+        output = partial(layout.run_file, "head_only")
+        model = ImageClassifier(with_weights(settings, data, output("model.safetensors")), data.size).eval()
         write_json(tmp_path / "plan.json", {})
         scores = {"confusion": [[1, 0], [0, 1]], "per_class": {}}
         with mock.patch("tasks.comparison.figures.training_run.write_figures", return_value=[]):
-            track_model(run["mlflow_run_id"], "head_only", data, settings, model, scores, {}, {}, [], tmp_path)
+            track_model(run["mlflow_run_id"], output, data, settings, model, scores, {}, {}, [], tmp_path)
     assert {FILES: files.called, PROGRAM: program.called} == {FILES: logged == FILES, PROGRAM: logged == PROGRAM}
 
 
