@@ -54,8 +54,8 @@ def balanced_accuracy(targets: Integers, probabilities: Floats) -> float | None:
 def auroc(targets: Integers, probabilities: Floats) -> float | None:
     """Return the area under the ROC curve, each class against the rest, mean over the classes that occur.
 
-    By the ranks of the answers (Mann and Whitney, 1947), which takes a fiftieth of the time of drawing the curves: the
-    probes ask for it hundreds of times. Arguments as of ``scores``.
+    By the ranks of the answers (Mann and Whitney, 1947) and without the curves, as the probes ask for it hundreds of
+    times. Arguments as of ``scores``.
 
     Returns:
         None where there is a single class.

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from tasks.arrays import Floats, Integers
@@ -32,6 +34,23 @@ def test_scores_are_scikit_learns(classes: int) -> None:
         "ece": scores["ece"],
         "log_loss": pytest.approx(sk.log_loss(targets, probabilities)),
     }
+
+
+@given(
+    classes=st.integers(2, 4), images=st.integers(1, 30), digits=st.integers(1, 3), seed=st.integers(0, 2**32 - 1)
+)
+def test_ranks_and_counts_are_scikit_learns(classes: int, images: int, digits: int, seed: int) -> None:
+    """Whatever classes occur and however many answers tie, areas and recalls are those of the curves and tables."""
+    rng = np.random.default_rng(seed)
+    targets, probabilities = rng.integers(0, classes, images), rng.random((images, classes)).round(digits)
+    present = np.unique(targets)
+    recalls = [(probabilities.argmax(axis=1)[targets == c] == c).mean() for c in present]
+    assert metrics.balanced_accuracy(targets, probabilities) == pytest.approx(np.mean(recalls))
+    if len(present) > 1:
+        areas = [sk.roc_auc_score(targets == c, probabilities[:, c]) for c in present]
+        assert metrics.auroc(targets, probabilities) == pytest.approx(np.mean(areas))
+    else:
+        assert metrics.auroc(targets, probabilities) is None
 
 
 def test_two_classes_have_the_binary_auroc() -> None:
