@@ -13,7 +13,7 @@ SHOWN: dict[str, list[tuple[str, str, int]]] = {
     "first": [
         ("seconds", "seconds", 0),
         ("training", "seconds of training", 0),
-        ("outside_training", "a fine-tuning outside its training, seconds", 1),
+        ("outside_training", "race and fine-tunings outside training, seconds a strategy", 1),
         ("silence", "most seconds between two lines", 0),
         ("peak_mib", "memory of the largest process, MiB", 0),
         ("test.accuracy", "the champion's test accuracy", 3),

@@ -27,7 +27,13 @@ from tests.benchmarks.minutes.turns import Row, Way
 WORK = Watched(
     40.0,
     900.0,
-    [(1.0, "Running stage 'probe':"), (4.0, "said"), (10.0, "Running stage 'finetune@full':"), (30.0, "said")],
+    [
+        (1.0, "Running stage 'probe':"),
+        (4.0, "said"),
+        (5.0, "Running stage 'race':"),
+        (10.0, "Running stage 'finetune@full':"),
+        (30.0, "said"),
+    ],
 )
 
 
@@ -42,7 +48,8 @@ def test_silence_and_stages_are_read_off_the_lines() -> None:
     """A stage lasts until the next one begins, the last one until the end."""
     assert WORK.longest_silence() == 20.0
     assert WORK.stages() == {
-        "probe": {"seconds": 9.0, "silence": 6.0},
+        "probe": {"seconds": 4.0, "silence": 3.0},
+        "race": {"seconds": 5.0, "silence": 5.0},
         "finetune@full": {"seconds": 30.0, "silence": 20.0},
     }
 
@@ -93,7 +100,7 @@ def project(tmp_path: Path) -> Path:
 def test_a_project_says_what_it_took_and_found(project: Path) -> None:
     """Training and what surrounds it; the champion, ties, and who was stopped."""
     found = found_by(project, WORK)
-    assert (found["training"], found["outside_training"]) == (27.0, 5.0)
+    assert (found["training"], found["outside_training"]) == (27.0, 4.0), "5 s of race, 30 of full, 27 of training; a strategy"
     assert (found["champion"], found["tied"], found["stopped"]) == ("full", ["full"], ["scratch"])
     assert found["test"] == {"auroc": 0.9, "accuracy": 0.8, "balanced_accuracy": 0.7}
     assert found["strategies"]["scratch"]["test"] is None

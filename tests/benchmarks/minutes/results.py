@@ -1,7 +1,6 @@
 """What a finished project found, read from the files that programs read."""
 
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,22 @@ def found_by(project: Path, work: Watched) -> dict[str, Any]:
     """Return what the whole of ``dvc repro`` took and found.
 
     Seconds, peak memory in MiB, the longest silence; seconds and silence of each stage; seconds of training of each
-    strategy, and of its stage outside of it; the champion, its test metrics, who ties with it, who was stopped.
+    strategy, and what race and fine-tunings take beside it, a strategy; the champion, its test metrics, who ties with
+    it, who was stopped.
     """
     metrics = {file.parent.name: _read(file) for file in sorted(project.glob("data/runs/*/metrics.json"))}
     comparison = _read(project / "data/reports/comparison.json")
     stages, strategies = work.stages(), comparison["strategies"]
     training = {name: found["train_seconds"] for name, found in metrics.items()}
-    outside = {
-        name: stages[f"finetune@{name}"]["seconds"] - seconds
-        for name, seconds in training.items()
-        if f"finetune@{name}" in stages
-    }
+    training_stages = [stages[name] for name in ("race", *(f"finetune@{name}" for name in training)) if name in stages]
+    spent = sum(stage["seconds"] for stage in training_stages)
     champion = strategies.get(comparison["champion"], {})
     return {
         "seconds": work.seconds,
         "peak_mib": work.peak_mib,
         "silence": work.longest_silence(),
         "training": sum(training.values()),
-        "outside_training": statistics.median(outside.values()) if outside else None,
+        "outside_training": (spent - sum(training.values())) / len(training),
         "champion": comparison["champion"],
         "test": _chosen(champion.get("test")),
         "validation": _chosen(champion.get("val")),
@@ -42,7 +39,6 @@ def found_by(project: Path, work: Watched) -> dict[str, Any]:
         "images": comparison["data"]["images"],
         "stages": {name.replace("finetune@", ""): found for name, found in stages.items()},
         "train_seconds": training,
-        "outside_seconds": outside,
         "strategies": {
             name: {"validation": _chosen(found["val"]), "test": _chosen(found["test"])}
             for name, found in strategies.items()
