@@ -25,6 +25,7 @@ from tasks.runs.metadata import data_identity, final_metrics, flat_params, tags
 from tasks.runs.model_logging import track_model
 from tasks.runs.networks import flips_for, probabilities_of, with_weights
 from tasks.runs.repeats import FIRST, Repeat, repeats
+from tasks.runs.watching import watched
 from tasks.training.loop import DivergedError
 from tasks.training.rungs import Rung
 
@@ -177,8 +178,8 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         adapted = with_weights(settings, data, attempt.work / WEIGHTS)
         probabilities = _shown_in_the_race(fine_tuning)
         if probabilities is None:
-            fine_tuning.reporter.say(f"answers {len(val):,} validation images, then hands its model over")
-            probabilities = probabilities_of(adapted, val, settings, flips)
+            with watched(f"{attempt.title}: validation images", val) as images:
+                probabilities = probabilities_of(adapted, images, settings, flips)
         groups = data.rows("val")["subset"].tolist()
         scores = metrics.report(val.targets.numpy(), probabilities, data.classes, groups)
         progress, plan = read_json(attempt.work / PROGRESS), read_json(attempt.work / PLAN)

@@ -39,7 +39,9 @@ PLUMBING = {
     "tasks.runs.metadata": "describes a run to MLflow",
     "tasks.runs.model_logging": "hands MLflow what a fine-tuning left",
     "tasks.runs.speeds": "measures how fast the machine is",
+    "tasks.runs.handover": "hands outputs from one stage to another",
     "tasks.runs.outputs": "reads the files that other stages wrote",
+    "tasks.runs.watching": "shows how far answers are",
 }
 COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports
 
