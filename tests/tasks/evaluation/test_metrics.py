@@ -36,9 +36,7 @@ def test_scores_are_scikit_learns(classes: int) -> None:
     }
 
 
-@given(
-    classes=st.integers(2, 4), images=st.integers(1, 30), digits=st.integers(1, 3), seed=st.integers(0, 2**32 - 1)
-)
+@given(classes=st.integers(2, 4), images=st.integers(1, 30), digits=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
 def test_ranks_and_counts_are_scikit_learns(classes: int, images: int, digits: int, seed: int) -> None:
     """Whatever classes occur and however many answers tie, areas and recalls are those of the curves and tables."""
     rng = np.random.default_rng(seed)
