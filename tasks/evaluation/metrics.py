@@ -29,7 +29,7 @@ def scores(targets: Integers, probabilities: Floats) -> dict[str, float | None]:
     """
     predicted = probabilities.argmax(axis=1)
     present = np.unique(targets)
-    rankable = present if len(present) > 1 else []
+    rankable = present if len(present) > 1 else present[:0]
     return {
         "accuracy": _number(sk.accuracy_score(targets, predicted)),
         "balanced_accuracy": balanced_accuracy(targets, probabilities),
