@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.backbones import custom_module, onnx_files, onnx_reading, timm_models, torchvision_models
+from tasks.backbones import custom_module, efficientnet_lite, onnx_files, onnx_reading, timm_models, torchvision_models
 from tasks.backbones.architecture import Architecture
 from tasks.backbones.library import Library
 from tasks.params import PartsParams
@@ -33,6 +33,14 @@ LIBRARIES = (  # a network is of the first that has it
         convert=timm_models.convert,
     ),
     Library(
+        has=efficientnet_lite.has,
+        find=efficientnet_lite.find,
+        named_weights=efficientnet_lite.named_weights,
+        packages=("timm",),
+        known_digest=efficientnet_lite.known_digest,
+        convert=efficientnet_lite.convert,
+    ),
+    Library(
         has=lambda _: True,
         find=torchvision_models.find,
         named_weights=torchvision_models.named_weights,
@@ -51,8 +59,8 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
     """Return the description of a network.
 
     Args:
-        name: a torchvision classification model, ``timm/`` with one of timm's, a file that ends in ``.onnx``, or
-            ``package.module:callable``.
+        name: a torchvision classification model, an EfficientNet-Lite, ``timm/`` with one of timm's, a file that ends
+            in ``.onnx``, or ``package.module:callable``.
         parts: what its layers are for, instead of what is known or found out.
 
     Raises:

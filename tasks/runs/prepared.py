@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -95,7 +94,7 @@ class PreparedData:
         limit = int(settings.activations_gib * 2**30)
         if not limit:
             return None
-        libraries = [f"{name} {version(name)}" for name in ("torchvision", "timm") if find_spec(name)]
+        libraries = [f"{name} {version(name)}" for name in ("torchvision", "timm")]
         code = [self.record.code_sha256, digest_of_code(FINE_TUNING), libraries]
         digest = digest_of([sha256_of(index_of(layout.PIXELS)), code])
         return Cache(layout.WORK / "activations", limit, digest)

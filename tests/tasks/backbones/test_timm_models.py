@@ -1,10 +1,10 @@
 """timm's networks: divided like any other, built for a working size, with timm's own metadata."""
 
-import builtins
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 
 from tasks.backbones import catalogue, timm_registry, weights
@@ -13,8 +13,6 @@ from tasks.params import BackboneParams
 from tests.tasks.backbones.conftest import Hub
 from tests.tasks.backbones.files import same
 from tests.tasks.backbones.skeletons import assert_divided, assert_runs_in_order, built, images, skeleton
-
-timm = pytest.importorskip("timm")
 
 # One of each kind: plain and hierarchical transformers, convolutional and mixed networks, mixers, with timm's groups
 # and without (poolformer, pit), and such whose groups don't follow one another (cait, coat).
@@ -128,20 +126,6 @@ def test_network_that_can_not_be_used_says_why(name: str, said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
         catalogue.find(name)
     assert str(caught.value).startswith(f"params.yaml: backbone.name '{name}'")
-
-
-def test_missing_library_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without timm, the sentence is the command that brings it."""
-    original = builtins.__import__
-
-    def without_timm(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name.partition(".")[0] == "timm":
-            raise ImportError(name)
-        return original(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_timm)
-    with pytest.raises(UserError, match=r"pip install -e '\.\[timm\]'"):
-        catalogue.find("timm/resnet18")
 
 
 # Weights
