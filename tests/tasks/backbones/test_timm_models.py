@@ -1,7 +1,6 @@
 """timm's networks: divided like any other, built for a working size, with timm's own metadata."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
