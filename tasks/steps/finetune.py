@@ -53,8 +53,10 @@ def hand_over(strategies: Sequence[str]) -> None:
     if _repeats() != [FIRST]:
         return
     for strategy in strategies:
+        if handover.is_waiting(strategy):
+            continue
         fine_tuning = FineTuning.read(strategy)
-        if fine_tuning.settings.processes > 1 or handover.is_waiting(strategy) or _is_recorded(fine_tuning):
+        if fine_tuning.settings.processes > 1 or _is_recorded(fine_tuning):
             continue
         with handover.handed_over(strategy) as folder:
             _once(strategy, FIRST, folder)
