@@ -100,8 +100,10 @@ def _write_params(place: Path, commit: str, params: Params) -> None:
     yaml = YAML()
     content: Any = yaml.load(layout.PARAMS)
     content["data"]["rev"] = commit
-    if Path(params.backbone.weights).is_file():
-        content["backbone"]["weights"] = str(Path(params.backbone.weights).absolute())
+    sections = {"": content.get("backbone"), **(content.get("backbones") or {})}
+    for name, network in params.networks.items():
+        if Path(network.weights).is_file():
+            sections[name]["weights"] = str(Path(network.weights).absolute())
     with (place / layout.PARAMS).open("w", encoding="utf-8") as stream:
         yaml.dump(content, stream)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks import exclusive, stopping
+from tasks import exclusive, layout, stopping
 from tasks.errors import UserError
 from tasks.files import naming_what_the_disk_refuses
 from tasks.params import must_have_sections
@@ -62,13 +62,22 @@ def prepare() -> None:
 
 
 @app.command()
-def backbone() -> None:
+def networks() -> None:
+    """Write down which networks compete: backbone, and backbones."""
+    from tasks.steps.networks import networks as step
+
+    with _exclusively("networks"):
+        typer.echo(f"networks: {', '.join(step())}")
+
+
+@app.command()
+def backbone(network: Annotated[str, typer.Option(help="One of backbones; empty: backbone.")] = "") -> None:
     """Retrieve and verify the pretrained weights."""
     with _starting("backbone"):
         from tasks.steps.backbone import backbone as step
 
-    with _exclusively("backbone"):
-        record = step()
+    with _exclusively(f"network@{network}" if network else "backbone"):
+        record = step(network)
     typer.echo(f"{record.name} {record.weights}: {record.source}")
     for line in record.lines():
         typer.echo(line)
@@ -76,15 +85,16 @@ def backbone() -> None:
 
 @app.command()
 def probe() -> None:
-    """Measure on frozen features what a random split would pretend, and which strategies are worth running."""
+    """Measure on frozen features which networks and strategies are worth running, and what a random split pretends."""
     with _starting("probe"):
         from tasks.comparison.recommendation import recommend
         from tasks.params import load_params
+        from tasks.runs.candidates import expected_order
         from tasks.steps.probe import probe as step
 
     with _exclusively("probe"):
         probed = step()
-    for line in recommend(probed.facts, load_params().strategies).lines():
+    for line in recommend(probed.facts, expected_order(load_params())).lines():
         typer.echo(line)
     for pretence in probed.pretences:
         typer.echo(
@@ -107,14 +117,20 @@ def race() -> None:
 
 
 @app.command()
-def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml.")]) -> None:
+def finetune(strategy: Annotated[str, typer.Option(help="A strategy of params.yaml, or NETWORK/STRATEGY.")]) -> None:
     """Run one strategy: adapt the network, train it, evaluate it on the validation split."""
     if launch.is_worker():
         launch.assist(_take_part)
         return
-    from tasks.runs import handover
+    from tasks.params import load_params
+    from tasks.runs import candidates, handover
 
-    with launch.joined(), _exclusively(f"finetune@{strategy}"):
+    strategy = load_params().candidate(strategy)
+    with launch.joined(), _exclusively(layout.stage_of(strategy)):
+        if reason := candidates.why_left_out(strategy):
+            candidates.leave_out(strategy, reason)
+            typer.echo(f"{strategy}: {reason}")
+            return
         if handover.take_over(strategy):
             typer.echo(f"{strategy}: its training ended in the race, which has evaluated and tracked it")
             return

@@ -50,8 +50,9 @@ def _cluster_for(params: Params, alive: Mapping[str, Any]) -> Cluster:
     import torch
 
     has_gpus = any(_fits({"GPU": 1}, info) for info in alive.values())
-    on_gpu = frozenset(name for name, strategy in params.strategies.items() if has_gpus and strategy.device != "cpu")
-    processes = {name: strategy.processes for name, strategy in params.strategies.items()}
+    candidates = params.candidates
+    on_gpu = frozenset(name for name, strategy in candidates.items() if has_gpus and strategy.device != "cpu")
+    processes = {name: strategy.processes for name, strategy in candidates.items()}
     return Cluster(str(Path.cwd()), torch.get_num_threads(), processes, on_gpu, node.settings())
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.states import Completed
 
 from flows.step_tasks.staleness import must_run
 from flows.step_tasks.step_task import completed, step_task
 from tasks import layout
-from tasks.params import Params
-from tasks.runs import handover
+from tasks.params import Params, load_params
+from tasks.runs import candidates, handover
 from tasks.runs.repeats import Repeat, repeats
 from tasks.versioning import Stages
 
@@ -19,7 +20,7 @@ def _run_name(template: str) -> Callable[[dict[str, Any]], str]:
     """Return what names a task run after its strategy and repeat."""
 
     def name(parameters: dict[str, Any]) -> str:
-        return template.format(parameters["repeat"].of(parameters["strategy"]))
+        return template.format(parameters["repeat"].of(load_params().title(parameters["strategy"])))
 
     return name
 
@@ -27,10 +28,13 @@ def _run_name(template: str) -> Callable[[dict[str, Any]], str]:
 @step_task("adapt (freeze, replace head)", task_run_name=_run_name("adapt {} (freeze, replace head)"))
 def adapt(strategy: str, repeat: Repeat, force: bool) -> Any:
     """Make the network fit the data and plan what freezes, unless the strategy's outputs are current, or wait."""
-    if not must_run(f"finetune@{strategy}", force=force):
+    stage = layout.stage_of(strategy)
+    if not must_run(stage, force=force):
         return completed(False, data=None)
+    if is_left_out(strategy):
+        return Completed(name="Skipped", message=candidates.why_left_out(strategy), data=None)
     if not force and handover.take_over(strategy):
-        Stages().record(f"finetune@{strategy}")
+        Stages().record(stage)
         return completed(True, data=None)
     from tasks.steps import finetune
 
@@ -61,12 +65,21 @@ def evaluate(strategy: str, repeat: Repeat, attempt: Any, last: bool) -> State[A
     return completed(True)
 
 
+def is_left_out(strategy: str) -> bool:
+    """Return whether a candidate is left out; if so, its stage is recorded."""
+    reason = candidates.why_left_out(strategy)
+    if reason:
+        candidates.leave_out(strategy, reason)
+        Stages().record(layout.stage_of(strategy))
+    return bool(reason)
+
+
 def record(strategy: str) -> None:
     """Record the stage of a strategy, all of whose fine-tunings are done."""
     from tasks.steps import finetune
 
     finetune.clean_up(strategy)
-    Stages().record(f"finetune@{strategy}")
+    Stages().record(layout.stage_of(strategy))
 
 
 def submit_fine_tunings(

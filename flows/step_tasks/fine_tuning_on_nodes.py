@@ -11,7 +11,7 @@ from flows.cluster.cluster import Cluster
 from flows.step_tasks import fine_tuning
 from flows.step_tasks.staleness import must_run
 from flows.step_tasks.step_task import completed, step_task
-from tasks import stopping
+from tasks import layout, stopping
 
 
 @step_task("fine-tune on a node", task_run_name="fine-tune {strategy} on a node")
@@ -39,7 +39,8 @@ def submit_to_nodes(
     after.wait()
     if not after.state.is_completed():
         return [], [after]
-    stale = [strategy for strategy in strategies if must_run(f"finetune@{strategy}", force=force)]
+    stale = [strategy for strategy in strategies if must_run(layout.stage_of(strategy), force=force)]
+    stale = [strategy for strategy in stale if not fine_tuning.is_left_out(strategy)]
     if not stale:
         return [], [after]
     tuned = _side_by_side(stale, cluster)

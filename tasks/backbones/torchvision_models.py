@@ -117,6 +117,13 @@ def named_weights(params: BackboneParams, architecture: Architecture) -> Weights
     return WeightsFile(*downloads.from_torchvision(entry, params.sha256 or ""), architecture.licence, notes)
 
 
+def accuracy(params: BackboneParams) -> float | None:
+    """Return the accuracy that torchvision states for weights on ImageNet-1k, from 0 to 1; None: it states none."""
+    stated = [entry for entry in models.get_model_weights(params.name) if entry.name == params.weights]
+    figures = stated[0].meta.get("_metrics", {}).get("ImageNet-1K", {}) if stated else {}
+    return float(figures["acc@1"]) / 100 if "acc@1" in figures else None
+
+
 def known_digest(name: str, file_name: str) -> str:
     """Return the digest that a file must have because it has the name of one of torchvision's for a model."""
     names = [Path(urlparse(entry.url).path).name for entry in models.get_model_weights(name)]

@@ -34,6 +34,8 @@ class WeightsRecord:
         parts: what the layers are for, where the user states it.
         report: which tensors came from the file; see ``LoadReport``.
         code_sha256: digest of the source of the user's own architecture, or of the ONNX file that has it.
+        accuracy: published, of the first answer on ImageNet-1k, from 0 to 1; None: not known.
+        left_out: why there are no weights, so that the network doesn't compete; empty: there are.
     """
 
     name: str
@@ -50,6 +52,8 @@ class WeightsRecord:
     parts: dict[str, Any] | None = None
     report: dict[str, Any] = field(default_factory=dict)
     code_sha256: str = ""
+    accuracy: float | None = None
+    left_out: str = ""
 
     @classmethod
     def read(cls, source: Path) -> "WeightsRecord":
@@ -97,6 +101,14 @@ def retrieve(params: BackboneParams, size: int) -> tuple[State, WeightsRecord]:
     state, report = _matched(given, library, params, architecture, size)
     record = _record(params, architecture, size, given.source, given.licence)
     return state, replace(record, sha256=sha256_of(given.file), report=report.content())
+
+
+def left_out(params: BackboneParams, reason: str) -> WeightsRecord:
+    """Return the record of a network that doesn't compete."""
+    return WeightsRecord(
+        name=params.name, weights=params.weights, source=f"left out: {reason}", sha256="", licence="", mean=(), std=(),
+        size=0, optimizer=None, lr=None, batch_size=None, left_out=reason,
+    )  # fmt: skip
 
 
 def store(state: State, record: WeightsRecord, weights_file: Path, record_file: Path) -> None:
@@ -203,4 +215,5 @@ def _record(params: BackboneParams, architecture: Architecture, size: int, sourc
         batch_size=recipe.batch_size if recipe else None,
         parts=params.parts.model_dump(mode="json") if params.parts else None,
         code_sha256=catalogue.code_sha256(params.name),
+        accuracy=catalogue.library_of(params.name).accuracy(params),
     )

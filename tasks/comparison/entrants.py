@@ -28,6 +28,8 @@ class Entrant:
             that lost the race has no ``test``, and of ``val`` perhaps the first fold alone.
         seeds: the same strategy with other seeds, as many for every entrant that did not lose the race.
         shares: the same strategy on shares of the training split.
+        network: that it was fine-tuned from, for people.
+        milliseconds: in which that one answers an image, as it was screened; 0 where no other competes.
     """
 
     name: str
@@ -37,6 +39,12 @@ class Entrant:
     test: pd.DataFrame | None
     seeds: Sequence[Repeated] = ()
     shares: Sequence[OnShare] = ()
+    network: str = ""
+    milliseconds: float = 0.0
+
+    def cost(self, name: str) -> float:
+        """Return one of the costs that ``compare.cheaper`` names."""
+        return self.milliseconds if name == "milliseconds" else float(self.run[name])
 
     @property
     def stopped(self) -> Stopped | None:

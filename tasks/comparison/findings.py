@@ -20,9 +20,10 @@ MOST_SUSPECTS = 30
 def findings(
     entrants: Sequence[Entrant], params: Params, classes: Sequence[str], train_counts: Mapping[str, int]
 ) -> dict[str, list[Finding]]:
-    """Return what was found out about every strategy, by its name; healthy ones have nothing.
+    """Return what was found out about every candidate, by its name; healthy ones have nothing.
 
-    Neither have those that lost the race: the beginning of a training is no whole one.
+    Neither have those that lost the race: the beginning of a training is no whole one. Strategies are held against
+    others on the same network.
 
     Args:
         entrants: the strategies.
@@ -31,10 +32,16 @@ def findings(
         train_counts: images a class in the training split.
     """
     counts = np.array([train_counts.get(label, 0) for label in classes], dtype=np.int64)
-    runs = [_run(entrant, params, classes, counts) for entrant in entrants if entrant.test is not None]
-    against = diagnose_against(runs, params.compare)
-    of_runs = {run.name: _of_run(run, [*diagnose(run), *against[run.name]], params) for run in runs}
-    return {entrant.name: of_runs.get(entrant.name, []) for entrant in entrants}
+    found: dict[str, list[Finding]] = {entrant.name: [] for entrant in entrants}
+    tested = [entrant for entrant in entrants if entrant.test is not None]
+    for network in dict.fromkeys(entrant.network for entrant in tested):
+        runs = {
+            entrant.name: _run(entrant, params, classes, counts) for entrant in tested if entrant.network == network
+        }
+        against = diagnose_against(list(runs.values()), params.compare)
+        for name, run in runs.items():
+            found[name] = _of_run(run, [*diagnose(run), *against[run.name]], params)
+    return found
 
 
 def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabel]:
@@ -54,8 +61,8 @@ def suspect_labels(entrant: Entrant, classes: Sequence[str]) -> list[SuspectLabe
 
 def _run(entrant: Entrant, params: Params, classes: Sequence[str], counts: Integers) -> Run:
     return Run(
-        name=entrant.name,
-        settings=params.strategy(entrant.name),
+        name=entrant.name.rpartition("/")[2],  # as it stands in params.yaml
+        settings=params.strategy(params.candidate(entrant.name)),
         history=entrant.history,
         phases=entrant.run["phases"],
         thaws_at={part["name"]: part["thaws_at"] for part in entrant.run["parts"]},

@@ -42,7 +42,7 @@ RECORDED = (  # what a result takes as the fine-tuning recorded it
     "best_epoch",
     "mlflow_run_id",
 )
-CHEAPNESS = ("trainable_parameters", "train_seconds")  # of which the first decides
+COSTS = ("milliseconds", "trainable_parameters", "train_seconds", "peak_memory_mib")  # of what is efficient
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def rank(
     standing = _settle(field, val, [_excluded(scores, params) for scores in validated], params, measure)
     scratch = next((field[i] for i in standing.order if field[i].run["params"]["start"] == "random"), None)
     versus = _versus(val, standing.order[0], params.metric)
-    costs = ([entrant.run[cost] for entrant in field] for cost in (*CHEAPNESS, "peak_memory_mib"))
+    costs = ([entrant.cost(name) for entrant in field] for name in COSTS)
     efficient = pareto_front([val.score(i, params.metric) for i in range(len(field))], *costs)
     tested = [
         StrategyResult(
@@ -125,7 +125,7 @@ def _settle(
 ) -> _Standing:
     """Order strategies by the validation split, and measure those that tie at the top, until limits bar no more."""
     values = [val.score(i, params.metric) for i in range(len(field))]
-    costs = [tuple(entrant.run[cost] for cost in CHEAPNESS) for entrant in field]
+    costs = [tuple(entrant.cost(name) for name in params.cheaper) for entrant in field]
     measured: dict[int, Measured] = {}
     while True:
         order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))
@@ -289,6 +289,8 @@ def _recorded(entrant: Entrant) -> dict[str, Any]:
         "params": dict(run["params"]),
         "parts": [Part(**part) for part in run["parts"]],
         "recorded_run_id": run.get("recorded_run_id", ""),
+        "network": entrant.network,
+        "milliseconds": entrant.milliseconds or None,
         **{name: run[name] for name in RECORDED},
     }
 

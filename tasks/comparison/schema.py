@@ -6,6 +6,7 @@ from pydantic import Field
 
 from tasks.comparison.racing import margin
 from tasks.comparison.recommendation import Recommendation
+from tasks.comparison.screening import Screening
 from tasks.comparison.statistics import Paired
 from tasks.evaluation.robustness import Robustness, WorstGroup
 from tasks.record import Record
@@ -165,7 +166,7 @@ class SuspectLabel(Record):
 class StrategyResult(Record):
     """One strategy: what it was, what it reached, what it cost."""
 
-    name: str = Field(description="its key in params.yaml")
+    name: str = Field(description="its key in params.yaml, behind that of its network where several compete")
     rank: int = Field(description="1 is the best on the validation split; excluded ones come last, then stopped ones")
     params: dict[str, Any] = Field(description="its settings, shared ones included")
     stopped: Stopped | None = Field(None, description="by the race; null: it ran to its end")
@@ -183,11 +184,16 @@ class StrategyResult(Record):
     tied: bool = Field(description="within one standard error of the best on the validation split, and not excluded")
     serving: Serving | None = Field(description="null where it could not win")
     efficient: bool = Field(
-        description="no other scores as high on validation with no more seconds, memory and trainable parameters"
+        description="no other scores as high on validation with no more milliseconds an image, seconds, memory and "
+        "trainable parameters"
     )
     train_seconds: float = Field(description="of training, without what surrounds it")
     peak_memory_mib: float = Field(
         description="most memory that the process, or the GPU, held while it trained, in MiB"
+    )
+    network: str = Field("", description="that it was fine-tuned from")
+    milliseconds: float | None = Field(
+        None, description="in which that one answers an image, as it was screened; null where no other competes"
     )
     trainable_parameters: int = Field(description="number of weights that train at any time")
     parameters: int = Field(description="number of all weights")
@@ -233,6 +239,10 @@ class StrategyResult(Record):
         if self.calibration is None:
             raise ValueError(f"{self.name} lost the race, and was not tested")
         return self.calibration
+
+    def cost(self, name: str) -> float:
+        """Return one of the costs that ``compare.cheaper`` names."""
+        return float(getattr(self, name) or 0.0)
 
     def figure(self, split: str, metric: str) -> tuple[float | None, tuple[float, float] | None]:
         """Return a metric of ``val`` or ``test`` and its interval: of the mean over seeds, if there are several.
@@ -317,6 +327,7 @@ class Comparison(Record):
     backbone: dict[str, Any] = Field(
         description="the record of the pretrained weights: network, source, SHA-256, normalisation"
     )
+    screening: Screening = Field(Screening(), description="of the networks that competed; none where one was alone")
     made_with: MadeWith
     mlflow_run_id: str = Field(description="the parent run")
     mlflow_experiment_id: str = Field(description="the experiment of all its runs")

@@ -1,7 +1,10 @@
 """Which strategy wins, and the paragraph that says why."""
 
+from collections.abc import Sequence
+
 from tasks.comparison.schema import Chance, StrategyResult
 from tasks.comparison.statistics import METRIC_NAMES
+from tasks.params import CompareParams
 from tasks.wording import enumerated
 
 
@@ -10,23 +13,36 @@ def learned(chance: Chance, confidence: float) -> bool:
     return chance.p_value <= 1 - confidence
 
 
-def champion(ranked: list[StrategyResult], chance: Chance, confidence: float) -> StrategyResult | None:
+CHEAPER = CompareParams().cheaper
+
+
+def champion(
+    ranked: list[StrategyResult], chance: Chance, confidence: float, cheaper: Sequence[str] = CHEAPER
+) -> StrategyResult | None:
     """Return the cheapest strategy that ties with the best one, or None if nothing was learned or all are excluded.
 
-    Fewer trainable parameters, then seconds, are cheaper. A tie is a paired difference within one standard error (the
-    one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, on paired resamples).
+    ``cheaper`` names the costs that decide, the first first, as in ``compare.cheaper``. A tie is a paired difference
+    within one standard error (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984,
+    on paired resamples).
     """
     if not learned(chance, confidence):
         return None
     tied = [result for result in ranked if result.tied]
     if not tied:
         return None
-    return min(tied, key=lambda result: (result.trainable_parameters, result.train_seconds))
+    return min(tied, key=lambda result: tuple(map(result.cost, cheaper)))
 
 
-def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confidence: float, folds: int = 0) -> str:
+def paragraph(
+    ranked: list[StrategyResult],
+    chance: Chance,
+    metric: str,
+    confidence: float,
+    folds: int = 0,
+    cheaper: Sequence[str] = CHEAPER,
+) -> str:
     """Return the verdict on strategies ordered from best to worst, which were validated on one split or on folds."""
-    winner, best = champion(ranked, chance, confidence), ranked[0]
+    winner, best = champion(ranked, chance, confidence, cheaper), ranked[0]
     name = METRIC_NAMES[metric]
     if best.excluded:
         broken = "; ".join(f"{result.name}: {', '.join(result.excluded)}" for result in ranked if result.excluded)
@@ -50,9 +66,8 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     if winner is not best and winner.versus_best:
         sentences.append(
             f"{best.name} scored {_signed(-winner.versus_best.difference)} higher on validation, which is within one "
-            f"standard error ({winner.versus_best.standard_error:.3f}); {winner.name} is preferred because it trains "
-            f"{_share(winner.trainable_parameters, best.trainable_parameters)} of the parameters in "
-            f"{_share(winner.train_seconds, best.train_seconds)} of the time."
+            f"standard error ({winner.versus_best.standard_error:.3f}); {winner.name} is preferred because "
+            f"{_costs_less(winner, best, cheaper)}."
         )
     else:
         behind = [result for result in ranked[1:] if _may_be_as_good(result, confidence)]
@@ -65,6 +80,20 @@ def paragraph(ranked: list[StrategyResult], chance: Chance, metric: str, confide
     sentences += _lost_race(ranked)
     sentences += _against_scratch(winner, ranked, metric, confidence)
     return " ".join(sentences)
+
+
+def _costs_less(winner: StrategyResult, best: StrategyResult, cheaper: Sequence[str]) -> str:
+    """Return in which cost a strategy beats the best one, in words."""
+    decides = next((name for name in cheaper if winner.cost(name) != best.cost(name)), cheaper[-1])
+    share = _share(winner.cost(decides), best.cost(decides))
+    if decides == "milliseconds":
+        return f"{winner.network} answers an image in {share} of the time of {best.network}"
+    if decides == "parameters":
+        return f"it has {share} of the parameters"
+    return (
+        f"it trains {_share(winner.trainable_parameters, best.trainable_parameters)} of the parameters in "
+        f"{_share(winner.train_seconds, best.train_seconds)} of the time"
+    )
 
 
 def _may_be_as_good(result: StrategyResult, confidence: float) -> bool:

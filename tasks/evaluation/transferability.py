@@ -56,7 +56,7 @@ def transferability(features: Features, targets: Integers, groups: Sequence[str]
     neighbours = min([MOST_NEIGHBOURS, rarest, *(len(train) for train, _ in division)]) if division else 0
     probes = {
         NEIGHBOURS: make_pipeline(StandardScaler(), KNeighborsClassifier(neighbours, metric="cosine")),
-        LINEAR: make_pipeline(StandardScaler(), _ClassScores(alpha=features.shape[1], class_weight="balanced")),
+        LINEAR: _linear(features),
     }
     return Transferability(
         images=len(features),
@@ -66,6 +66,12 @@ def transferability(features: Features, targets: Integers, groups: Sequence[str]
         logme=logme(features, targets),
         h_score=h_score(features, targets),
     )
+
+
+def linear_probe(features: Features, targets: Integers, groups: Sequence[str], seed: int) -> ProbeScores:
+    """Return what the linear probe alone reaches; arguments as of ``transferability``."""
+    folds, division = divide(targets, groups, seed)
+    return _cross_validate(_linear(features), features, targets, folds, division)
 
 
 def divide(targets: Integers, groups: Sequence[str], seed: int) -> tuple[int, Division]:
@@ -143,6 +149,10 @@ class _ClassScores(RidgeClassifier):  # type: ignore[misc]
         both = np.stack([-answers, answers], axis=1) if answers.ndim == 1 else answers
         probabilities: Floats = special.softmax(both.astype(np.float64), axis=1)
         return probabilities
+
+
+def _linear(features: Features) -> Any:
+    return make_pipeline(StandardScaler(), _ClassScores(alpha=features.shape[1], class_weight="balanced"))
 
 
 def _cross_validate(probe: Any, features: Features, targets: Integers, folds: int, division: Division) -> ProbeScores:

@@ -5,13 +5,14 @@
 """
 
 from tasks.params.augment import AugmentParams
-from tasks.params.backbone import BackboneParams, PartsParams
+from tasks.params.backbone import BackboneParams, NetworkParams, PartsParams
 from tasks.params.compare import CompareParams
 from tasks.params.data import TABLES, DataParams, expanded
 from tasks.params.layers import AdaptersParams, HeadParams, StemParams
 from tasks.params.loading import Params, load_params, must_have_sections
 from tasks.params.retrain import RetrainParams
 from tasks.params.run import RunParams
+from tasks.params.screen import ScreenParams
 from tasks.params.split import SplitParams
 from tasks.params.strategies import PhaseParams, Start, StrategyParams
 from tasks.params.train import Sampling, SharedParams, TrainParams, TrainSize
@@ -27,6 +28,7 @@ __all__ = [
     "CompareParams",
     "DataParams",
     "HeadParams",
+    "NetworkParams",
     "Params",
     "PartsParams",
     "PhaseParams",
@@ -34,6 +36,7 @@ __all__ = [
     "RetrainParams",
     "RunParams",
     "Sampling",
+    "ScreenParams",
     "SharedParams",
     "SplitParams",
     "Start",

@@ -1,7 +1,7 @@
-"""The section ``backbone``: which pretrained network, with which weights."""
+"""The sections ``backbone`` and ``backbones``: which pretrained networks, with which weights."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, field_validator
 
@@ -79,3 +79,20 @@ class BackboneParams(Section):
             except re.error as error:
                 raise ValueError(f"'{pattern}' is not a regular expression: {error}") from error
         return patterns
+
+
+class NetworkParams(BackboneParams):
+    """A further network, which competes with ``backbone``: every strategy is fine-tuned from it, too, if it is kept.
+
+    Example:
+        backbones:
+          lite0:
+            name: efficientnet_lite0
+            optional: true
+    """
+
+    optional: bool = False
+    """Whether the network is left out, with a line, where no source has its weights; otherwise that is an error."""
+
+    strategies: dict[str, dict[str, Any]] = Field({})
+    """What strategies do otherwise on this network, by the name of the strategy: keys as in ``strategies``."""

@@ -9,11 +9,12 @@ from pydantic_core import ErrorDetails
 
 from tasks.errors import UserError, nearest, one_line
 from tasks.params.augment import AugmentParams
-from tasks.params.backbone import BackboneParams
+from tasks.params.backbone import BackboneParams, NetworkParams
 from tasks.params.compare import CompareParams
 from tasks.params.data import DataParams
 from tasks.params.retrain import RetrainParams
 from tasks.params.run import RunParams
+from tasks.params.screen import ScreenParams
 from tasks.params.section import Section
 from tasks.params.split import SplitParams
 from tasks.params.strategies import StrategyParams
@@ -21,6 +22,7 @@ from tasks.params.train import SharedParams, TrainParams
 
 READ_BY_DVC = ("split", "backbone", "augment", "train", "compare")  # sections of dvc.yaml that have defaults
 STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+NETWORK_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # without -, which joins it with a strategy's in the name of a stage
 
 
 class Params(Section):
@@ -34,6 +36,13 @@ class Params(Section):
 
     backbone: BackboneParams = BackboneParams()
     """The pretrained network."""
+
+    backbones: dict[str, NetworkParams] = Field({})
+    """Further networks that compete with ``backbone``, by name: letters, digits and ``_``, 64 at most. Without
+    ``backbone`` they compete among themselves."""
+
+    screen: ScreenParams = ScreenParams()
+    """Which of several networks are fine-tuned."""
 
     augment: AugmentParams = AugmentParams()
     """Random changes of the training images."""
@@ -53,15 +62,53 @@ class Params(Section):
     strategies: dict[str, StrategyParams] = Field(min_length=1)
     """The ways of fine-tuning, by name: letters, digits, ``_`` and ``-``, 64 at most."""
 
+    @property
+    def networks(self) -> dict[str, BackboneParams]:
+        """The networks that compete: ``backbone``, whose name is empty here, and those of ``backbones``."""
+        is_left_out = self.backbones and not self.backbone.model_fields_set
+        return {**({} if is_left_out else {"": self.backbone}), **self.backbones}
+
+    @property
+    def candidates(self) -> dict[str, StrategyParams]:
+        """What competes: ``STRATEGY`` of the backbone, ``NETWORK/STRATEGY`` of a further network."""
+        return {
+            candidate_of(network, name): _as_on(network, params, name, settings)
+            for network, params in self.networks.items()
+            for name, settings in self.strategies.items()
+        }
+
     def strategy(self, name: str) -> StrategyParams:
-        """Return a strategy by name.
+        """Return what competes under a name.
+
+        Raises:
+            UserError: nothing does.
+        """
+        candidates = self.candidates
+        if name not in candidates:
+            raise UserError(f"params.yaml: there is no strategy '{name}'{nearest(name, candidates)}")
+        return candidates[name]
+
+    def network(self, name: str) -> BackboneParams:
+        """Return a network by name.
 
         Raises:
             UserError: there is none of that name.
         """
-        if name not in self.strategies:
-            raise UserError(f"params.yaml: there is no strategy '{name}'{nearest(name, self.strategies)}")
-        return self.strategies[name]
+        if name not in self.networks:
+            raise UserError(f"params.yaml: there is no network '{name}'{nearest(name, self.networks)}")
+        return self.networks[name]
+
+    def title(self, candidate: str) -> str:
+        """Return a candidate's name for people: with its network's where several compete."""
+        return f"{self.network_title('')}/{candidate}" if self.backbones and "/" not in candidate else candidate
+
+    def network_title(self, network: str) -> str:
+        """Return a network's name for people; that of the backbone is the last word of its ``name``."""
+        return network or re.split(r"[/:]", self.backbone.name.removesuffix(".onnx"))[-1]
+
+    def candidate(self, title: str) -> str:
+        """Return the candidate that people know under a title."""
+        return title.removeprefix(f"{self.network_title('')}/") if self.backbones else title
 
 
 def load_params(source: Path = Path("params.yaml")) -> Params:
@@ -72,10 +119,13 @@ def load_params(source: Path = Path("params.yaml")) -> Params:
     """
     content = _read(source)
     try:
-        return Params.model_validate(_with_shared_settings(content, source))
+        params = Params.model_validate(_with_shared_settings(content, source))
     except ValidationError as error:
         sentences = dict.fromkeys(_sentence(detail) for detail in error.errors())
         raise UserError(f"{source}: " + "; ".join(sentences)) from error
+    if params.backbones:
+        _check_networks(params, source)
+    return params
 
 
 def must_have_sections(source: Path = Path("params.yaml")) -> None:
@@ -93,6 +143,54 @@ def must_have_sections(source: Path = Path("params.yaml")) -> None:
             f"{source} leaves out {' and '.join(left_out)}, and DVC runs no stage whose params are not there: add the "
             f"lines {lines}, which stand for the defaults"
         )
+
+
+def candidate_of(network: str, strategy: str) -> str:
+    """Return the name of a strategy on a network; that of the backbone is empty."""
+    return f"{network}/{strategy}" if network else strategy
+
+
+def _as_on(network: str, params: BackboneParams, name: str, settings: StrategyParams) -> StrategyParams:
+    """Return a strategy as it is on a network.
+
+    Raises:
+        UserError: what the network says of it is not understood.
+    """
+    otherwise = params.strategies.get(name) if isinstance(params, NetworkParams) else None
+    if not otherwise:
+        return settings
+    try:
+        return StrategyParams.model_validate(settings.model_dump(exclude_unset=True) | otherwise)
+    except ValidationError as error:
+        place = ("strategies", name)
+        sentences = [_sentence({**detail, "loc": (*place, *detail["loc"])}) for detail in error.errors()]
+        raise UserError(f"params.yaml: backbones.{network}: {'; '.join(dict.fromkeys(sentences))}") from error
+
+
+def _check_networks(params: Params, source: Path) -> None:
+    """Check what several networks say together.
+
+    Raises:
+        UserError: a name that can't be used, or that is used twice, a strategy that there isn't, or more to be kept
+            than there are.
+    """
+    strategies, titles = params.strategies, [params.network_title(network) for network in params.networks]
+    for name, network in params.backbones.items():
+        if not NETWORK_NAME.fullmatch(name):
+            raise UserError(
+                f"{source}: backbones: '{name}' cannot name a network: use letters, digits and _ (64 at most)"
+            )
+        if name in strategies or titles.count(name) > 1:
+            other = "a strategy" if name in strategies else "the network of 'backbone'"
+            raise UserError(f"{source}: backbones: '{name}' is the name of {other}, too: give the network another name")
+        for strategy in network.strategies:
+            if strategy not in strategies:
+                place = f"{source}: backbones.{name}.strategies"
+                raise UserError(f"{place}: there is no strategy '{strategy}'{nearest(strategy, strategies)}")
+    keep, count = params.screen.keep, len(titles)
+    if "keep" in params.screen.model_fields_set and keep > count:
+        raise UserError(f"{source}: 'screen.keep' is {keep}, and there are {count} networks: keep so many at most")
+    _ = params.candidates  # whose settings are checked as they are made
 
 
 def section_of(annotation: Any) -> type[Section] | None:

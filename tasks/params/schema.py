@@ -5,7 +5,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from tasks.params.loading import STRATEGY_NAME, Params
+from tasks.params.loading import NETWORK_NAME, STRATEGY_NAME, Params
 from tasks.params.meanings import meanings, purpose, sections
 
 DRAFT = "http://json-schema.org/draft-07/schema#"  # which editors know best
@@ -44,5 +44,6 @@ def schema_of_params() -> dict[str, Any]:
         for written in described["properties"].values():
             if "$ref" in written:  # whose keys have defaults of their own
                 written.pop("default", None)
-    schema["properties"]["strategies"]["propertyNames"] = {"pattern": f"^{STRATEGY_NAME.pattern}$"}
+    for key, name in (("strategies", STRATEGY_NAME), ("backbones", NETWORK_NAME)):
+        schema["properties"][key]["propertyNames"] = {"pattern": f"^{name.pattern}$"}
     return {"$schema": DRAFT, "title": "params.yaml of Thawline", **schema, "definitions": definitions}

@@ -18,6 +18,7 @@ from tasks.evaluation.robustness import Robustness
 from tasks.files import digest_of, read_json, sha256_of, write_json
 from tasks.params import Params
 from tasks.progress import plain_console
+from tasks.runs.candidates import milliseconds_of
 from tasks.runs.code import EVALUATION, digest_of_code
 from tasks.runs.networks import flips_for, probabilities_of, with_weights
 from tasks.runs.prepared import PreparedData
@@ -40,44 +41,49 @@ def entrant_of(name: str, params: Params, data: PreparedData, runs: Mapping[str,
     """Return all that a comparison needs to know of a strategy.
 
     Args:
-        name: the strategy.
+        name: the candidate.
         params: those of all strategies.
         data: the prepared images.
         runs: the MLflow run of each of its fine-tunings, by the one that the fine-tuning recorded.
         tested: whether it answers the test split; if not, its first fine-tuning is all that counts.
     """
+    data = data.on(layout.network_of(name))
     first = _repeated(name, FIRST, params, data, runs, tested=tested)
     return Entrant(
-        name,
+        params.title(name),
         first.run,
         _history(name),
         first.val,
         first.test,
         [_repeated(name, repeat, params, data, runs) for repeat in further_seeds(params.train) if tested],
         [_on_share(name, repeat, data, runs) for repeat in smaller_shares(params.train) if tested],
+        params.network_title(data.network),
+        milliseconds_of(data.network, params),
     )
 
 
-def measure(entrant: Entrant, params: Params, data: PreparedData) -> Measured:
-    """Return what an answer of a strategy costs, and what scores corrupted validation images leave it."""
-    adapted = with_weights(params.strategies[entrant.name], data, layout.run_file(entrant.name, "model.safetensors"))
+def measure(title: str, params: Params, data: PreparedData) -> Measured:
+    """Return what an answer of a candidate costs, and what scores corrupted validation images leave it."""
+    name = params.candidate(title)
+    data = data.on(layout.network_of(name))
+    adapted = with_weights(params.strategy(name), data, layout.run_file(name, "model.safetensors"))
     asked = params.compare.robustness_images != 0
     return Measured(
-        serving=_serving(entrant.name, adapted, params, data),
-        robustness=_robustness(entrant, adapted, params, data) if asked else None,
+        serving=_serving(name, adapted, params, data),
+        robustness=_robustness(name, adapted, params, data) if asked else None,
     )
 
 
 def _serving(name: str, adapted: Adapted, params: Params, data: PreparedData) -> Serving:
     """Return what an answer costs, as it is measured on validation images: in the way in which a champion answers."""
-    settings, timed = params.strategies[name], data.rows("val").head(TIMED_IMAGES)
+    settings, timed = params.strategy(name), data.rows("val").head(TIMED_IMAGES)
     flips = flips_for(settings, params)
 
     def answering(images: pd.DataFrame) -> Callable[[], object]:
         chosen = data.chosen(images)
         return lambda: answers(adapted, chosen, settings, flips)
 
-    plain_console().print(f"{name}: seconds of an answer")
+    plain_console().print(f"{params.title(name)}: seconds of an answer")
     return Serving(
         model_bytes=layout.run_file(name, "model.safetensors").stat().st_size,
         milliseconds=milliseconds(answering(timed.head(1))),
@@ -101,11 +107,11 @@ def _repeated(
 
 def _answers(name: str, repeat: Repeat, params: Params, data: PreparedData) -> pd.DataFrame:
     """Return what a fine-tuning answers to the test split."""
-    settings = repeat.settings(params.strategies[name])
+    settings = repeat.settings(params.strategy(name))
     adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors", repeat.name))
-    with watched(f"{repeat.of(name)}: test images", data.split("test")) as images:
+    with watched(f"{repeat.of(params.title(name))}: test images", data.split("test")) as images:
         probabilities = probabilities_of(adapted, images, settings, flips_for(settings, params))
-    return predictions.table(name, data.rows("test"), probabilities, data.classes, repeat.name)
+    return predictions.table(params.title(name), data.rows("test"), probabilities, data.classes, repeat.name)
 
 
 def _validated(name: str, repeat: Repeat, folds: int, runs: Mapping[str, str]) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -132,19 +138,19 @@ def _on_share(name: str, repeat: Repeat, data: PreparedData, runs: Mapping[str, 
     )
 
 
-def _robustness(entrant: Entrant, adapted: Adapted, params: Params, data: PreparedData) -> Robustness:
-    """Return a strategy's scores on corrupted validation images, which are measured once.
+def _robustness(name: str, adapted: Adapted, params: Params, data: PreparedData) -> Robustness:
+    """Return a candidate's scores on corrupted validation images, which are measured once.
 
     Images are answered without their flips, corrupted or not, which tells what is lost at a quarter of the cost.
     """
-    settings, asked = params.strategies[entrant.name], params.compare
-    model = sha256_of(layout.run_file(entrant.name, "model.safetensors"))
+    settings, asked = params.strategy(name), params.compare
+    model = sha256_of(layout.run_file(name, "model.safetensors"))
     read = [sha256_of(index_of(layout.PIXELS)), sha256_of(layout.MANIFEST), digest_of_code(EVALUATION)]
     settled = {"model": model, **asked.model_dump(include={"robustness_images", "metric", "seed"})}
     file = layout.WORK / "robustness" / f"{digest_of([settled, read])}.json"
 
     def answered(images: Split) -> Floats:
-        with watched(f"{entrant.name}: corrupted images", images) as shown:
+        with watched(f"{params.title(name)}: corrupted images", images) as shown:
             return probabilities_of(adapted, shown, settings)
 
     if not file.is_file():

@@ -115,15 +115,21 @@ class Estimate(Record):
 
 
 def estimate(
-    params: Params, images: Images, folds: int, speeds: Speeds, side_of: SideOfEpoch, *, measured: bool
+    candidates: Mapping[str, tuple[StrategyParams, Speeds]],
+    params: Params,
+    images: Images,
+    folds: int,
+    side_of: SideOfEpoch,
+    *,
+    measured: bool,
 ) -> Estimate:
-    """Return how long all strategies and their comparison take at most.
+    """Return how long all candidates and their comparison take at most.
 
     Args:
-        params: what is planned.
+        candidates: by title, each with the speeds of its network on the machine.
+        params: how they are repeated and compared.
         images: that there are.
         folds: that are validated on, one after the other; 0: the validation split is.
-        speeds: of the network on the machine.
         side_of: returns, for a strategy, an epoch (from 0) and the number of epochs, the side that the epoch's images
             have, as a share of the working size.
         measured: whether the speeds were measured.
@@ -134,14 +140,15 @@ def estimate(
             training_seconds(settings, _of_repeat(images, repeat, folds), speeds, side_of) + AROUND
             for repeat in requested
         )
-        for name, settings in params.strategies.items()
+        for name, (settings, speeds) in candidates.items()
     }
+    forward = max(speeds.forward for _, speeds in candidates.values())
     tested = images.test * len(strategies) * len(requested)
     asked = params.compare.robustness_images
     corrupted = (images.val if asked is None else min(images.val, asked)) * CORRUPTIONS * min(TIED, len(strategies))
     return Estimate(
         strategies=strategies,
-        comparison=AROUND_COMPARISON + (tested + corrupted) * speeds.forward,
+        comparison=AROUND_COMPARISON + (tested + corrupted) * forward,
         images=images.train + images.val + images.test,
         measured=measured,
     )
@@ -213,7 +220,9 @@ def first_words(params: Params, files: int) -> str:
         files: that are listed.
     """
     known = remembered()
-    if known and known.measured and list(known.strategies) == list(params.strategies):
+    candidates = {params.title(name): settings for name, settings in params.candidates.items()}
+    networks = min(len(params.networks), params.screen.keep)
+    if known and known.measured and _is_for(known, list(candidates), networks * len(params.strategies)):
         fixed = AROUND * len(known.strategies) + AROUND_COMPARISON
         seconds = fixed + max(0.0, known.seconds - fixed) * files / max(1, known.images)
         basis = "by the speed measured here before"
@@ -223,7 +232,14 @@ def first_words(params: Params, files: int) -> str:
         steps = {statistics: seconds * pixels for statistics, seconds in LAPTOP.steps.items()}
         speeds = Speeds(steps, LAPTOP.forward * pixels, LAPTOP.shares)
         images = Images(files - test - val, val, test)
-        seconds = estimate(params, images, 0, speeds, lambda *_: 1.0, measured=False).seconds
+        some = dict(list(candidates.items())[: networks * len(params.strategies)])
+        on_laptop = {name: (settings, speeds) for name, settings in some.items()}
+        seconds = estimate(on_laptop, params, images, 0, lambda *_: 1.0, measured=False).seconds
         basis = "by the speed of MobileNetV2 on a 2-core laptop, measured once the network is here"
-    strategies = counted(len(params.strategies), "strategies", "strategy")
+    strategies = counted(networks * len(params.strategies), "strategies", "strategy")
     return f"plan: {strategies} on {files:,} files: at most {duration(seconds)} {basis}"
+
+
+def _is_for(known: Estimate, candidates: Sequence[str], count: int) -> bool:
+    """Return whether an estimate is for as many of these candidates."""
+    return len(known.strategies) == count and set(known.strategies) <= set(candidates)

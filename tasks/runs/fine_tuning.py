@@ -34,6 +34,7 @@ from tasks.training.progress import Reporter
 
 MEASURED, CHECKPOINT = "measured.json", "checkpoint.safetensors"
 DIGITS = 12  # of an identity, in the name of a work folder
+ANY_IDENTITY = "[0-9a-f]" * DIGITS
 
 
 class FineTuning:
@@ -43,7 +44,7 @@ class FineTuning:
     trained first, the digests of what freezes.
 
     Attributes:
-        strategy: its name.
+        strategy: the candidate: a strategy, or ``NETWORK/STRATEGY``.
         params: those of all strategies.
         settings: the strategy's, with the repeat's seed.
         data: with the repeat's fold as the validation split, and its share of the training split.
@@ -83,13 +84,14 @@ class FineTuning:
         """
         params = load_params(layout.PARAMS)
         settings = with_processes(repeat.settings(params.strategy(strategy)))
-        data = PreparedData.read().on_fold(repeat.fold).thinned(repeat.share, params.split.seed)
+        data = PreparedData.read(layout.network_of(strategy))
+        data = data.on_fold(repeat.fold).thinned(repeat.share, params.split.seed)
         return cls(strategy, params, settings, data, repeat, work=work)
 
     @property
     def title(self) -> str:
         """What people are shown."""
-        return self.repeat.of(self.strategy)
+        return self.repeat.of(self.params.title(self.strategy))
 
     @cached_property
     def identity(self) -> str:
@@ -103,7 +105,7 @@ class FineTuning:
                 "fold": self.repeat.fold,
                 "manifest": sha256_of(layout.MANIFEST),
                 "pixels": sha256_of(index_of(layout.PIXELS)),
-                "weights": sha256_of(layout.WEIGHTS),
+                "weights": sha256_of(layout.weights(self.data.network)),
                 "architecture": [self.data.record.name, self.data.record.parts, self.data.record.code_sha256],
                 "code": digest_of_code(FINE_TUNING),
                 "torch": torch.__version__,
@@ -122,7 +124,7 @@ class FineTuning:
     @cached_property
     def work(self) -> Path:
         """The folder of its intermediate files."""
-        return self._work or layout.WORK / f"{self.strategy}-{self.identity[:DIGITS]}"
+        return self._work or layout.work(self.strategy, self.identity[:DIGITS])
 
     @property
     def checkpoint(self) -> Path:
@@ -210,13 +212,13 @@ class FineTuning:
 
     def forget_other_rungs(self) -> None:
         """Remove what its strategy showed with other settings."""
-        for folder in layout.RUNGS.glob(f"{self.strategy}-{'[0-9a-f]' * DIGITS}"):
+        for folder in _folders(layout.rungs(self.strategy, ANY_IDENTITY)):
             if folder != self._rungs:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def _rungs(self) -> Path:
-        return layout.RUNGS / f"{self.strategy}-{self.identity[:DIGITS]}"
+        return layout.rungs(self.strategy, self.identity[:DIGITS])
 
     def make_plan(self) -> dict[str, Any]:
         """Measure and plan; return the plan as later stages read it, and keep the measurement for other processes.
@@ -322,7 +324,11 @@ def take_part(assignment: Assignment, processes: ProcessGroup) -> None:
 
 def work_folders(strategy: str) -> list[Path]:
     """Return the folders of intermediate files that are left of a strategy's fine-tunings."""
-    return sorted(layout.WORK.glob(f"{strategy}-{'[0-9a-f]' * DIGITS}"))
+    return _folders(layout.work(strategy, ANY_IDENTITY))
+
+
+def _folders(pattern: Path) -> list[Path]:
+    return sorted(pattern.parent.glob(pattern.name))
 
 
 def _parts_of(plan: FreezePlan) -> list[dict[str, Any]]:

@@ -57,13 +57,16 @@ def _waiting(strategy: str) -> Path:
 def _digest_of_inputs(strategy: str) -> str:
     """Return a digest of what the stage depends on; whatever it takes to read that is imported in no time."""
     params = load_params(layout.PARAMS)
+    network = layout.network_of(strategy)
     files = (
-        layout.MANIFEST, index_of(layout.PIXELS), layout.WEIGHTS, layout.WEIGHTS_RECORD, layout.race_file(strategy),
+        layout.MANIFEST, index_of(layout.PIXELS), layout.weights(network), layout.weights_record(network),
+        layout.race_file(strategy),
     )  # fmt: skip
     return digest_of(
         {
             "settings": params.strategy(strategy).model_dump(mode="json"),
-            "shared": params.model_dump(mode="json", include={"augment", "backbone", "data", "split", "train"}),
+            "network": params.networks[network].model_dump(mode="json"),
+            "shared": params.model_dump(mode="json", include={"augment", "data", "split", "train"}),
             "files": {file.as_posix(): sha256_of(file) for file in files},
             "code": digest_of_code(FINE_TUNING),
             "torch": version("torch"),

@@ -66,7 +66,7 @@ def check_single_process(step: str) -> None:
     Raises:
         UserError: torchrun started several.
     """
-    if launched() > 1 and not step.startswith("finetune@"):
+    if launched() > 1 and not step.startswith(("finetune@", "candidate@")):
         raise UserError(f"torchrun divides 'finetune' alone: run 'python -m tasks {step}' without it")
 
 

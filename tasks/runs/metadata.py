@@ -56,8 +56,8 @@ def flat_params(
     Args:
         settings: of the strategy.
         params, data, repeat: as its fine-tuning has them.
-        run: what it records of itself: the ``precision`` that it trains in, which params may leave to the machine, and
-            the ``engine`` that answers for what doesn't train.
+        run: what it records of itself: its ``strategy``, the ``precision`` that it trains in, which params may leave to
+            the machine, and the ``engine`` that answers for what doesn't train.
     """
     phases = settings.schedule()
     plain = settings.model_dump(exclude={"head", "stem", "adapters", "train", "milestones", "phases", "epochs", "lr"})
@@ -75,26 +75,28 @@ def flat_params(
     repeated: dict[str, Any] = {"train.share": repeat.share}
     if data.folds:
         repeated |= {"split.folds": data.folds, "split.fold": repeat.fold}
-    return {**plain, **described, **nested, **shared_params(params, data), **repeated}
+    candidate = {"strategy": run["strategy"].rpartition("/")[2], "network": params.network_title(data.network)}
+    return {**plain, **candidate, **described, **nested, **shared_params(params, data), **repeated}
 
 
 def tags(stage: str, identity: str, params: Params, data: PreparedData) -> dict[str, str]:
     """Return what identifies a run.
 
     Args:
-        stage: a strategy, or the stage itself where there is no identity.
+        stage: a candidate, or the stage itself where there is no identity.
         identity: digest of everything that a strategy's result depends on, or empty.
         params: as they are now.
         data: the prepared images.
     """
     values = {
-        "thawline.stage": f"finetune@{stage}" if identity else os.environ.get("DVC_STAGE", stage),
+        "thawline.stage": layout.stage_of(stage) if identity else os.environ.get("DVC_STAGE", stage),
         "thawline.params_digest": params_digest(params)[:16],
         "thawline.weights_sha256": data.record.sha256,
         "thawline.data_digest": versioning.data_digest(params.data),
         "thawline.data_rev": os.environ.get(DATA_REV) or params.data.rev,
         "thawline.identity": identity,
-        "thawline.strategy": stage if identity else "",
+        "thawline.strategy": stage.rpartition("/")[2] if identity else "",
+        "thawline.network": params.network_title(data.network) if identity else "",
         "thawline.node": os.environ.get(NODE, ""),
         "thawline.experiment": os.environ.get(EXPERIMENT, ""),
         "mlflow.source.git.commit": versioning.git_revision(),

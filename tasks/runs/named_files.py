@@ -15,18 +15,20 @@ NOTHING = "nothing.txt"  # as DVC warns of empty folders
 ELSEWHERE = "elsewhere"
 
 
-def link(params: BackboneParams) -> None:
-    """Link to the files that params name now, instead of those that they named before."""
+def link(params: BackboneParams, network: str = "") -> None:
+    """Link to the files that params name now of a network, instead of those that they named before."""
     from tasks.backbones import catalogue, weights
 
     file = weights.file_of(params)
-    _link([file] if file else [], layout.NAMED_WEIGHTS)
-    _link(catalogue.files(params.name), layout.NAMED_NETWORK)
+    named_weights, named_network = layout.named(network)
+    _link([file] if file else [], named_weights)
+    _link(catalogue.files(params.name), named_network)
 
 
 def forget_what_is_gone() -> None:
     """Remove links to files that are gone, on which DVC fails: params may name others by now."""
-    for folder in (layout.NAMED_WEIGHTS, layout.NAMED_NETWORK):
+    of_others = [folder for path in layout.NETWORKS.glob("*/") for folder in layout.named(path.name)]
+    for folder in (*layout.named(), *of_others):
         for path in folder.rglob("*"):
             if path.is_symlink() and not path.exists():
                 path.unlink()

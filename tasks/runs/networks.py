@@ -67,7 +67,7 @@ def _start(
     """Return what a strategy's network is made of."""
     record = data.record
     architecture = replace(record.architecture(), mean=record.mean, std=record.std)
-    state = weights.load(layout.WEIGHTS) if settings.start == "pretrained" else None
+    state = weights.load(layout.weights(data.network)) if settings.start == "pretrained" else None
     return architecture, state, data.size, len(data.classes), data.channels, settings
 
 

@@ -1,4 +1,4 @@
-"""What the stages ``prepare`` and ``backbone`` left behind: images, classes, and where the weights came from."""
+"""What the stages ``prepare``, ``backbone`` and ``network`` left behind: images, classes, where weights came from."""
 
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -25,32 +25,41 @@ NO_WEIGHTS = "random"  # the source of a backbone without any
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The prepared images and the backbone that strategies start from.
+    """The prepared images and the network that strategies start from.
 
     Attributes:
         table: the manifest.
         store: the decoded images; the manifest names the row of each.
         classes: names of the classes, sorted; a class's number is its place.
-        record: where the backbone's weights came from.
+        record: where the network's weights came from.
+        network: its name; empty: the backbone.
     """
 
     table: pd.DataFrame
     store: Pixels
     classes: list[str]
     record: WeightsRecord
+    network: str = ""
 
     @classmethod
-    def read(cls) -> "PreparedData":
-        """Open what the stages before left.
+    def read(cls, network: str = "") -> "PreparedData":
+        """Open what the stages before left, and take a network.
 
         Raises:
             UserError: something of it is missing, or the store and the manifest don't belong together.
         """
         table = manifest.read_table(layout.MANIFEST, manifest.MANIFEST)
-        if not layout.WEIGHTS_RECORD.is_file():
-            raise UserError(f"{layout.WEIGHTS_RECORD} does not exist: run 'dvc repro' to make it")
+        record = _record(network)
         store = open_store(layout.PIXELS, dict(zip(table["row"], table["sha256"], strict=True)))
-        return cls(table, store, sorted(table["label"].unique()), WeightsRecord.read(layout.WEIGHTS_RECORD))
+        return cls(table, store, sorted(table["label"].unique()), record, network)
+
+    def on(self, network: str) -> "PreparedData":
+        """Return the same images with another network.
+
+        Raises:
+            UserError: its weights are not there.
+        """
+        return self if network == self.network else replace(self, record=_record(network), network=network)
 
     @property
     def channels(self) -> int:
@@ -126,3 +135,10 @@ class PreparedData:
         row = self.table.loc[self.table["path"] == path, "row"].iloc[0]
         pixels: Pixels = self.store[row]
         return pixels
+
+
+def _record(network: str) -> WeightsRecord:
+    file = layout.weights_record(network)
+    if not file.is_file():
+        raise UserError(f"{file} does not exist: run 'dvc repro' to make it")
+    return WeightsRecord.read(file)

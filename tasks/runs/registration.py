@@ -29,11 +29,12 @@ def register_champion(comparison: Comparison, params: Params, data: PreparedData
     Args:
         comparison: the comparison.
         params: that it was made with.
-        data: the prepared images.
+        data: the prepared images, with any network.
         promote: make it the champion; otherwise it is registered as the challenger, and the champion stays.
     """
     from tasks.tracking import registry
 
+    data = data.on(layout.network_of(params.candidate(comparison.leader.name)))
     champion, origin = champion_of(comparison, params, data)
     champion.write(CHAMPION_FILES)
     origin.write(CHAMPION_FILES)
@@ -51,10 +52,13 @@ def register_champion(comparison: Comparison, params: Params, data: PreparedData
 
 
 def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> tuple[Champion, Origin]:
-    """Return the champion of a comparison and what it was made from; the test split isn't answered."""
+    """Return the champion of a comparison and what it was made from; the test split isn't answered.
+
+    ``data`` has the network of the champion.
+    """
     name = comparison.leader.name
-    settings = params.strategy(name)
-    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
+    settings = params.strategy(params.candidate(name))
+    adapted = with_weights(settings, data, layout.run_file(params.candidate(name), "model.safetensors"))
     train = data.rows("train")
     some = np.random.default_rng(0).permutation(len(train))[:KNOWN_IMAGES]
     with watched(f"{name}: features of training images", data.chosen(train.iloc[np.sort(some)])) as images:

@@ -1,5 +1,6 @@
 """Runs that MLflow lacks by now - deleted, or in another store or experiment - logged anew, from the files."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,16 @@ from tasks.training.progress import Reporter
 PLANNED = ("strategy", "identity", "parts", "phases", "engine", "precision")  # of a record, as its plan has it
 
 
-def runs_of(params: Params, data: PreparedData) -> dict[str, str]:
-    """Return the MLflow run of every fine-tuning of some strategies, by the run that the fine-tuning recorded.
+def runs_of(candidates: Iterable[str], params: Params, data: PreparedData) -> dict[str, str]:
+    """Return the MLflow run of every fine-tuning of some candidates, by the run that the fine-tuning recorded.
 
     They are all in the experiment that runs go to. What it lacks is logged anew, and a line says so.
     """
     current_runs: dict[str, str] = {}
-    for strategy in params.strategies:
-        family = [_Finished.read(strategy, repeat) for repeat in repeats(params.train, data.folds)]
-        runs = {finished.recorded: _run_of(finished, params, data) for finished in family}
+    for candidate in candidates:
+        family = [_Finished.read(candidate, repeat) for repeat in repeats(params.train, data.folds)]
+        on_network = data.on(layout.network_of(candidate))
+        runs = {finished.recorded: _run_of(finished, params, on_network) for finished in family}
         first, *others = runs.values()
         tracking.set_parent(first, others)
         current_runs |= runs
@@ -59,9 +61,8 @@ class _Finished:
     def recorded(self) -> str:
         return str(self.run["mlflow_run_id"])
 
-    @property
-    def title(self) -> str:
-        return self.repeat.of(self.strategy)
+    def title(self, params: Params) -> str:
+        return self.repeat.of(params.title(self.strategy))
 
     def file(self, name: str) -> Path:
         return layout.run_file(self.strategy, name, self.repeat.name)
@@ -74,7 +75,7 @@ def _run_of(finished: _Finished, params: Params, data: PreparedData) -> str:
     seen = data.on_fold(finished.repeat.fold).thinned(finished.repeat.share, params.split.seed)
     run_id = _logged_anew(finished, params, seen)
     files = finished.file("run.json").parent
-    Reporter(finished.title).say(
+    Reporter(finished.title(params)).say(
         f"its MLflow run {finished.recorded} {known.fate}: logged anew as {run_id} from {files}, without training"
     )
     return run_id
@@ -82,13 +83,13 @@ def _run_of(finished: _Finished, params: Params, data: PreparedData) -> str:
 
 def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str:
     """Log a fine-tuning as its own step did, but for the rates that it tried; return the new run."""
-    settings = finished.repeat.settings(params.strategies[finished.strategy])
+    settings = finished.repeat.settings(params.strategy(finished.strategy))
     run_id = tracking.start_run(
-        finished.title,
+        finished.title(params),
         flat_params(settings, params, data, finished.repeat, finished.run),
         tags(finished.strategy, finished.run["identity"], load_params(layout.PARAMS), data) | _relogged_tags(finished),
         data_identity(params),
-        layout.started(f"finetune@{finished.title}"),
+        layout.started(f"finetune@{finished.repeat.of(finished.strategy)}"),
     )
     try:
         rows: Any = pd.read_csv(finished.file("history.csv")).to_dict("records")
@@ -112,7 +113,7 @@ def _logged_anew(finished: _Finished, params: Params, data: PreparedData) -> str
 
 
 def _relogged_tags(finished: _Finished) -> dict[str, str]:
-    return {"thawline.stage": f"finetune@{finished.strategy}", STANDS_FOR_TAG: finished.recorded}
+    return {"thawline.stage": layout.stage_of(finished.strategy), STANDS_FOR_TAG: finished.recorded}
 
 
 def _scores(finished: _Finished, data: PreparedData) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from tasks import layout, versioning
 from tasks.files import read_json
 from tasks.params import load_params
+from tasks.runs.candidates import stages_of_candidates, what_competes
 from tasks.runs.named_files import forget_what_is_gone
 
 GATE = "gate"
@@ -28,16 +29,23 @@ def whats_new(only: str = "") -> list[str]:
         only: the only strategy that counts; empty: all, and their comparison.
     """
     forget_what_is_gone()
-    stale = versioning.Stages().stale(_stages(only))
+    stale = versioning.Stages().stale(_stages(only)) + _networks_that_changed()
     if only and not stale and not _is_compared(only):
         stale = ["compare"]
     return [*stale, *([GATE] if layout.CHALLENGER.is_file() else [])]
 
 
+def _networks_that_changed() -> list[str]:
+    """Return the stage that notes which networks compete, if others do than it noted; DVC asks for any change."""
+    noted = read_json(layout.COMPETING) if layout.COMPETING.is_file() else None
+    return [] if noted == what_competes(load_params(layout.PARAMS)) else ["networks"]
+
+
 def _stages(only: str) -> list[str]:
-    strategies = [only] if only else list(load_params(layout.PARAMS).strategies)
-    tuned = [f"finetune@{strategy}" for strategy in strategies]
-    return ["fetch", "prepare", "backbone", "probe", *tuned, *([] if only else ["race", "compare"])]
+    params = load_params(layout.PARAMS)
+    tuned = [layout.stage_of(name) for name in ([only] if only else stages_of_candidates(params))]
+    networks = ["backbone", *(f"network@{name}" for name in params.backbones)]
+    return ["fetch", "prepare", *networks, "probe", *tuned, *([] if only else ["race", "compare"])]
 
 
 def _is_compared(strategy: str) -> bool:
@@ -45,7 +53,7 @@ def _is_compared(strategy: str) -> bool:
     if not layout.COMPARISON.is_file():
         return False
     compared, run = read_json(layout.COMPARISON), read_json(layout.run_file(strategy, "run.json"))
-    result = compared["strategies"].get(strategy, {})
+    result = compared["strategies"].get(load_params(layout.PARAMS).title(strategy), {})
     if run["mlflow_run_id"] not in (result.get("recorded_run_id"), result.get("mlflow_run_id")):
         return False
     digest: str = compared["data"]["digest"]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,13 +14,15 @@ from tasks.comparison.entrants import Entrant
 from tasks.comparison.findings import findings, suspect_labels
 from tasks.comparison.recommendation import recommend
 from tasks.comparison.schema import Advised, Chance, Comparison, DataFacts, Racing, StrategyResult
+from tasks.comparison.screening import Screening
 from tasks.data import manifest, splits
 from tasks.evaluation import predictions
 from tasks.evaluation.saliency import Map, saliency
 from tasks.files import write_bytes
-from tasks.params import Params, load_params
+from tasks.params import Params, StrategyParams, load_params
 from tasks.progress import plain_console
 from tasks.runs import relogging, unlabelled
+from tasks.runs.candidates import competing, kept_networks, read_screening
 from tasks.runs.comparison_logging import log_comparison
 from tasks.runs.entrants import entrant_of, lost_race, measure
 from tasks.runs.metadata import data_identity, made_with, shared_params, tags
@@ -47,16 +50,15 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
         only: a strategy, which is then the only one that is looked at.
         promote: register the winner as the champion; otherwise as the challenger, which leaves the champion be.
     """
-    all_params = load_params(layout.PARAMS)
-    params = _of_one_strategy(all_params, only) if only else all_params
-    data = PreparedData.read()
+    params = load_params(layout.PARAMS)
+    candidates = [only] if only else list(competing(params))
+    data = PreparedData.read(layout.network_of(candidates[0]))
     without_label = unlabelled.waiting(params.data)
     read_at = datetime.now(UTC).isoformat(timespec="seconds")
-    runs = relogging.runs_of(params, data)
-    entrants = _entrants(params, data, runs)
+    entrants = _entrants(candidates, params, data, relogging.runs_of(candidates, params, data))
     standings = _rank(entrants, params, data)
     run_id = tracking.start_run(
-        "comparison", shared_params(params, data), tags("comparison", "", all_params, data), data_identity(params),
+        "comparison", _params_of_all(params, data), tags("comparison", "", params, data), data_identity(params),
         layout.started("compare"),
     )  # fmt: skip
     try:
@@ -76,15 +78,18 @@ def compare(*, only: str = "", promote: bool = True) -> Comparison:
     return comparison
 
 
-def _of_one_strategy(params: Params, name: str) -> Params:
-    return params.model_copy(update={"strategies": {name: params.strategy(name)}})
+def _params_of_all(params: Params, data: PreparedData) -> dict[str, Any]:
+    """Return the params that MLflow is told of the comparison itself: of several networks all the kept ones."""
+    networks = kept_networks(params)
+    several = {"backbone.name": ", ".join(data.on(network).record.name for network in networks)}
+    return shared_params(params, data) | (several if len(networks) > 1 else {})
 
 
-def _entrants(params: Params, data: PreparedData, runs: Mapping[str, str]) -> list[Entrant]:
-    """Return all strategies; the test split is answered by those that did not lose the race, or if all did, by all."""
-    losers = {name for name in params.strategies if lost_race(name)}
-    untested = losers if len(losers) < len(params.strategies) else set()
-    return [entrant_of(name, params, data, runs, tested=name not in untested) for name in params.strategies]
+def _entrants(candidates: Sequence[str], params: Params, data: PreparedData, runs: Mapping[str, str]) -> list[Entrant]:
+    """Return all candidates; the test split is answered by those that did not lose the race, or if all did, by all."""
+    losers = {name for name in candidates if lost_race(name)}
+    untested = losers if len(losers) < len(candidates) else set()
+    return [entrant_of(name, params, data, runs, tested=name not in untested) for name in candidates]
 
 
 def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> Standings:
@@ -95,15 +100,12 @@ def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> St
     say = plain_console().print
     say("compare: what would be scored by chance")
     chance = ranking.chance(entrants, data.classes, params.compare)
-    by_name = {entrant.name: entrant for entrant in entrants}
     say("compare: resamples of the validation and test images")
     results = ranking.rank(
         entrants,
         data.classes,
         params.compare,
-        (lambda name: measure(by_name[name], params, data))
-        if verdict.learned(chance, params.compare.confidence)
-        else None,
+        (lambda name: measure(name, params, data)) if verdict.learned(chance, params.compare.confidence) else None,
     )
     say("compare: what went wrong in each training")
     counts = {str(label): int(count) for label, count in data.rows("train")["label"].value_counts().items()}
@@ -112,7 +114,7 @@ def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> St
     return Standings(
         results,
         chance,
-        ranking.advised(recommend(read_probe().facts, params.strategies), results, params.compare.metric),
+        ranking.advised(recommend(read_probe().facts, _settings_of(entrants, params)), results, params.compare.metric),
         ranking.racing(entrants, params),
     )
 
@@ -121,18 +123,20 @@ def _comparison(
     standings: Standings, entrants: Sequence[Entrant], params: Params, data: PreparedData, read_at: str, run_id: str
 ) -> Comparison:
     results, confidence = standings.results, params.compare.confidence
-    winner = verdict.champion(results, standings.chance, confidence)
+    cheaper = params.compare.cheaper
+    winner = verdict.champion(results, standings.chance, confidence, cheaper)
     comparison = Comparison(
         champion=winner.name if winner else None,
         chance=standings.chance,
         advised=standings.advised,
         racing=standings.racing,
-        verdict=verdict.paragraph(results, standings.chance, params.compare.metric, confidence, data.folds),
+        verdict=verdict.paragraph(results, standings.chance, params.compare.metric, confidence, data.folds, cheaper),
         metric=params.compare.metric,
         confidence=confidence,
         test_read_at=read_at,
         data=_data_facts(params, data),
-        backbone=asdict(data.record),
+        backbone=asdict(_network_of((winner or results[0]).name, params, data).record),
+        screening=read_screening() if params.backbones else Screening(),
         made_with=made_with(params),
         mlflow_run_id=run_id,
         mlflow_experiment_id=tracking.experiment_id(),
@@ -175,7 +179,17 @@ def _leader(comparison: Comparison, entrants: Sequence[Entrant]) -> Entrant:
 
 def _saliency(name: str, params: Params, data: PreparedData) -> Callable[[str, str], Map]:
     """Return what shows which part of an image speaks for a class, by the network that a strategy left."""
-    settings = params.strategies[name]
-    adapted = with_weights(settings, data, layout.run_file(name, "model.safetensors"))
+    settings = params.strategy(params.candidate(name))
+    data = _network_of(name, params, data)
+    adapted = with_weights(settings, data, layout.run_file(params.candidate(name), "model.safetensors"))
     hardware = device.choose(settings)
     return lambda path, label: saliency(adapted, data.picture(path), data.classes.index(label), hardware.device)
+
+
+def _network_of(title: str, params: Params, data: PreparedData) -> PreparedData:
+    """Return the images with the network of a candidate, which is known by its title."""
+    return data.on(layout.network_of(params.candidate(title)))
+
+
+def _settings_of(entrants: Sequence[Entrant], params: Params) -> dict[str, StrategyParams]:
+    return {entrant.name: params.strategy(params.candidate(entrant.name)) for entrant in entrants}

@@ -1,4 +1,4 @@
-"""One strategy: adapt the network, train it, evaluate it on the validation split, as often as the params ask."""
+"""One candidate: adapt the network, train it, evaluate it on the validation split, as often as the params ask."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -128,7 +128,7 @@ def adapt(strategy: str, repeat: Repeat = FIRST, outputs: Path | None = None) ->
         flat_params(settings, params, data, repeat, plan),
         tags(strategy, fine_tuning.identity, params, data),
         data_identity(params),
-        layout.started(f"finetune@{title}"),
+        layout.started(f"finetune@{repeat.of(strategy)}"),
     )
     attempt = Attempt(strategy, fine_tuning.work, run_id, repeat, outputs)
     with _failing(attempt):
@@ -180,7 +180,7 @@ def evaluate(attempt: Attempt) -> dict[str, Any]:
         adapted = with_weights(settings, data, attempt.work / WEIGHTS)
         probabilities = _shown_in_the_race(fine_tuning)
         if probabilities is None:
-            with watched(f"{attempt.title}: validation images", val) as images:
+            with watched(f"{fine_tuning.title}: validation images", val) as images:
                 probabilities = probabilities_of(adapted, images, settings, flips)
         groups = data.rows("val")["subset"].tolist()
         scores = metrics.report(val.targets.numpy(), probabilities, data.classes, groups)
@@ -269,7 +269,9 @@ def _failing(attempt: Attempt) -> Iterator[None]:
         if not isinstance(error, DivergedError):
             raise
         shutil.rmtree(attempt.work, ignore_errors=True)
-        cure = f"lower strategies.{attempt.strategy}.lr in params.yaml"
+        network, strategy = layout.network_of(attempt.strategy), attempt.strategy.rpartition("/")[2]
+        place = f"backbones.{network}.strategies" if network else "strategies"
+        cure = f"lower {place}.{strategy}.lr in params.yaml"
         if attempt.repeat.share < 1:
             cure = f"leave {attempt.repeat.share:g} out of train.shares in params.yaml, or {cure}"
         raise UserError(f"{attempt.title}: {error}; {cure}") from error

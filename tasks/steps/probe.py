@@ -6,15 +6,18 @@ import pandas as pd
 from tasks import layout
 from tasks.arrays import Features
 from tasks.comparison.facts import Facts
+from tasks.comparison.screening import Screening
 from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import transferability
 from tasks.files import write_json
 from tasks.params import Params, StrategyParams, load_params
 from tasks.progress import during, plain_console
+from tasks.runs.candidates import competing, kept_networks
 from tasks.runs.estimates import Estimate, Images, estimate, remember
 from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
 from tasks.runs.prepared import PreparedData
+from tasks.runs.screening import screen
 from tasks.runs.speeds import measured_speeds
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
@@ -31,9 +34,13 @@ PROBED_IMAGES = 1000  # on which pretrained and random features are compared
 def probe() -> Probe:
     """Measure what frozen features say of the classes, and how far the images are from the pretraining's.
 
-    The test split isn't touched: training and validation images are divided anew, by groups and at random.
+    Of several networks the best are kept, and the rest is measured with the one that their probes speak for most. The
+    test split isn't touched: training and validation images are divided anew, by groups and at random.
     """
-    data, params = PreparedData.read(), load_params(layout.PARAMS)
+    params = load_params(layout.PARAMS)
+    data = PreparedData.read(next(iter(params.networks)))
+    screening = screen(params, data)
+    data = data.on(_most_promising(params, screening))
     for line in plan(data, params).lines():
         plain_console().print(line)
     seen = data.table[data.table["split"] != "test"]
@@ -56,9 +63,11 @@ def probe() -> Probe:
 def plan(data: PreparedData, params: Params) -> Estimate:
     """Return how long the job takes at most, by the speed of its network, which is measured; keep it for others."""
     shared = params.train.model_dump(include={"device", "precision", "batch_size", "micro_batch", "batchnorm"})
-    statistics = sorted({settings.batchnorm for settings in params.strategies.values()})
+    settings = StrategyParams.model_validate({"train": "all", **shared})
+    candidates = competing(params)
+    statistics = sorted({candidate.batchnorm for candidate in candidates.values()})
     with during("plan: how fast is this machine?"):
-        speeds = measured_speeds(data, StrategyParams.model_validate({"train": "all", **shared}), statistics)
+        speeds = {network: measured_speeds(data.on(network), settings, statistics) for network in kept_networks(params)}
     images = Images(*(len(data.rows(split)) for split in ("train", "val", "test")))
 
     def side_of(settings: StrategyParams, epoch: int, epochs: int) -> float:
@@ -66,9 +75,20 @@ def plan(data: PreparedData, params: Params) -> Estimate:
         start, whole = settings.start_size or size, settings.full_size_epochs
         return side_of_epoch(start, size, data.size, whole, epoch, epochs) / data.size
 
-    planned = estimate(params, images, data.folds, speeds, side_of, measured=True)
+    planned = estimate(
+        {
+            params.title(name): (candidate, speeds[layout.network_of(name)]) for name, candidate in candidates.items()
+        },
+        params, images, data.folds, side_of, measured=True,
+    )  # fmt: skip
     remember(planned)
     return planned
+
+
+def _most_promising(params: Params, screening: Screening) -> str:
+    """Return the network whose probes reached most; the backbone, where no other competes."""
+    best = max(screening.kept, key=lambda screened: screened.probed, default=None)
+    return next((name for name in params.networks if best and params.network_title(name) == best.network), "")
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:

@@ -9,6 +9,7 @@ from tasks import layout
 from tasks.errors import UserError
 from tasks.files import atomic_path, write_json
 from tasks.params import Start, load_params
+from tasks.runs.candidates import LEFT_OUT, competing, milliseconds_of, reasons
 
 if TYPE_CHECKING:  # without a race nothing of it is imported, nor what trains
     from tasks.comparison.racing import Contestant, Evidence, Look, Standings
@@ -19,20 +20,25 @@ TIME_IS_UP = "the budget is spent"
 
 
 def race() -> list[str]:
-    """Write for every strategy after how many images it stops, and why; return those whose training has ended.
+    """Write for every candidate after how many images it stops, and why, or why it is left out.
 
-    What is trained here is taken over by the strategy's fine-tuning.
+    What is trained here is taken over by the candidate's fine-tuning.
+
+    Returns:
+        The candidates whose training has ended.
     """
     params = load_params(layout.PARAMS)
-    budget, metric = params.train.budget, params.compare.metric
+    budget, metric, field = params.train.budget, params.compare.metric, list(competing(params))
     stops: dict[str, Stop] = {}
     ended: list[str] = []
     if budget != "none":
-        stops, ended = _raced(list(params.strategies), None if budget == "auto" else budget, metric)
+        stops, ended = _raced(field, None if budget == "auto" else budget, metric)
+    content = {name: asdict(stops.get(name, Stop())) for name in field}
+    content |= {name: {LEFT_OUT: reason} for name, reason in reasons(params).items()}
     with atomic_path(layout.RACE) as folder:
         folder.mkdir()
-        for name in params.strategies:
-            write_json(folder / layout.race_file(name).name, asdict(stops.get(name, Stop())))
+        for name, said in content.items():
+            write_json(folder / layout.race_file(name).relative_to(layout.RACE), said)
     return ended
 
 
@@ -77,8 +83,11 @@ class Racer:
         rungs: the steps at which it is looked at; the last is the end of its plan.
         start: of its last phase, in steps.
         weights: what they are before it trains.
-        trainable: number of those that train.
-        cost: of an image, as a share of what one costs that trains the whole network.
+        parameters, trainable: number of all, and of those that train.
+        cost: of an image, as a share of what one costs that trains the whole network; where several networks compete,
+            times the milliseconds in which its own answers an image.
+        milliseconds: in which its network answers an image; 0 where one network competes alone.
+        cheaper: the costs that tell which of two that tie is cheaper.
         look: trains it up to one of its rungs, and says what it shows there.
         images_after: says how many images it has trained on after so many steps.
         say: tells people of it.
@@ -88,8 +97,11 @@ class Racer:
     rungs: Sequence[int]
     start: int
     weights: Start
+    parameters: int
     trainable: int
     cost: float
+    milliseconds: float
+    cheaper: tuple[str, ...]
     look: Callable[[int], "Rung"]
     images_after: Callable[[int], int]
     say: Callable[[str], None]
@@ -103,8 +115,10 @@ class Racer:
         looks = rungs(start, steps)
         frozen = next(place for place, group in enumerate(plan.groups) if plan.thaws_at(group.name) is not None)
         gradients = 1 - frozen / len(plan.groups)  # run, roughly, through this share of the network
+        milliseconds = milliseconds_of(fine_tuning.data.network, fine_tuning.params)
         return cls(
-            fine_tuning.strategy, looks, start, fine_tuning.start, plan.trainable(), gradients,
+            fine_tuning.title, looks, start, fine_tuning.start, sum(group.size for group in plan.groups),
+            plan.trainable(), gradients * (milliseconds or 1.0), milliseconds, fine_tuning.params.compare.cheaper,
             partial(look, fine_tuning), fine_tuning.images_after, fine_tuning.reporter.say,
         )  # fmt: skip
 
@@ -115,10 +129,16 @@ class Racer:
 
     @property
     def contestant(self) -> "Contestant":
-        """What the standings know of it before; the cheaper of two trains fewer weights, or if as many, for less."""
+        """What the standings know of it before."""
         from tasks.comparison.racing import Contestant
 
-        return Contestant((self.trainable, self.cost * self.images_after(self.rungs[-1])), self.weights)
+        costs = {
+            "milliseconds": self.milliseconds,
+            "parameters": self.parameters,
+            "trainable_parameters": self.trainable,
+            "train_seconds": self.cost * self.images_after(self.rungs[-1]),  # in proportion
+        }
+        return Contestant(tuple(costs[name] for name in self.cheaper), self.weights)
 
     def seen_at(self, seen: "Rung") -> "Look":
         """Return what it showed as the standings take it."""
@@ -235,7 +255,8 @@ def _raced(strategies: Sequence[str], seconds: float | None, metric: str) -> tup
         return {}, []
     targets, contestants = planned[0].data.split("val").targets.numpy(), {one.name: one.contestant for one in racers}
     race = Race(racers, seconds, Standings(targets, metric, contestants))
-    stops = race.run()
+    by_title, names = race.run(), {known.title: known.strategy for known in planned}
     for fine_tuning in planned:
         fine_tuning.forget_other_rungs()
-    return stops, [name for name in strategies if name in stops or name in race.ended]
+    stops, ended = {names[title]: stop for title, stop in by_title.items()}, {names[title] for title in race.ended}
+    return stops, [name for name in strategies if name in stops or name in ended]

@@ -14,6 +14,7 @@ from tasks.evaluation.drift import Drift, sentences
 from tasks.files import read_json, write_json
 from tasks.params import Params, load_params
 from tasks.record import Record
+from tasks.runs.candidates import kept_networks
 from tasks.runs.challenge import Contender, Contest, contest
 from tasks.runs.metadata import data_identity, shared_params, tags
 from tasks.runs.outputs import last_comparison
@@ -66,16 +67,18 @@ def strategy_of_champion() -> str:
     version = registry.version_of(registry.CHAMPION)
     if not version:
         raise UserError("there is no champion whose strategy could be run alone: leave out --only-champion")
-    name = Contender.read(version).champion.facts.strategy
-    load_params(layout.PARAMS).strategy(name)
-    return name
+    params = load_params(layout.PARAMS)
+    candidate = params.candidate(Contender.read(version).champion.facts.strategy)
+    params.strategy(candidate)
+    return candidate
 
 
 def decide() -> Decision:
     """Hold the challenger of the last comparison against the champion, and promote it or not; record and track why."""
     from tasks.tracking import registry
 
-    params, data, comparison = load_params(layout.PARAMS), PreparedData.read(), last_comparison()
+    params, comparison = load_params(layout.PARAMS), last_comparison()
+    data = PreparedData.read(kept_networks(params)[0])
     before = registry.version_of(registry.CHAMPION)
     waiting = layout.CHALLENGER.is_file()
     challenger = str(read_json(layout.CHALLENGER)["version"]) if waiting and comparison.champion else ""
@@ -110,7 +113,7 @@ def keep(decided: Decision) -> list[str]:
     if params.retrain.push:
         done.append(f"pushed {versioning.push()} files to DVC's remote")
     if params.retrain.commit:
-        files = [Path("dvc.lock"), *sorted(layout.RUNS.glob("*/metrics.json")), Path(f"{params.data.path}.dvc")]
+        files = [Path("dvc.lock"), *sorted(layout.RUNS.rglob("metrics.json")), Path(f"{params.data.path}.dvc")]
         message = f"Retrain on {decided.data[:12] or params.data.path}: {decided.sentence}"
         commit = versioning.commit(files, message)
         done.append(f"committed dvc.lock as {commit[:12]}" if commit else "nothing to commit")

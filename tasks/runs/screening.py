@@ -1,0 +1,121 @@
+"""The networks that compete, screened: what their frozen features say of the classes, and what they cost."""
+
+import time
+from statistics import fmean, stdev
+
+import numpy as np
+import psutil
+import torch
+
+from tasks import layout
+from tasks.backbones.weights import WeightsRecord
+from tasks.comparison.screening import Screened, Screening, choose
+from tasks.errors import UserError
+from tasks.evaluation.transferability import linear_probe, logme
+from tasks.files import write_json
+from tasks.params import Params, StrategyParams
+from tasks.progress import during, plain_console
+from tasks.runs.networks import network
+from tasks.runs.prepared import PreparedData
+from tasks.runs.watching import watched
+from tasks.strategies.surgery import Adapted
+from tasks.training import device
+from tasks.training.batches import INFERENCE_BATCH, Split
+from tasks.training.choosing import hardware_for
+from tasks.training.device import Hardware
+from tasks.training.inference import predict
+from tasks.training.stage_features import stage_features
+
+SCREENED_IMAGES = 1000  # training and validation images that networks are screened on
+TIMED_BATCHES = 5  # the first sets things up
+COPIES = 4  # of the weights that training holds: themselves, gradients, two moments of the optimizer
+BYTES = 4  # a parameter
+
+
+def screen(params: Params, data: PreparedData) -> Screening:
+    """Look at every network that competes, keep the best, and write what was found; nothing where there is one alone.
+
+    Args:
+        params: which networks, and how many are kept.
+        data: the prepared images; those of the test split are not looked at.
+
+    Raises:
+        UserError: no network can be kept, or one is too large for this machine.
+    """
+    screening = Screening(networks=_screened(params, data) if params.backbones else [])
+    if params.backbones and not screening.kept:
+        reasons = "; ".join(f"{screened.network}: {screened.why}" for screened in screening.networks)
+        raise UserError(f"params.yaml: no network is left to fine-tune ({reasons})")
+    write_json(layout.SCREENING, screening.model_dump(mode="json"))
+    for line in screening.lines():
+        plain_console().print(f"screening: {line}")
+    return screening
+
+
+def _screened(params: Params, data: PreparedData) -> list[Screened]:
+    seen = data.table[data.table["split"] != "test"]
+    some = np.sort(np.random.default_rng(params.split.seed).permutation(len(seen))[:SCREENED_IMAGES])
+    rows = seen.iloc[some]
+    split, groups = data.chosen(rows), rows["group"].tolist()
+    found = []
+    for name in params.networks:
+        record = WeightsRecord.read(layout.weights_record(name))
+        known = Screened(
+            network=params.network_title(name), name=record.name, weights=record.weights, licence=record.licence,
+            accuracy=record.accuracy, why=f"left out: {record.left_out}" if record.left_out else "",
+        )  # fmt: skip
+        found.append(known if record.left_out else _measured(known, params, data.on(name), split, groups))
+    return choose(found, params.screen)
+
+
+def _measured(known: Screened, params: Params, data: PreparedData, split: Split, groups: list[str]) -> Screened:
+    shared = params.train.model_dump(include={"device", "precision"})
+    settings = StrategyParams.model_validate({"train": "head", **shared})
+    adapted = network(settings, data).adapted
+    parameters = sum(weights.numel() for weights in adapted.model.parameters())
+    _must_fit(known.network, parameters)
+    device.keep_freed_memory()
+    hardware = hardware_for(adapted, settings, data.size, data.channels)
+    with watched(f"screening: {known.network}", split) as images:
+        stages = [stage.numpy() for stage in stage_features(adapted, images, hardware)]
+    last, targets = stages[-1], split.targets.numpy()
+    with during(f"screening: how well the features of {known.network} tell the classes apart"):
+        of_last = linear_probe(last, targets, groups, params.split.seed)
+        of_all = linear_probe(np.concatenate(stages, axis=1), targets, groups, params.split.seed)
+        evidence = logme(last, targets)
+    return known.model_copy(
+        update={
+            "parameters": parameters,
+            "milliseconds": _milliseconds(adapted, split, hardware),
+            "last_stage": fmean(of_last.balanced_accuracy or [0.0]),
+            "all_stages": fmean(of_all.balanced_accuracy or [0.0]),
+            "deviation": stdev(of_all.balanced_accuracy) if len(of_all.balanced_accuracy) > 1 else None,
+            "logme": evidence,
+        }
+    )
+
+
+def _milliseconds(adapted: Adapted, split: Split, hardware: Hardware) -> float:
+    """Return what an image takes in a batch: the shortest of some, as other work on the machine can only delay it."""
+    some = Split(split.store, split.rows[:INFERENCE_BATCH], split.targets[:INFERENCE_BATCH])
+    seconds = []
+    for _ in range(TIMED_BATCHES):
+        started = time.monotonic()
+        predict(adapted, some, hardware)
+        seconds.append(time.monotonic() - started)
+    return 1000 * min(seconds) / len(some)
+
+
+def _must_fit(name: str, parameters: int) -> None:
+    """Check that there is memory to train a network.
+
+    Raises:
+        UserError: there is less than its weights need.
+    """
+    needed = parameters * BYTES * COPIES
+    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            f"params.yaml: network {name}: {parameters:,} parameters take {needed / 2**30:.1f} GiB to train, and "
+            f"{free / 2**30:.1f} GiB are free: leave it out of 'backbones', or take a smaller one"
+        )
