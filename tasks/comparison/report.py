@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
-from tasks.comparison.figures import confusions, curves, photographs, plans, repeats, robustness, scores
+from tasks.comparison.figures import confusions, curves, networks, photographs, plans, repeats, robustness, scores
 from tasks.comparison.figures.lettering import Lettering
 from tasks.comparison.figures.photographs import ReadImage, Saliency
 from tasks.comparison.figures.reliability import draw_reliability
@@ -103,6 +103,8 @@ def _diagrams(comparison: Comparison, predictions: pd.DataFrame) -> Drawn:
     return {
         "scores": scores.draw_scores(comparison),
         "costs": scores.draw_costs(comparison),
+        "networks": networks.draw_networks(comparison),
+        "speeds": networks.draw_speeds(comparison),
         "seeds": repeats.draw_seeds(comparison),
         "shares": repeats.draw_shares(comparison),
         "plans": plans.draw_plans(comparison),

@@ -70,16 +70,16 @@ def draw_costs(comparison: Comparison) -> Figure:
             ring = {"edgecolor": MUTED, "linewidth": 0.9}
         axes.scatter(seconds, value, s=area, facecolor=fill, **ring)
         words = f"{starred(result, comparison.champion)}  {share:.1%}"
-        dots.append(_Dot(words, (seconds, value), math.sqrt(area) / 2))
+        dots.append(Dot(words, (seconds, value), math.sqrt(area) / 2))
     axes.margins(x=0.3, y=0.2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlabel("training seconds, on a log scale")
     axes.set_ylabel(f"validation {METRIC_NAMES[comparison.metric]}")
-    _label(figure, axes, dots)
+    label(figure, axes, dots)
     return figure
 
 
-class _Dot(NamedTuple):
+class Dot(NamedTuple):
     """A dot that gets a label; its radius is in points."""
 
     words: str
@@ -93,7 +93,7 @@ class _Dot(NamedTuple):
         return Bbox.from_extents(x - reach, y - reach, x + reach, y + reach)
 
 
-def _label(figure: Figure, axes: Axes, dots: Sequence[_Dot]) -> None:
+def label(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
     """Write every dot's label beside it, at the first height where it covers no other label, no dot and no axis."""
     figure.draw_without_rendering()
     taken = [dot.box(figure, axes) for dot in dots]
