@@ -4,6 +4,7 @@ import importlib
 import inspect
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ PLUMBING = {
     "tasks.runs.outputs": "reads the files that other stages wrote",
     "tasks.runs.watching": "shows how far answers are",
 }
+OF_FURTHER_NETWORKS = {"network": "backbone", "candidate": "finetune"}  # stages, and the steps that they run
 COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports
 
 
@@ -58,11 +60,11 @@ def paths(entries: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize("stage", stages())
 def test_every_stage_runs_a_step(stage: str) -> None:
-    """The command of a stage is ``python -m tasks STEP`` with a step of that name."""
+    """The command of a stage is ``python -m tasks STEP`` with a step of that name, or that of the backbone's stage."""
     steps = {str(command.callback.__name__) for command in app.registered_commands if command.callback}
     command = stages()[stage]["cmd"].split()
     assert command[:3] == ["python", "-m", "tasks"]
-    assert command[3] == stage
+    assert command[3] == OF_FURTHER_NETWORKS.get(stage, stage)
     assert command[3] in steps
 
 
@@ -114,6 +116,17 @@ def test_a_fine_tuning_is_identified_by_the_code_that_its_stage_depends_on() -> 
     assert list(FINE_TUNING) == code_of("finetune")
 
 
+def test_further_networks_are_treated_as_the_backbone() -> None:
+    """Their stages depend on the same code and params, and leave the same files, each below its own folder."""
+    declared = stages()
+    for stage, step in OF_FURTHER_NETWORKS.items():
+        further, usual = declared[stage], declared[step]
+        assert code_of(stage) == code_of(step)
+        files, usual_files = ({Path(path).name for path in paths(of["outs"])} for of in (further, usual))
+        assert {name.removeprefix("named_") for name in files} == usual_files
+        assert len(further["params"]) == len(usual["params"])
+
+
 def test_outputs_lie_where_the_steps_write() -> None:
     """dvc.yaml and the layout agree on every file."""
     declared = {path for stage in stages().values() for key in ("outs", "metrics", "plots") for path in
@@ -121,18 +134,20 @@ def test_outputs_lie_where_the_steps_write() -> None:
     single = [layout.FETCHED, layout.MANIFEST, layout.QUARANTINE, layout.LEAKS, layout.QUALITY, layout.PIXELS,
               layout.PIXELS.with_suffix(".jsonl"), layout.PROBE, layout.RACE, layout.WEIGHTS, layout.UNLABELLED,
               layout.WEIGHTS_RECORD, layout.NAMED_WEIGHTS, layout.NAMED_NETWORK, layout.REPORT, layout.COMPARISON,
-              layout.TEST_PREDICTIONS, layout.UNLABELLED_SCORES]  # fmt: skip
+              layout.TEST_PREDICTIONS, layout.UNLABELLED_SCORES, layout.COMPETING, layout.SCREENING,
+              layout.weights("${key}"), layout.weights_record("${key}"), *layout.named("${key}")]  # fmt: skip
     runs = ("model.safetensors", "predictions.parquet", "run.json", "metrics.json", "history.csv", "repeats")
+    candidates = ("${key}", "${item.network}/${item.strategy}")
     assert declared == {path.as_posix() for path in single} | {
-        layout.run_file("${key}", name).as_posix() for name in runs
+        layout.run_file(candidate, name).as_posix() for candidate in candidates for name in runs
     }
 
 
 def test_shipped_params_have_the_sections_that_stages_name() -> None:
     """DVC refuses a stage whose params are missing, so the shipped file has them all."""
     shipped = read_yaml("params.yaml")
-    for stage in stages().values():
-        for param in stage.get("params", []):
+    for name, stage in stages().items():
+        for param in stage.get("params", []) if name not in OF_FURTHER_NETWORKS else ():
             value = shipped
             for key in param.replace("${key}", next(iter(shipped["strategies"]))).split("."):
                 value = value[key]

@@ -28,7 +28,8 @@ STRATEGIES: dict[str, Any] = {
     "scratch": {"start": "random", "train": "all", "batchnorm": "train", "lr": 0.002, "epochs": 1},
     "head_only": {"train": "head", "lr": 0.001, "epochs": 5},
 }
-PREPARE = ("fetch", "prepare", "backbone")
+STEPS = {"network": ("backbone", "--network"), "candidate": ("finetune", "--strategy")}  # of further networks' stages
+PREPARE = ("fetch", "prepare", "backbone", "networks")
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,22 @@ class Project:
         printed = ""
         with nullcontext() if models else without_models():
             for name in names:
-                step, _, strategy = name.partition("@")
-                done = self.here("tasks", step, *(["--strategy", strategy] if strategy else []))
+                stage, _, of = name.partition("@")
+                step, option = STEPS.get(stage, (stage, "--strategy"))
+                arguments = [option, of.replace("-", "/", 1) if stage == "candidate" else of] if of else []
+                done = self.here("tasks", step, *arguments)
                 assert done.returncode == 0, done.stdout + done.stderr
                 printed += done.stdout + done.stderr
         return printed
 
     def compare(self, *, models: bool = False) -> str:
         """Run every step in this process, from the images to the report, as DVC would; return what they printed."""
-        tuned = [f"finetune@{name}" for name in self.params()["strategies"]]
-        return self.steps(*PREPARE, "probe", "race", *tuned, "compare", models=models)
+        params = self.params()
+        networks, strategies = params.get("backbones", {}), params["strategies"]
+        tuned = [f"finetune@{name}" for name in strategies]
+        tuned += [f"candidate@{network}-{name}" for network in networks for name in strategies]
+        fetched = [f"network@{network}" for network in networks]
+        return self.steps(*PREPARE, *fetched, "probe", "race", *tuned, "compare", models=models)
 
     @contextmanager
     def entered(self, **environment: str) -> Iterator[None]:

@@ -198,3 +198,18 @@ def test_folds_are_told_whether_or_not_something_was_learned(base: StrategyResul
     for chance in (LEARNED, Chance(high=0.9, p_value=0.5)):
         assert said in verdict.paragraph(ranked, chance, "auroc", 0.95, folds=5)
         assert "cross-validation" not in verdict.paragraph(ranked, chance, "auroc", 0.95)
+
+
+def test_a_tie_goes_to_the_faster_network(base: StrategyResult) -> None:
+    """Milliseconds of the network come first, whatever trains; params may want it otherwise, and the verdict says."""
+    ranked = [
+        planted(base, "slow/head_only", network="slow", milliseconds=20.0, trainable_parameters=1, train_seconds=1.0),
+        planted(
+            base, "fast/full", -0.001, network="fast", milliseconds=10.0, trainable_parameters=9, train_seconds=9.0
+        ),
+    ]
+    assert winner(ranked) == "fast/full"
+    assert "preferred because fast answers an image in 1/2 of the time of slow" in paragraph(ranked)
+    by_training = verdict.champion(ranked, LEARNED, 0.95, ["train_seconds"])
+    assert by_training is not None
+    assert by_training.name == "slow/head_only"

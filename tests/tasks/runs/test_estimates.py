@@ -104,10 +104,11 @@ def test_smaller_images_take_less() -> None:
 def test_repeats_count() -> None:
     """Seeds, shares and folds add up, each on as many images as it has."""
     asked = params(full={"train": "all", "epochs": 1})
-    once = estimate(asked, IMAGES, 0, SPEEDS, whole, measured=True).strategies["full"]
+    candidates = {"full": (asked.strategy("full"), SPEEDS)}
+    once = estimate(candidates, asked, IMAGES, 0, whole, measured=True).strategies["full"]
     three = asked.model_copy(update={"train": asked.train.model_copy(update={"seeds": 3})})
-    assert estimate(three, IMAGES, 0, SPEEDS, whole, measured=True).strategies["full"] == pytest.approx(3 * once)
-    folded = estimate(asked, IMAGES, 4, SPEEDS, whole, measured=True).strategies["full"]
+    assert estimate(candidates, three, IMAGES, 0, whole, measured=True).strategies["full"] == pytest.approx(3 * once)
+    folded = estimate(candidates, asked, IMAGES, 4, whole, measured=True).strategies["full"]
     one_fold = seconds(Images(900, 300, 300), train="all", epochs=1)
     assert folded == pytest.approx(4 * (one_fold + AROUND))
 
