@@ -36,10 +36,11 @@ def show_plan() -> None:
 def show_recommendation() -> None:
     """Show in which order the strategies are expected, as the last probe has it."""
     from tasks.comparison.recommendation import recommend
-    from tasks.runs.candidates import expected_order
+    from tasks.runs.candidates import expected_order, parts_of_candidates
     from tasks.runs.outputs import read_probe
 
-    advised = recommend(read_probe().facts, expected_order(load_params()))
+    params = load_params()
+    advised = recommend(read_probe().facts, expected_order(params), parts_of_candidates(params))
     table = [
         {"expected": place, "strategy": advice.name, "why": advice.sentence}
         for place, advice in enumerate(advised.order, 1)

@@ -89,12 +89,13 @@ def probe() -> None:
     with _starting("probe"):
         from tasks.comparison.recommendation import recommend
         from tasks.params import load_params
-        from tasks.runs.candidates import expected_order
+        from tasks.runs.candidates import expected_order, parts_of_candidates
         from tasks.steps.probe import probe as step
 
     with _exclusively("probe"):
         probed = step()
-    for line in recommend(probed.facts, expected_order(load_params())).lines():
+    params = load_params()
+    for line in recommend(probed.facts, expected_order(params), parts_of_candidates(params)).lines():
         typer.echo(line)
     for pretence in probed.pretences:
         typer.echo(

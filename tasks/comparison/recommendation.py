@@ -59,7 +59,9 @@ class Recommendation(Record):
         return " ".join([*sentences, *self.warnings])
 
 
-def recommend(facts: Facts, strategies: Mapping[str, StrategyParams]) -> Recommendation:
+def recommend(
+    facts: Facts, strategies: Mapping[str, StrategyParams], parts: Mapping[str, Sequence[str]] | None = None
+) -> Recommendation:
     """Return strategies in the order in which to run them, each with the reason that weighs most.
 
     A strategy's place follows from what its settings train, not from its name. Those that nothing tells apart stay in
@@ -68,11 +70,13 @@ def recommend(facts: Facts, strategies: Mapping[str, StrategyParams]) -> Recomme
     Args:
         facts: what is known of the images and of the network's features.
         strategies: by name, one or more.
+        parts: of the networks of strategies that are on another one than the facts are of, by the strategy's name.
 
     Raises:
         UserError: a selector that names no part of this network.
     """
-    kinds = {name: kind_of(settings, facts.parts) for name, settings in strategies.items()}
+    parts = parts or {}
+    kinds = {name: kind_of(settings, parts.get(name, facts.parts)) for name, settings in strategies.items()}
     held = [rule for rule in RULES if rule.applies(facts)]
     moved = {kind: sum(rule.points.get(kind, 0) for rule in held) for kind in Kind}
     points = {name: BASE[kind][0] + moved[kind] for name, kind in kinds.items()}

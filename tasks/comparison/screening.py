@@ -19,6 +19,7 @@ class Screened(Record):
     name: str = Field(description="its architecture, as in backbone.name")
     weights: str = Field(description="that it has")
     licence: str = Field(description="of the weights")
+    parts: tuple[str, ...] = Field((), description="from the image to the logits, as strategies name them")
     parameters: int = Field(0, description="number of its weights, with a head for these classes")
     milliseconds: float | None = Field(None, description="an image, in batches, on the machine that screened")
     accuracy: float | None = Field(None, description="published, on ImageNet-1k; null: not known")

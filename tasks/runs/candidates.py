@@ -56,6 +56,15 @@ def expected_order(params: Params) -> dict[str, StrategyParams]:
     return {params.title(name): settings for name, settings in by_probe}
 
 
+def parts_of_candidates(params: Params) -> dict[str, tuple[str, ...]]:
+    """Return the parts of the network that each candidate is on, by its title; nothing where one competes alone."""
+    parts = {screened.network: screened.parts for screened in read_screening().kept}
+    networks = {params.title(name): params.network_title(layout.network_of(name)) for name in competing(params)}
+    return (
+        {title: parts[network] for title, network in networks.items() if network in parts} if params.backbones else {}
+    )
+
+
 def reasons(params: Params) -> dict[str, str]:
     """Return why candidates are left out, by candidate: all that have a stage and don't compete."""
     kept = kept_networks(params)

@@ -85,6 +85,7 @@ def _measured(known: Screened, params: Params, data: PreparedData, split: Split,
         evidence = logme(last, targets)
     return known.model_copy(
         update={
+            "parts": tuple(part.name for part in adapted.parts),
             "parameters": parameters,
             "milliseconds": _milliseconds(adapted, split, hardware),
             "last_stage": fmean(of_last.balanced_accuracy or [0.0]),

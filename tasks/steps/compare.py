@@ -22,7 +22,7 @@ from tasks.files import write_bytes
 from tasks.params import Params, StrategyParams, load_params
 from tasks.progress import plain_console
 from tasks.runs import relogging, unlabelled
-from tasks.runs.candidates import competing, kept_networks, read_screening
+from tasks.runs.candidates import competing, kept_networks, parts_of_candidates, read_screening
 from tasks.runs.comparison_logging import log_comparison
 from tasks.runs.entrants import entrant_of, lost_race, measure
 from tasks.runs.metadata import data_identity, made_with, shared_params, tags
@@ -111,10 +111,11 @@ def _rank(entrants: Sequence[Entrant], params: Params, data: PreparedData) -> St
     counts = {str(label): int(count) for label, count in data.rows("train")["label"].value_counts().items()}
     found_out = findings(entrants, params, data.classes, counts)
     results = [result.model_copy(update={"findings": found_out[result.name]}) for result in results]
+    advice = recommend(read_probe().facts, _settings_of(entrants, params), parts_of_candidates(params))
     return Standings(
         results,
         chance,
-        ranking.advised(recommend(read_probe().facts, _settings_of(entrants, params)), results, params.compare.metric),
+        ranking.advised(advice, results, params.compare.metric),
         ranking.racing(entrants, params),
     )
 

@@ -22,7 +22,7 @@ COLOURS = (
 )  # fmt: skip
 COSTS = ("cost/train_seconds", "cost/peak_memory_mib", "cost/trainable_share")
 TAGS = ("thawline.rank", "thawline.champion", "thawline.diagnosis")
-PARAMS = ("train", "lr")
+PARAMS = ("network", "strategy", "train", "lr")
 WIDE = 150  # pixels
 
 

@@ -59,6 +59,17 @@ def test_a_part_that_is_not_there_is_an_error() -> None:
         recommend(facts(), {"wrong": StrategyParams(train=("stage9",))})
 
 
+def test_strategies_are_read_by_the_parts_of_their_own_network() -> None:
+    """A part that only another network has is none of this one."""
+    deep = {"other/deep": StrategyParams(train=("stage9", "head"))}
+    with pytest.raises(UserError, match="stage9"):
+        recommend(facts(), deep)
+    parts = {"other/deep": ("stem", *(f"stage{place}" for place in range(1, 10)), "head")}
+    (advice,) = recommend(facts(), deep, parts).order
+    last = recommend(facts(), {"last": StrategyParams(train=("stages[-1]", "head"))}).order[0]
+    assert advice.kind == last.kind
+
+
 def test_names_do_not_matter() -> None:
     """Strategies under other names are ordered alike."""
     recommendation = recommend(facts(), settings_of(ONE_OF_EACH))
