@@ -26,13 +26,14 @@ from tasks.comparison import statistics
 from tasks.comparison.racing import RESAMPLES, SHARES, Contestant, Look, Standings, rungs
 from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
-from tasks.params import DataParams, Start, load_params
+from tasks.params import CompareParams, DataParams, Start, load_params
 from tasks.steps import race
 from tasks.training.rungs import Rung
 from tests.support.paths import ROOT
 from tests.support.project import PREPARE, make_project
 
 app = typer.Typer(help=__doc__, add_completion=False)
+CHEAPER = CompareParams().cheaper
 SECONDS, CONTESTANTS = "seconds", "contestants"
 
 
@@ -233,10 +234,12 @@ def _racer(name: str, known: Record) -> race.Racer:
         return Rung(looks[place].probabilities, looks[place].images, seconds[place], place == len(looks) - 1)
 
     an_image = seconds[-1] / looks[-1].of_images
-    (trainable, _), weights = known.contestants[name].costs, known.contestants[name].start
+    contestant = known.contestants[name]
+    *_, trainable, _ = contestant.costs
     return race.Racer(
-        name, rungs, start, weights, int(trainable), an_image, show, lambda images: images, lambda _: None
-    )
+        name, rungs, start, contestant.start, parameters=0, trainable=int(trainable), cost=an_image, milliseconds=0.0,
+        cheaper=CHEAPER, look=show, images_after=lambda images: images, say=lambda _: None,
+    )  # fmt: skip
 
 
 def _score(metric: str, targets: Integers, probabilities: Floats) -> float:
