@@ -1,4 +1,4 @@
-"""The chain: version data → retrieve backbone → probe → race → fine-tune by every strategy → compare."""
+"""The chain: version data → retrieve backbone → screen → probe → race → fine-tune by every strategy → compare."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from flows.cluster.connection import connected
 from flows.step_tasks.comparison import compare_strategies
 from flows.step_tasks.fine_tuning import requested_repeats, submit_fine_tunings
 from flows.step_tasks.fine_tuning_on_nodes import submit_to_nodes
-from flows.step_tasks.preparation import probe_data, race_strategies, retrieve_backbone, version_data
+from flows.step_tasks.preparation import probe_data, race_strategies, retrieve_backbone, screen_networks, version_data
 from tasks.params import Params, load_params
 from tasks.runs.candidates import stages_of_candidates
 
@@ -29,11 +29,12 @@ def submit_comparison(force: bool, only: str = "", *, promote: bool = True) -> l
     with connected(params, get_run_logger().info) as cluster:
         data = version_data.submit(force)
         backbones = submit_backbones(params, force=force, after=data)
-        probed = probe_data.submit(force, wait_for=backbones)
+        screened = screen_networks.submit(force, wait_for=backbones)
+        probed = probe_data.submit(force, wait_for=[screened])
         raced = probed if only else race_strategies.submit(force, wait_for=[probed])
         tuned, evaluated = submit_strategies(candidates, params, cluster, force=force, after=raced)
     compared = compare_strategies.submit(force, only, promote, wait_for=evaluated)
-    return list(dict.fromkeys([data, *backbones, probed, raced, *tuned, compared]))
+    return list(dict.fromkeys([data, *backbones, screened, probed, raced, *tuned, compared]))
 
 
 def submit_strategy(strategy: str, *, force: bool) -> list[PrefectFuture[Any]]:
@@ -44,10 +45,10 @@ def submit_strategy(strategy: str, *, force: bool) -> list[PrefectFuture[Any]]:
     with connected(params, get_run_logger().info) as cluster:
         data = version_data.submit(force)
         backbones = submit_backbones(params, force=force, after=data)
-        probed = [probe_data.submit(force, wait_for=backbones)] if params.backbones else []
-        raced = race_strategies.submit(force, wait_for=probed or backbones)
+        screened = screen_networks.submit(force, wait_for=backbones)
+        raced = race_strategies.submit(force, wait_for=[screened])
         tuned, _ = submit_strategies([candidate], params, cluster, force=force, after=raced)
-    return [data, *backbones, *probed, raced, *tuned]
+    return [data, *backbones, screened, raced, *tuned]
 
 
 def submit_backbones(params: Params, *, force: bool, after: PrefectFuture[Any]) -> list[PrefectFuture[Any]]:

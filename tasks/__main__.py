@@ -84,8 +84,18 @@ def backbone(network: Annotated[str, typer.Option(help="One of backbones; empty:
 
 
 @app.command()
+def screen() -> None:
+    """Find out which of several networks are fine-tuned, by what their frozen features say of the classes."""
+    from tasks.steps.screen import screen as step
+
+    with _exclusively("screen"):
+        for line in step().lines():
+            typer.echo(f"screening: {line}")
+
+
+@app.command()
 def probe() -> None:
-    """Measure on frozen features which networks and strategies are worth running, and what a random split pretends."""
+    """Measure on frozen features what a random split would pretend, and which strategies are worth running."""
     with _starting("probe"):
         from tasks.comparison.recommendation import recommend
         from tasks.params import load_params

@@ -3,6 +3,7 @@
 Steps are imported when they run: a flow that has nothing to do says so in seconds.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -20,8 +21,10 @@ from tasks.versioning import Stages, must_be_known_to_dvc
 def version_data(force: bool) -> State[Any]:
     """Bring the images here, check, split and decode them, and record their digest."""
     must_be_known_to_dvc(load_params().data.path)
+    from tasks.steps.networks import networks
+
     forget_what_is_gone()
-    _note_networks()
+    _note("networks", networks)
     ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
     artifacts.show_data_quality()
     return completed(any(ran))
@@ -43,6 +46,22 @@ def retrieve_backbone(force: bool, network: str = "") -> State[Any]:
             get_run_logger().info(line)
 
     return completed(run_if_stale(f"network@{network}" if network else "backbone", step, force=force))
+
+
+@step_task("screen networks")
+def screen_networks(force: bool) -> State[Any]:
+    """Find out which of several networks are fine-tuned; where one competes alone, only note that."""
+    from tasks.steps.screen import screen
+
+    if not load_params().backbones:
+        _note("screen", screen)
+        return completed(False)
+
+    def step() -> None:
+        for line in screen().lines():
+            get_run_logger().info(line)
+
+    return completed(run_if_stale("screen", step, force=force))
 
 
 @step_task("probe data")
@@ -76,13 +95,11 @@ def _prepare() -> None:
         get_run_logger().info(note)
 
 
-def _note_networks() -> None:
-    """Note which networks compete; DVC calls that stale whenever params.yaml changed, which is nothing to tell."""
-    from tasks.steps.networks import networks
-
-    if not Stages().is_current("networks"):
-        networks()
-        Stages().record("networks")
+def _note(stage: str, step: Callable[[], Any]) -> None:
+    """Run and record a stage that takes no time, without a word: DVC calls it stale for what changes nothing."""
+    if not Stages().is_current(stage):
+        step()
+        Stages().record(stage)
 
 
 def _probe() -> None:

@@ -65,8 +65,12 @@ class Params(Section):
     @property
     def networks(self) -> dict[str, BackboneParams]:
         """The networks that compete: ``backbone``, whose name is empty here, and those of ``backbones``."""
-        is_left_out = self.backbones and not self.backbone.model_fields_set
-        return {**({} if is_left_out else {"": self.backbone}), **self.backbones}
+        return {**({"": self.backbone} if self.has_backbone else {}), **self.backbones}
+
+    @property
+    def has_backbone(self) -> bool:
+        """Whether ``backbone`` competes: it is named, or there is no other."""
+        return not self.backbones or bool(self.backbone.model_fields_set)
 
     @property
     def candidates(self) -> dict[str, StrategyParams]:
@@ -100,7 +104,8 @@ class Params(Section):
 
     def title(self, candidate: str) -> str:
         """Return a candidate's name for people: with its network's where several compete."""
-        return f"{self.network_title('')}/{candidate}" if self.backbones and "/" not in candidate else candidate
+        is_of_backbone = self.backbones and self.has_backbone and "/" not in candidate
+        return f"{self.network_title('')}/{candidate}" if is_of_backbone else candidate
 
     def network_title(self, network: str) -> str:
         """Return a network's name for people; that of the backbone is the last word of its ``name``."""
@@ -108,7 +113,7 @@ class Params(Section):
 
     def candidate(self, title: str) -> str:
         """Return the candidate that people know under a title."""
-        return title.removeprefix(f"{self.network_title('')}/") if self.backbones else title
+        return title.removeprefix(f"{self.network_title('')}/") if self.backbones and self.has_backbone else title
 
 
 def load_params(source: Path = Path("params.yaml")) -> Params:

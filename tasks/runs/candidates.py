@@ -58,22 +58,19 @@ def expected_order(params: Params) -> dict[str, StrategyParams]:
 
 def parts_of_candidates(params: Params) -> dict[str, tuple[str, ...]]:
     """Return the parts of the network that each candidate is on, by its title; nothing where one competes alone."""
+    if not params.backbones:
+        return {}
     parts = {screened.network: screened.parts for screened in read_screening().kept}
-    networks = {params.title(name): params.network_title(layout.network_of(name)) for name in competing(params)}
-    return (
-        {title: parts[network] for title, network in networks.items() if network in parts} if params.backbones else {}
-    )
+    return {params.title(name): parts[params.network_title(layout.network_of(name))] for name in competing(params)}
 
 
 def reasons(params: Params) -> dict[str, str]:
     """Return why candidates are left out, by candidate: all that have a stage and don't compete."""
     kept = kept_networks(params)
-    why = {screened.network: screened.why for screened in read_screening().networks}
-    return {
-        name: why.get(params.network_title(layout.network_of(name)), NOTHING_IN_BACKBONE)
-        for name in stages_of_candidates(params)
-        if layout.network_of(name) not in kept
-    }
+    screened = {one.network: one.why for one in read_screening().networks}
+    why = {network: screened.get(params.network_title(network), "") for network in params.networks}
+    networks = {name: layout.network_of(name) for name in stages_of_candidates(params)}
+    return {name: why.get(network) or NOTHING_IN_BACKBONE for name, network in networks.items() if network not in kept}
 
 
 def why_left_out(candidate: str) -> str:

@@ -9,12 +9,11 @@ import torch
 
 from tasks import layout
 from tasks.backbones.weights import WeightsRecord
-from tasks.comparison.screening import Screened, Screening, choose
+from tasks.comparison.screening import Screened, choose
 from tasks.errors import UserError
 from tasks.evaluation.transferability import linear_probe, logme
-from tasks.files import write_json
 from tasks.params import Params, StrategyParams
-from tasks.progress import during, plain_console
+from tasks.progress import during
 from tasks.runs.networks import network
 from tasks.runs.prepared import PreparedData
 from tasks.runs.watching import watched
@@ -32,27 +31,13 @@ COPIES = 4  # of the weights that training holds: themselves, gradients, two mom
 BYTES = 4  # a parameter
 
 
-def screen(params: Params, data: PreparedData) -> Screening:
-    """Look at every network that competes, keep the best, and write what was found; nothing where there is one alone.
-
-    Args:
-        params: which networks, and how many are kept.
-        data: the prepared images; those of the test split are not looked at.
+def screened(params: Params) -> list[Screened]:
+    """Look at every network that competes, on images that are not tested; return them with who is kept, and why.
 
     Raises:
-        UserError: no network can be kept, or one is too large for this machine.
+        UserError: one is too large for this machine.
     """
-    screening = Screening(networks=_screened(params, data) if params.backbones else [])
-    if params.backbones and not screening.kept:
-        reasons = "; ".join(f"{screened.network}: {screened.why}" for screened in screening.networks)
-        raise UserError(f"params.yaml: no network is left to fine-tune ({reasons})")
-    write_json(layout.SCREENING, screening.model_dump(mode="json"))
-    for line in screening.lines():
-        plain_console().print(f"screening: {line}")
-    return screening
-
-
-def _screened(params: Params, data: PreparedData) -> list[Screened]:
+    data = PreparedData.read(next(iter(params.networks)))
     seen = data.table[data.table["split"] != "test"]
     some = np.sort(np.random.default_rng(params.split.seed).permutation(len(seen))[:SCREENED_IMAGES])
     rows = seen.iloc[some]

@@ -45,7 +45,7 @@ def _stages(only: str) -> list[str]:
     params = load_params(layout.PARAMS)
     tuned = [layout.stage_of(name) for name in ([only] if only else stages_of_candidates(params))]
     networks = ["backbone", *(f"network@{name}" for name in params.backbones)]
-    return ["fetch", "prepare", *networks, "probe", *tuned, *([] if only else ["race", "compare"])]
+    return ["fetch", "prepare", *networks, "screen", "probe", *tuned, *([] if only else ["race", "compare"])]
 
 
 def _is_compared(strategy: str) -> bool:

@@ -6,18 +6,16 @@ import pandas as pd
 from tasks import layout
 from tasks.arrays import Features
 from tasks.comparison.facts import Facts
-from tasks.comparison.screening import Screening
 from tasks.evaluation.leakage import pretences
 from tasks.evaluation.transferability import transferability
 from tasks.files import write_json
 from tasks.params import Params, StrategyParams, load_params
 from tasks.progress import during, plain_console
-from tasks.runs.candidates import competing, kept_networks
+from tasks.runs.candidates import competing, kept_networks, read_screening
 from tasks.runs.estimates import Estimate, Images, estimate, remember
 from tasks.runs.networks import network
 from tasks.runs.outputs import Probe
 from tasks.runs.prepared import PreparedData
-from tasks.runs.screening import screen
 from tasks.runs.speeds import measured_speeds
 from tasks.strategies.surgery import Adapted
 from tasks.training import device
@@ -34,13 +32,11 @@ PROBED_IMAGES = 1000  # on which pretrained and random features are compared
 def probe() -> Probe:
     """Measure what frozen features say of the classes, and how far the images are from the pretraining's.
 
-    Of several networks the best are kept, and the rest is measured with the one that their probes speak for most. The
-    test split isn't touched: training and validation images are divided anew, by groups and at random.
+    Of several networks it is the one that the screening speaks for most. The test split isn't touched: training and
+    validation images are divided anew, by groups and at random.
     """
     params = load_params(layout.PARAMS)
-    data = PreparedData.read(next(iter(params.networks)))
-    screening = screen(params, data)
-    data = data.on(_most_promising(params, screening))
+    data = PreparedData.read(_most_promising(params))
     for line in plan(data, params).lines():
         plain_console().print(line)
     seen = data.table[data.table["split"] != "test"]
@@ -85,10 +81,10 @@ def plan(data: PreparedData, params: Params) -> Estimate:
     return planned
 
 
-def _most_promising(params: Params, screening: Screening) -> str:
+def _most_promising(params: Params) -> str:
     """Return the network whose probes reached most; the backbone, where no other competes."""
-    best = max(screening.kept, key=lambda screened: screened.probed, default=None)
-    return next((name for name in params.networks if best and params.network_title(name) == best.network), "")
+    probed = {screened.network: screened.probed for screened in read_screening().kept}
+    return max(kept_networks(params), key=lambda name: probed.get(params.network_title(name), 0.0), default="")
 
 
 def _facts(data: PreparedData, seen: pd.DataFrame, pretrained: Adapted, values: Features, seed: int) -> Facts:

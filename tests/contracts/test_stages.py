@@ -45,7 +45,13 @@ PLUMBING = {
     "tasks.runs.watching": "shows how far answers are",
 }
 OF_FURTHER_NETWORKS = {"network": "backbone", "candidate": "finetune"}  # stages, and the steps that they run
-COMPUTING = ("probe", "race", "finetune", "compare")  # the stages whose dependencies are held against their imports
+COMPUTING = (
+    "screen",
+    "probe",
+    "race",
+    "finetune",
+    "compare",
+)  # the stages whose dependencies are held against their imports
 
 
 def stages() -> dict[str, dict[str, Any]]:

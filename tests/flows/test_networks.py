@@ -38,7 +38,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params["screen"] = {"keep": 2, "max_parameters": MOST_PARAMETERS}
     project.write_params(params)
     candidates = [f"candidate@{network}-{name}" for network in params["backbones"] for name in STRATEGIES]
-    project.steps("networks", "network@small", "network@large", "probe", "race", *candidates, "compare")
+    project.steps("networks", "network@small", "network@large", "screen", "probe", "race", *candidates, "compare")
     must(project.run("dvc", "commit", "-f"))
     return project
 
@@ -128,7 +128,7 @@ def test_without_any_network_left_there_is_one_sentence(several: Project, tmp_pa
     params = project.params()
     params["screen"] = {"max_parameters": 1}
     project.write_params(params)
-    done = project.here("tasks", "probe")
+    done = project.here("tasks", "screen")
     assert done.returncode == 2
     assert "no network is left to fine-tune (shufflenet_v2_x0_5: left out: " in done.stderr.splitlines()[-1]
 
@@ -143,6 +143,6 @@ def test_dvc_runs_what_an_edited_network_needs(several: Project, tmp_path: Path)
     project.write_params(params)
     ran = stages_run_by_dvc(project.run("dvc", "repro"))
     tuned = [f"candidate@large-{name}" for name in STRATEGIES]
-    assert set(ran) == {"networks", "network@large", "probe", "race", *tuned, "compare"}
+    assert set(ran) == {"networks", "network@large", "screen", "probe", "race", *tuned, "compare"}
     assert {f"large/{name}" for name in STRATEGIES} < set(read_comparison(project).strategies)
     assert is_up_to_date(project)

@@ -85,7 +85,7 @@ class Project:
         tuned = [f"finetune@{name}" for name in strategies]
         tuned += [f"candidate@{network}-{name}" for network in networks for name in strategies]
         fetched = [f"network@{network}" for network in networks]
-        return self.steps(*PREPARE, *fetched, "probe", "race", *tuned, "compare", models=models)
+        return self.steps(*PREPARE, *fetched, "screen", "probe", "race", *tuned, "compare", models=models)
 
     @contextmanager
     def entered(self, **environment: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ import pandas as pd
 from PIL import Image
 from ruamel.yaml import YAML
 
+from tasks import layout
 from tests.benchmarks.minutes.machine import Watched
 
 
@@ -18,11 +19,13 @@ def found_by(project: Path, work: Watched) -> dict[str, Any]:
     strategy, and what race and fine-tunings take beside it, a strategy; the champion, its test metrics, who ties with
     it, who was stopped.
     """
-    metrics = {file.parent.name: _read(file) for file in sorted(project.glob("data/runs/*/metrics.json"))}
+    runs = project / "data/runs"
+    metrics = {file.parent.relative_to(runs).as_posix(): _read(file) for file in sorted(runs.rglob("metrics.json"))}
+    metrics = {name: found for name, found in metrics.items() if found}  # candidates that are left out have none
     comparison = _read(project / "data/reports/comparison.json")
     stages, strategies = work.stages(), comparison["strategies"]
     training = {name: found["train_seconds"] for name, found in metrics.items()}
-    training_stages = [stages[name] for name in ("race", *(f"finetune@{name}" for name in training)) if name in stages]
+    training_stages = [stages[name] for name in ("race", *map(layout.stage_of, training)) if name in stages]
     spent = sum(stage["seconds"] for stage in training_stages)
     champion = strategies.get(comparison["champion"], {})
     return {

@@ -51,6 +51,7 @@ def rows() -> dict[str, Callable[[Asked], Row]]:
         "compare": compare,
         "nothing": nothing,
         "photos": photos,
+        "networks": networks,
         "eight": eight,
         "stage": stage,
         "doors": doors,
@@ -108,6 +109,28 @@ def photos(asked: Asked) -> Row:
         f"from {count} photographs in {classes} classes to the report, eight strategies; fastai: one fine_tune(5)",
         ways | _fastai(asked, lambda: _split_of(asked, "photos", None), PEER_SIDE),
         (*_after("seconds"), Ratio("seconds", "after", "fastai"), *_after("peak_mib")),
+    )
+
+
+def networks(asked: Asked) -> Row:
+    """One network, four of which two are kept, and four whose every candidate is trained to its end."""
+    if "after" not in asked.checkouts or not asked.photos:
+        raise typer.BadParameter("the row 'networks' needs --after CHECKOUT, and --photos FOLDER once or more")
+    folder = draw(asked.photos, asked.folder / f"photographs-{asked.a_class}", asked.a_class).absolute()
+    one: dict[str, dict[str, Any]] = {"data": {"source": "folder", "path": str(folder)}}
+    four = one | {"backbones": {f"lite{place}": {"name": f"efficientnet_lite{place}"} for place in range(3)}}
+    params = {
+        "one": one,
+        "two": four | {"screen": {"keep": 2}},
+        "all": four | {"screen": {"keep": 4}, "train": {"budget": "none"}},
+    }
+    revision = asked.checkouts["after"].revision
+    ways = {name: Way(partial(_repro, asked, "after", f"networks-{name}", of), revision) for name, of in params.items()}
+    return Row(
+        "networks",
+        "a folder of photographs: MobileNetV2 alone; two kept of it and three EfficientNet-Lite; all four to their end",
+        ways,
+        (Ratio("seconds", "two", "one"), Ratio("seconds", "two", "all"), Ratio("training", "two", "all")),
     )
 
 

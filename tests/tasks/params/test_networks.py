@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tasks import layout
 from tasks.params import load_params
-from tests.tasks.params.files import refusal, refused_text, written
+from tests.tasks.params.files import SMALLEST, refusal, refused_text, written
 
 STRATEGIES: dict[str, dict[str, Any]] = {"full": {"train": "all", "lr": 0.0003}, "head_only": {"train": "head"}}
 LITE = {"name": "efficientnet_lite0"}
@@ -39,16 +40,16 @@ def test_every_strategy_competes_on_every_network(tmp_path: Path) -> None:
     ]
 
 
-def test_networks_compete_among_themselves(tmp_path: Path) -> None:
-    """Without ``backbone``, or with an empty one, as DVC needs it there."""
-    for backbone in ({"backbone": {}}, {"backbone": None}):
-        content = {"backbones": {"lite0": LITE, "lite1": {"name": "efficientnet_lite1"}}} | backbone
-        file = networks(tmp_path, **{key: value for key, value in content.items() if value is not None})
-        if backbone["backbone"] is None:
-            lines = [line for line in file.read_text().splitlines() if not line.startswith("backbone:")]
-            file.write_text("\n".join(lines) + "\n")
-        candidates = load_params(file).candidates
-        assert {layout.network_of(name) for name in candidates} == {"lite0", "lite1"}
+@pytest.mark.parametrize("sections", [{}, {"backbone": {}}])
+def test_networks_compete_among_themselves(tmp_path: Path, sections: dict[str, Any]) -> None:
+    """Without ``backbone``, or with an empty one, as DVC needs it there; one may have the name of its default."""
+    content = SMALLEST | {"strategies": STRATEGIES, "backbones": {"mobilenet_v2": {}, "lite0": LITE}} | sections
+    file = tmp_path / "params.yaml"
+    YAML(typ="safe").dump(content, file)
+    params = load_params(file)
+    assert set(params.candidates) == {f"{network}/{name}" for network in content["backbones"] for name in STRATEGIES}
+    for name in params.candidates:
+        assert params.candidate(params.title(name)) == params.title(name) == name
 
 
 def test_a_network_may_have_a_strategy_otherwise(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.comparison.racing import Standings, rungs
+from tasks.params import CompareParams
 from tasks.steps.race import TIME_IS_UP, Race, Racer, Stop
 from tasks.training.loop import DivergedError
 from tasks.training.rungs import Rung
@@ -36,7 +37,10 @@ class Script:
             right = 1 / (1 + np.exp(-(np.where(TARGETS == 1, 1, -1) * self.skills[name][place] + noise)))
             return Rung(np.column_stack([1 - right, right]), until, float(until), until == steps)
 
-        return Racer(name, looks, 0, "pretrained", int(cost), cost, look, lambda steps: 16 * steps, lambda _: None)
+        return Racer(
+            name, looks, 0, "pretrained", parameters=1, trainable=int(cost), cost=cost, milliseconds=0.0,
+            cheaper=CompareParams().cheaper, look=look, images_after=lambda steps: 16 * steps, say=lambda _: None,
+        )  # fmt: skip
 
 
 def raced(script: Script, seconds: float | None = None) -> dict[str, Stop]:
