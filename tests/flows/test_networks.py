@@ -146,3 +146,16 @@ def test_dvc_runs_what_an_edited_network_needs(several: Project, tmp_path: Path)
     assert set(ran) == {"networks", "network@large", "screen", "probe", "race", *tuned, "compare"}
     assert {f"large/{name}" for name in STRATEGIES} < set(read_comparison(project).strategies)
     assert is_up_to_date(project)
+
+
+def test_a_network_larger_than_the_memory_is_refused(several: Project, tmp_path: Path) -> None:
+    """Before it is trained, with what it would take and what there is."""
+    project = several.copy(tmp_path / "clone")
+    with (
+        mock.patch("tasks.runs.screening.psutil.virtual_memory", return_value=mock.Mock(available=1)),
+        mock.patch("torch.cuda.is_available", return_value=False),
+    ):
+        done = project.here("tasks", "screen")
+    assert done.returncode == 2
+    assert "network shufflenet_v2_x0_5: " in done.stderr.splitlines()[-1]
+    assert "are free: leave it out" in done.stderr.splitlines()[-1]
