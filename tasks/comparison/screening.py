@@ -86,11 +86,9 @@ def _over(screened: Screened, params: ScreenParams) -> str:
     if params.max_parameters is not None and screened.parameters > params.max_parameters:
         return f"left out: {screened.parameters:,} parameters, over screen.max_parameters {params.max_parameters:,}"
     taken, most = screened.milliseconds or 0.0, params.max_milliseconds
-    return (
-        ""
-        if most is None or taken <= most
-        else f"left out: {taken:.1f} ms an image, over screen.max_milliseconds {most:g}"
-    )
+    if most is not None and taken > most:
+        return f"left out: {taken:.1f} ms an image, over screen.max_milliseconds {most:g}"
+    return ""
 
 
 def _behind(reasons: dict[str, str]) -> str:

@@ -7,13 +7,12 @@ from tasks.comparison.statistics import METRIC_NAMES
 from tasks.params import CompareParams
 from tasks.wording import enumerated
 
+CHEAPER = CompareParams().cheaper
+
 
 def learned(chance: Chance, confidence: float) -> bool:
     """Return whether the best strategy scored better than chance would have it, at a confidence."""
     return chance.p_value <= 1 - confidence
-
-
-CHEAPER = CompareParams().cheaper
 
 
 def champion(

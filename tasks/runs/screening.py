@@ -1,6 +1,5 @@
 """The networks that compete, screened: what their frozen features say of the classes, and what they cost."""
 
-import time
 from statistics import fmean, stdev
 
 import numpy as np
@@ -11,22 +10,22 @@ from tasks import layout
 from tasks.backbones.weights import WeightsRecord
 from tasks.comparison.screening import Screened, choose
 from tasks.errors import UserError
+from tasks.evaluation.latency import milliseconds
 from tasks.evaluation.transferability import linear_probe, logme
 from tasks.params import Params, StrategyParams
 from tasks.progress import during
 from tasks.runs.networks import network
 from tasks.runs.prepared import PreparedData
 from tasks.runs.watching import watched
-from tasks.strategies.surgery import Adapted
 from tasks.training import device
 from tasks.training.batches import INFERENCE_BATCH, Split
 from tasks.training.choosing import hardware_for
-from tasks.training.device import Hardware
+from tasks.training.domain import sample
 from tasks.training.inference import predict
 from tasks.training.stage_features import stage_features
 
 SCREENED_IMAGES = 1000  # training and validation images that networks are screened on
-TIMED_BATCHES = 5  # the first sets things up
+TIMED_BATCHES = 5
 COPIES = 4  # of the weights that training holds: themselves, gradients, two moments of the optimizer
 BYTES = 4  # a parameter
 
@@ -63,7 +62,7 @@ def _measured(known: Screened, params: Params, data: PreparedData, split: Split,
     hardware = hardware_for(adapted, settings, data.size, data.channels)
     with watched(f"screening: {known.network}", split) as images:
         stages = [stage.numpy() for stage in stage_features(adapted, images, hardware)]
-    last, targets = stages[-1], split.targets.numpy()
+    last, targets, some = stages[-1], split.targets.numpy(), sample(split, INFERENCE_BATCH)
     with during(f"screening: how well the features of {known.network} tell the classes apart"):
         of_last = linear_probe(last, targets, groups, params.split.seed)
         of_all = linear_probe(np.concatenate(stages, axis=1), targets, groups, params.split.seed)
@@ -72,24 +71,13 @@ def _measured(known: Screened, params: Params, data: PreparedData, split: Split,
         update={
             "parts": tuple(part.name for part in adapted.parts),
             "parameters": parameters,
-            "milliseconds": _milliseconds(adapted, split, hardware),
+            "milliseconds": milliseconds(lambda: predict(adapted, some, hardware), TIMED_BATCHES) / len(some),
             "last_stage": fmean(of_last.balanced_accuracy or [0.0]),
             "all_stages": fmean(of_all.balanced_accuracy or [0.0]),
             "deviation": stdev(of_all.balanced_accuracy) if len(of_all.balanced_accuracy) > 1 else None,
             "logme": evidence,
         }
     )
-
-
-def _milliseconds(adapted: Adapted, split: Split, hardware: Hardware) -> float:
-    """Return what an image takes in a batch: the shortest of some, as other work on the machine can only delay it."""
-    some = Split(split.store, split.rows[:INFERENCE_BATCH], split.targets[:INFERENCE_BATCH])
-    seconds = []
-    for _ in range(TIMED_BATCHES):
-        started = time.monotonic()
-        predict(adapted, some, hardware)
-        seconds.append(time.monotonic() - started)
-    return 1000 * min(seconds) / len(some)
 
 
 def _must_fit(name: str, parameters: int) -> None:
