@@ -24,8 +24,8 @@ def version_data(force: bool) -> State[Any]:
     from tasks.steps.networks import networks
 
     forget_what_is_gone()
-    _note("networks", networks)
     ran = [run_if_stale("fetch", _fetch, force=force), run_if_stale("prepare", _prepare, force=force)]
+    _note("networks", networks)
     artifacts.show_data_quality()
     return completed(any(ran))
 
@@ -96,7 +96,7 @@ def _prepare() -> None:
 
 
 def _note(stage: str, step: Callable[[], Any]) -> None:
-    """Run and record a stage that takes no time, without a word: DVC calls it stale for what changes nothing."""
+    """Run and record a stage that takes no time, without a word, unless DVC calls it current."""
     if not Stages().is_current(stage):
         step()
         Stages().record(stage)

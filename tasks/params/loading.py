@@ -20,7 +20,8 @@ from tasks.params.split import SplitParams
 from tasks.params.strategies import StrategyParams
 from tasks.params.train import SharedParams, TrainParams
 
-READ_BY_DVC = ("split", "backbone", "augment", "train", "compare")  # sections of dvc.yaml that have defaults
+# sections of dvc.yaml that have defaults
+READ_BY_DVC = ("split", "backbone", "backbones", "screen", "augment", "train", "compare")
 STRATEGY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 NETWORK_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")  # without -, which joins it with a strategy's in the name of a stage
 

@@ -3,7 +3,7 @@
 from tasks import layout, versioning
 from tasks.files import read_json
 from tasks.params import load_params
-from tasks.runs.candidates import stages_of_candidates, what_competes
+from tasks.runs.candidates import stages_of_candidates
 from tasks.runs.named_files import forget_what_is_gone
 
 GATE = "gate"
@@ -29,22 +29,16 @@ def whats_new(only: str = "") -> list[str]:
         only: the only strategy that counts; empty: all, and their comparison.
     """
     forget_what_is_gone()
-    stale = versioning.Stages().stale(_stages(only)) + _networks_that_changed()
+    stale = versioning.Stages().stale(_stages(only))
     if only and not stale and not _is_compared(only):
         stale = ["compare"]
     return [*stale, *([GATE] if layout.CHALLENGER.is_file() else [])]
 
 
-def _networks_that_changed() -> list[str]:
-    """Return the stage that notes which networks compete, if others do than it noted; DVC asks for any change."""
-    noted = read_json(layout.COMPETING) if layout.COMPETING.is_file() else None
-    return [] if noted == what_competes(load_params(layout.PARAMS)) else ["networks"]
-
-
 def _stages(only: str) -> list[str]:
     params = load_params(layout.PARAMS)
     tuned = [layout.stage_of(name) for name in ([only] if only else stages_of_candidates(params))]
-    networks = ["backbone", *(f"network@{name}" for name in params.backbones)]
+    networks = ["networks", "backbone", *(f"network@{name}" for name in params.backbones)]
     return ["fetch", "prepare", *networks, "screen", "probe", *tuned, *([] if only else ["race", "compare"])]
 
 

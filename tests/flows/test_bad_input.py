@@ -184,7 +184,7 @@ def test_sections_that_are_left_out(project: Project) -> None:
     project.write_params({key: params[key] for key in ("data", "backbone", "train", "strategies")})
     for done in (project.here("tasks", "fetch", DVC_STAGE="fetch"), flow(project, "finetune", "head_only")):
         sentence = one_sentence(done)
-        assert "leaves out split and augment and compare" in sentence
+        assert "leaves out split and backbones and screen and augment and compare" in sentence
     lines = re.findall(r"'(\w+: \{\})'", sentence)
     project.steps("fetch", "prepare")
     with (project.root / "params.yaml").open("a") as stream:

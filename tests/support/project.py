@@ -163,6 +163,8 @@ def make_project(root: Path, images: Path, train: dict[str, Any] | None = None) 
             "data": {"source": "folder", "path": str(images), "size": 48},
             "split": {"validation": 0.25, "test": 0.25, "seed": 0, "folds": False},
             "backbone": {"name": "shufflenet_v2_x0_5", "weights": "none"},
+            "backbones": {},
+            "screen": {},
             "augment": {"flips": True, "quarter_turns": False},
             "train": {"batch_size": 16, "seed": 0, **(train or {})},
             "compare": {"metric": "auroc", "resamples": 200, "robustness_images": 0},
