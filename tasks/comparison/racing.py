@@ -6,9 +6,10 @@ what is still to come is told from how much of the plan is done and from what wa
 are extrapolated so by Domhan et al., IJCAI 2015, by more elaborate models). How far recorded curves lay from that is
 the reach's uncertainty; ``tests/benchmarks/racing.py`` records and fits them.
 
-The champion is the cheapest of those within one standard error of the best, by the paired difference on the validation
-images. A strategy that costs more than another therefore wins only with a score above the other's by more than that,
-and one that costs less with a score that is lower by no more. Who can't reach what it takes is stopped.
+The champion is the cheapest to run of those within one standard error of the best, by the paired difference on the
+validation images, and of those that cost the same the best. A strategy that costs more than another therefore wins only
+with a score above the other's by more than that, one that costs less with a score that is lower by no more, and one
+that costs the same with a higher one. Who can't reach what it takes is stopped.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from scipy.stats import norm
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
 from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.ties import compared
 from tasks.params import Start
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of the last phase, at which strategies are looked at
@@ -73,7 +75,7 @@ class Contestant:
     """What is known of a strategy before it trains.
 
     Attributes:
-        costs: of two that tie, the one that costs less wins.
+        costs: to run it, as ``compare.cheaper`` has them; of two that tie, the one that costs less wins.
         start: what its weights are before; random ones rise later than pretrained ones.
     """
 
@@ -216,11 +218,11 @@ class Standings:
         noise = float(np.nanstd(differences))
         end, spread = self._end(name)
         reach = max(score, float(expit(end + float(norm.ppf(CONFIDENCE)) * spread)))
-        costs_less = self._contestants[name].costs < self._contestants[rival].costs
+        more = compared(self._contestants[name].costs, self._contestants[rival].costs)
         look = self._looks[name]
         return Evidence(
             against=rival, metric=self._metric, score=score, leader=best, difference=best - score,
-            standard_error=noise, reach=reach, to_win=best - noise if costs_less else best + noise,
+            standard_error=noise, reach=reach, to_win=best + more * noise,
             at_least=best - reach, images=look.images, of_images=look.of_images,
         )  # fmt: skip
 

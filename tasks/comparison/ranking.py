@@ -42,6 +42,7 @@ RECORDED = (  # what a result takes as the fine-tuning recorded it
     "best_epoch",
     "mlflow_run_id",
 )
+TRAINING = ("trainable_parameters", "train_seconds")  # what tells apart who is the same in everything else
 COSTS = ("milliseconds", "trainable_parameters", "train_seconds", "peak_memory_mib")  # of what is efficient
 
 
@@ -125,7 +126,7 @@ def _settle(
 ) -> _Standing:
     """Order strategies by the validation split, and measure those that tie at the top, until limits bar no more."""
     values = [val.score(i, params.metric) for i in range(len(field))]
-    costs = [tuple(entrant.cost(name) for name in params.cheaper) for entrant in field]
+    costs = [tuple(entrant.cost(name) for name in (*params.cheaper, *TRAINING)) for entrant in field]
     measured: dict[int, Measured] = {}
     while True:
         order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))

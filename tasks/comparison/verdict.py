@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tasks.comparison.schema import Chance, StrategyResult
 from tasks.comparison.statistics import METRIC_NAMES
+from tasks.comparison.ties import compared, winner_of
 from tasks.params import CompareParams
 from tasks.wording import enumerated
 
@@ -18,18 +19,24 @@ def learned(chance: Chance, confidence: float) -> bool:
 def champion(
     ranked: list[StrategyResult], chance: Chance, confidence: float, cheaper: Sequence[str] = CHEAPER
 ) -> StrategyResult | None:
-    """Return the cheapest strategy that ties with the best one, or None if nothing was learned or all are excluded.
+    """Return who wins of those that tie with the best one, or None if nothing was learned or all are excluded.
 
-    ``cheaper`` names the costs that decide, the first first, as in ``compare.cheaper``. A tie is a paired difference
-    within one standard error (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984,
-    on paired resamples).
+    Who costs less to run wins, and of those that cost the same the best: ``cheaper`` names the costs that decide, the
+    first first, as in ``compare.cheaper``. A tie is a paired difference within one standard error (the
+    one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984, on paired resamples).
+
+    Args:
+        ranked: from the best to the worst.
+        chance: what would be scored by chance.
+        confidence: that it wasn't.
+        cheaper: names of costs.
     """
     if not learned(chance, confidence):
         return None
     tied = [result for result in ranked if result.tied]
     if not tied:
         return None
-    return min(tied, key=lambda result: tuple(map(result.cost, cheaper)))
+    return winner_of(tied, lambda result: [result.cost(name) for name in cheaper])
 
 
 def paragraph(
@@ -83,7 +90,8 @@ def paragraph(
 
 def _costs_less(winner: StrategyResult, best: StrategyResult, cheaper: Sequence[str]) -> str:
     """Return in which cost a strategy beats the best one, in words."""
-    decides = next((name for name in cheaper if winner.cost(name) != best.cost(name)), cheaper[-1])
+    less = [name for name in cheaper if winner.cost(name) < best.cost(name)]
+    decides = next((name for name in less if compared([winner.cost(name)], [best.cost(name)])), less[0])
     share = _share(winner.cost(decides), best.cost(decides))
     if decides == "milliseconds":
         return f"{winner.network} answers an image in {share} of the time of {best.network}"

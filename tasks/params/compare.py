@@ -24,10 +24,11 @@ class CompareParams(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1)
     """Confidence of the intervals, and of what is called a difference."""
 
-    cheaper: tuple[Cost, ...] = Field(("milliseconds", "trainable_parameters", "train_seconds"), min_length=1)
-    """Of candidates that tie, the cheaper one wins, by these costs, of which the first that differs decides:
-    ``milliseconds`` an image takes on the network, as it was screened, if there are several; ``parameters`` (the size);
-    ``trainable_parameters``; ``train_seconds``."""
+    cheaper: tuple[Cost, ...] = Field(("milliseconds", "parameters"))
+    """Of candidates that tie, the cheaper one wins, by these costs, of which the first that differs by more than a
+    tenth decides: ``milliseconds`` an image takes on the network, as it was screened, if there are several;
+    ``parameters`` (the size); ``trainable_parameters``; ``train_seconds``. Of those that cost the same the one with the
+    best score wins; ``[]``: cost is no matter."""
 
     resamples: int = Field(2000, ge=100, le=100_000)
     """How often the images are drawn anew, with replacement, for the intervals (bootstrap)."""

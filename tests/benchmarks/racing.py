@@ -24,6 +24,7 @@ from scipy.special import logit
 from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
 from tasks.comparison.racing import RESAMPLES, SHARES, Contestant, Look, Standings, rungs
+from tasks.comparison.ties import winner_of
 from tasks.data.sources.dispatch import find
 from tasks.data.sources.listing import LabelledFile
 from tasks.params import CompareParams, DataParams, Start, load_params
@@ -89,7 +90,7 @@ class Record:
         return cls(about["name"], about["metric"], targets, test_targets, looks, about[SECONDS], contestants, test)
 
     def champion(self, names: Collection[str]) -> str:
-        """Return the cheapest of those strategies that are within one standard error of the best on validation."""
+        """Return who wins of those strategies that are within one standard error of the best on validation."""
         counts, metric = statistics.draw(len(self.targets), RESAMPLES, 0), statistics.METRICS[self.metric]
         val = {name: value for name, value in self.scores("val").items() if name in names}
         best = max(val, key=val.__getitem__)
@@ -99,7 +100,8 @@ class Record:
             for name, value in val.items()
             if val[best] - value <= float(np.nanstd(resampled[name] - resampled[best]))
         ]
-        return min(within, key=lambda name: self.contestants[name].costs)
+        within.sort(key=lambda name: -val[name])
+        return winner_of(within, lambda name: self.contestants[name].costs)
 
     def scores(self, split: str) -> dict[str, float]:
         """Return what each strategy ends with on ``val`` or ``test``."""
@@ -235,9 +237,8 @@ def _racer(name: str, known: Record) -> race.Racer:
 
     an_image = seconds[-1] / looks[-1].of_images
     contestant = known.contestants[name]
-    *_, trainable, _ = contestant.costs
     return race.Racer(
-        name, rungs, start, contestant.start, parameters=0, trainable=int(trainable), cost=an_image, milliseconds=0.0,
+        name, rungs, start, contestant.start, parameters=0, trainable=0, cost=an_image, milliseconds=0.0,
         cheaper=CHEAPER, look=show, images_after=lambda images: images, say=lambda _: None,
     )  # fmt: skip
 

@@ -61,7 +61,7 @@ def test_rungs_lead_to_the_end(first: int, length: int) -> None:
 
 def test_who_is_far_behind_is_stopped_with_the_evidence() -> None:
     """It had half of its plan, and is hardly better than chance; the sentence has what it is judged by."""
-    standings = field(400, costs={"close": (0.5,)}, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.6, 0.5))
+    standings = field(400, costs={"close": (0.5,), "flat": (2.0,)}, head=(1.5, 1.0), flat=(0.1, 0.5), close=(1.6, 0.5))
     lost = lost_in(standings)
     assert standings.leader == "head"
     assert set(lost) == {"flat"}
@@ -82,15 +82,14 @@ def test_only_those_whose_reach_is_below_what_it_takes_to_win_are_stopped(
     skills: list[tuple[float, float]], images: int, metric: str
 ) -> None:
     """Nobody who has come to its end is stopped, and of all somebody is left."""
-    costs = {f"s{place}": (float(place),) for place in range(len(skills))}
+    costs = {f"s{place}": (float(place // 2),) for place in range(len(skills))}  # two each cost the same
     standings = field(images, metric, costs, **{f"s{place}": skill for place, skill in enumerate(skills)})
     lost = lost_in(standings)
     assert standings.names, "somebody is left"
     for name, evidence in lost.items():
         assert skills[int(name[1:])][1] < 1
         assert evidence.score <= evidence.reach < evidence.to_win
-        is_cheaper = costs[name] < costs[evidence.against]
-        step = -evidence.standard_error if is_cheaper else evidence.standard_error
+        step = np.sign(costs[name][0] - costs[evidence.against][0]) * evidence.standard_error
         assert evidence.to_win == pytest.approx(evidence.leader + step)
 
 
@@ -104,9 +103,14 @@ def test_earlier_looks_stop_fewer(leader: float, other: float, share: float) -> 
 
 
 def test_the_cheaper_of_two_that_tie_goes_on_and_the_dearer_does_not() -> None:
-    """A score that costs more must be better beyond noise; one that costs less may be as much lower."""
+    """A score that costs more must be better beyond noise; one that costs less may be as much lower.
+
+    One that costs the same, to a tenth, has to be higher.
+    """
     skills = {"leader": (1.2, 1.0), "other": (1.15, 0.5)}
-    dear, cheap = (field(100, "auroc", {"other": (cost,)}, **skills) for cost in (9.0, 0.1))
+    dear, cheap, same = (field(100, "auroc", {"other": (cost,)}, **skills) for cost in (9.0, 0.1, 1.05))
+    alike = same.against("other", "leader")
+    assert alike.to_win == alike.leader
     assert lost_in(cheap) == {}
     evidence = lost_in(dear)["other"]
     assert evidence.at_least < 0

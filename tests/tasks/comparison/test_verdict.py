@@ -58,15 +58,30 @@ def test_without_a_tie_the_best_wins(base: StrategyResult) -> None:
 
 
 def test_a_tie_goes_to_the_cheaper(base: StrategyResult) -> None:
-    """Within one standard error fewer trainable parameters win, then fewer seconds; what was given up is said."""
+    """Within one standard error what costs less to run wins, the better of those that cost about the same."""
+    ranked = [
+        planted(base, "large", parameters=900, network="slow", milliseconds=40.0),
+        planted(base, "small", -0.004, parameters=98, network="quick", milliseconds=10.2),
+        planted(base, "smaller", -0.005, parameters=90, network="quick", milliseconds=10.0),
+        planted(base, "worse", -0.3, parameters=9, network="other", milliseconds=1.0),
+    ]
+    assert winner(ranked) == "small"
+    text = paragraph(ranked)
+    assert text.startswith("small wins")
+    assert "large scored +0.004 higher" in text
+    assert "quick answers an image in 1/4 of the time of slow" in text
+
+
+def test_what_training_costs_decides_no_tie_unless_it_is_asked_to(base: StrategyResult) -> None:
+    """Of those that cost the same to run the best wins; params may have fewer trained weights, then seconds, decide."""
     ranked = [
         planted(base, "full", trainable_parameters=900, train_seconds=40.0),
         planted(base, "partial", -0.004, trainable_parameters=90, train_seconds=30.0),
         planted(base, "quick", -0.005, trainable_parameters=90, train_seconds=10.0),
-        planted(base, "worse", -0.3, trainable_parameters=1, train_seconds=1.0),
     ]
-    assert winner(ranked) == "quick"
-    text = paragraph(ranked)
+    assert winner(ranked) == "full"
+    assert "higher" not in paragraph(ranked)
+    text = verdict.paragraph(ranked, LEARNED, "auroc", 0.95, cheaper=("trainable_parameters", "train_seconds"))
     assert text.startswith("quick wins")
     assert "full scored +0.005 higher" in text
     assert "1/10 of the parameters in 1/4 of the time" in text
