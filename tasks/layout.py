@@ -12,6 +12,7 @@ QUARANTINE = Path("data/quarantine.parquet")
 UNLABELLED = Path("data/unlabelled.parquet")
 LEAKS = Path("data/leaks.parquet")
 PIXELS = Path("data/pixels.npy")
+WORKING_SIZE = Path("data/working_size.json")  # of the prepared images
 QUALITY = Path("data/quality.json")
 PROBE = Path("data/probe.json")
 SCREENING = Path("data/screening.json")

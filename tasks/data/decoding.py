@@ -105,8 +105,8 @@ def decode(content: bytes, digest: str, params: DataParams, channels: int) -> De
             *image.size, mode, image.format or "", animated, len(content), digest, "", "", frames, halved
         )
         if is_deep_mode(mode):
-            return facts, _deep_grey(image, params.size)
-        return facts, _pixels(image, params.size, channels, params.background)
+            return facts, _deep_grey(image, params.side)
+        return facts, _pixels(image, params.side, channels, params.background)
 
 
 def _frames(image: Image.Image) -> int:

@@ -81,7 +81,7 @@ def ingest(
     Args:
         root: the folder that the paths are relative to.
         paths: the files.
-        params: working size, channels and limits.
+        params: working size, in pixels, channels and limits.
         earlier: a store that may have some of it already.
         work: where the store grows.
         progress: called with the number of files that were done since the last call.
@@ -92,7 +92,7 @@ def ingest(
     """
     with during("are all images grey?"):
         channels = resolve_channels(root, paths, params, links_to)
-    settings = DecodeSettings(params.size, channels, params.background)
+    settings = DecodeSettings(params.side, channels, params.background)
     interrupted, growing = work / "left.npy", work / "growing.npy"
     work.mkdir(parents=True, exist_ok=True)
     is_store = growing.is_file() and index_of(growing).is_file()
@@ -118,7 +118,7 @@ class _Ingestion:
         self._writer, self._earlier_stores, self._progress, self._links_to = writer, earlier_stores, progress, links_to
         self._images = [ImageFacts()] * len(paths)
         self._thumbnails = np.zeros((len(paths), SIDE, SIDE), dtype=np.uint8)
-        self._deep = _DeepPlanes(work, params.size)
+        self._deep = _DeepPlanes(work, params.side)
 
     def run(self) -> tuple[list[ImageFacts], Thumbnails, Ranges]:
         """Read all blocks of files, then scale what had no known range."""

@@ -15,8 +15,8 @@ from tasks.params.run import RunParams
 from tasks.params.screen import ScreenParams
 from tasks.params.split import SplitParams
 from tasks.params.strategies import PhaseParams, Start, StrategyParams
-from tasks.params.train import Sampling, SharedParams, TrainParams, TrainSize
-from tasks.params.values import FIND, PRETRAINING_RATE, Rates
+from tasks.params.train import Sampling, SharedParams, TrainParams
+from tasks.params.values import FIND, PRETRAINING_RATE, Rates, TrainSize
 
 __all__ = [
     "FIND",

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasks import layout
 from tasks.params.section import Section
+from tasks.params.values import Size
 
 TABLES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
 PACKAGED = ("elpv", "torchvision")  # sources that bring their images along
@@ -58,9 +59,10 @@ class DataParams(Section):
     max_unpacked_bytes: int = Field(100_000_000_000, gt=0)
     """An archive that unpacks to more bytes than this is not unpacked."""
 
-    size: int = Field(224, ge=16, le=2048)
+    size: Size = "auto"
     """Working height and width in pixels: every image is resized to ``size`` x ``size``. 224 is what most networks were
-    pretrained with; somewhat more often gains accuracy (Touvron et al., NeurIPS 2019)."""
+    pretrained with; somewhat more often gains accuracy (Touvron et al., NeurIPS 2019), if the images have it. ``auto``:
+    288, or 224 where half of the images or more are smaller than that."""
 
     channels: Literal["auto", 1, 2, 3, 4] = "auto"
     """1 (grey), 2 (grey, alpha), 3 (RGB), 4 (RGB, alpha), or ``auto``: 1 if every image is grey, else 3."""
@@ -156,6 +158,17 @@ class DataParams(Section):
             if self.source == "elpv":
                 mend += f", or 'source: folder' for images of your own in {self.path}"
             raise ValueError(f"'path' must be {place}, where what is fetched lies: {mend}")
+
+    @property
+    def side(self) -> int:
+        """The working size in pixels, once it is settled: ``sized`` settles one that was left to the images."""
+        if self.size == "auto":
+            raise ValueError("data.size is left to the images, and they were not looked at yet")
+        return self.size
+
+    def sized(self, side: int) -> "DataParams":
+        """Return the same with a working size."""
+        return self.model_copy(update={"size": side})
 
     @property
     def is_upright(self) -> bool:

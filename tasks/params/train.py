@@ -1,15 +1,14 @@
 """The section ``train``: how every strategy is fine-tuned, as far as it doesn't say otherwise."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from tasks.params.section import Section
-from tasks.params.values import Budget, Rates, Shares
+from tasks.params.values import Budget, Rates, Shares, TrainSize
 
 Sampling = Literal["natural", "balanced"]
 Solver = Literal["steps", "lbfgs"]
-TrainSize = Annotated[int, Field(ge=16)] | Literal["auto", "full"]
 
 
 class TrainParams(Section):

@@ -1,6 +1,7 @@
 """Kinds of values that are written in several ways: one name or a list, a rate, a time."""
 
 import re
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -9,6 +10,7 @@ FIND = "find"
 PRETRAINING_RATE = re.compile(r"pretraining\s*(?:/\s*(?P<divisor>\d+(?:\.\d+)?))?")
 RATE_TEXT = r"^\s*(pretraining\s*(/\s*\d+(\.\d+)?)?|\d*\.?\d+([eE][+-]?\d+)?)\s*$"
 TIME = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smh])\s*")
+LEAST_SIZE, MOST_SIZE = 16, 2048  # pixels
 SECONDS = {"s": 1, "m": 60, "h": 3600}  # a unit
 
 
@@ -68,6 +70,13 @@ def as_budget(value: Any) -> Any:
     return float(seconds)
 
 
+def as_size(value: Any, words: tuple[str, ...]) -> Any:
+    """Accept a number of pixels from 16, or one of some words."""
+    if value in words or (isinstance(value, int) and not isinstance(value, bool) and LEAST_SIZE <= value <= MOST_SIZE):
+        return value
+    raise ValueError(f"'{value}' is no size: write {' or '.join(words)}, or pixels from {LEAST_SIZE} to {MOST_SIZE}")
+
+
 # ``json_schema_input_type`` is what may be written, of which the type before it is made.
 Share = Annotated[float, Field(gt=0, lt=1)]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(as_tuple, json_schema_input_type=Share | list[Share])]
@@ -82,6 +91,15 @@ WrittenRate = (
 Rates = Annotated[
     float | str | dict[str, float | str],
     BeforeValidator(as_rates, json_schema_input_type=Literal["find"] | WrittenRate | dict[str, WrittenRate]),
+]
+Pixels = Annotated[int, Field(ge=LEAST_SIZE, le=MOST_SIZE)]
+Size = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(partial(as_size, words=("auto",)), json_schema_input_type=Pixels | Literal["auto"]),
+]
+TrainSize = Annotated[
+    int | Literal["auto", "full"],
+    BeforeValidator(partial(as_size, words=("auto", "full")), json_schema_input_type=Pixels | Literal["auto", "full"]),
 ]
 WrittenSeconds = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=f"^{TIME.pattern}$", examples=["10m"])]
 Budget = Annotated[

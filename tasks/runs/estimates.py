@@ -210,7 +210,7 @@ def remembered() -> Estimate | None:
         return None
 
 
-def first_words(params: Params, files: int) -> str:
+def first_words(params: Params, files: int, size: int) -> str:
     """Return what a job will do and about how long that takes, before anything of it is known but the files.
 
     By the last estimate if it was for the same strategies, else by the speed of a 2-core laptop.
@@ -218,6 +218,7 @@ def first_words(params: Params, files: int) -> str:
     Args:
         params: what is planned.
         files: that are listed.
+        size: of the working images, in pixels.
     """
     known = remembered()
     candidates = {params.title(name): settings for name, settings in params.candidates.items()}
@@ -228,7 +229,7 @@ def first_words(params: Params, files: int) -> str:
         basis = "by the speed measured here before"
     else:
         test, val = (round(share * files) for share in (params.split.test, params.split.validation))
-        pixels = (params.data.size / LAPTOP_SIDE) ** 2
+        pixels = (size / LAPTOP_SIDE) ** 2
         steps = {statistics: seconds * pixels for statistics, seconds in LAPTOP.steps.items()}
         speeds = Speeds(steps, LAPTOP.forward * pixels, LAPTOP.shares)
         images = Images(files - test - val, val, test)

@@ -70,7 +70,7 @@ def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> t
         strategy=name,
         classes=data.classes,
         channels=data.channels,
-        data=as_files_are_read(params.data),
+        data=as_files_are_read(params.data, data.size),
         ranges=read_quality().ranges,
         settings=settings.model_copy(update={"device": "auto"}),  # another machine may have another
         backbone=comparison.backbone,
@@ -88,9 +88,9 @@ def champion_of(comparison: Comparison, params: Params, data: PreparedData) -> t
     return Champion(facts, adapted, known.features), origin
 
 
-def as_files_are_read(data: DataParams) -> DataParams:
-    """Return what of the params decides how a file becomes pixels, for a champion that knows no source."""
+def as_files_are_read(data: DataParams, size: int) -> DataParams:
+    """Return what of the params decides how a file becomes pixels of a size, for a champion that knows no source."""
     return DataParams(
-        source="folder", path=".", size=data.size, background=data.background, max_pixels=data.max_pixels,
+        source="folder", path=".", size=size, background=data.background, max_pixels=data.max_pixels,
         max_bytes=data.max_bytes, upright=data.is_upright, range=data.range,
     )  # fmt: skip

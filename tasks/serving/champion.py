@@ -111,7 +111,7 @@ class Champion:
         if catalogue.code_sha256(name) != code:
             raise UserError(f"{folder} holds a champion whose architecture {name} has another source here than it had")
         adapted = surgery.adapt(
-            _architecture(facts), None, facts.data.size, len(facts.classes), facts.channels, facts.settings
+            _architecture(facts), None, facts.data.side, len(facts.classes), facts.channels, facts.settings
         )
         weights.fill(adapted.model, weights.load(folder / WEIGHTS))
         return cls(facts, adapted, safetensors.numpy.load_file(folder / KNOWN)["features"].astype(np.float32))
@@ -127,7 +127,7 @@ class Champion:
     @cached_property
     def _engine(self) -> Answer | None:
         """What answers, set up for the first images, whose features are asked for; None: the network itself."""
-        hardware = hardware_for(self.adapted, self.facts.settings, self.facts.data.size, self.facts.channels)
+        hardware = hardware_for(self.adapted, self.facts.settings, self.facts.data.side, self.facts.channels)
         if hardware.way.engine == "eager":
             return None
         model = self.adapted.model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,6 +8,7 @@ from tasks.errors import UnavailableError
 from tasks.params import BackboneParams, NetworkParams, load_params
 from tasks.runs import named_files
 from tasks.runs.candidates import NOTHING_IN_BACKBONE
+from tasks.runs.prepared import working_size
 
 
 def backbone(network: str = "") -> WeightsRecord:
@@ -23,7 +24,7 @@ def backbone(network: str = "") -> WeightsRecord:
     params = load_params(layout.PARAMS)
     described = params.network(network) if network else params.backbone
     if network or network in params.networks:
-        state, record = _retrieved(described, params.data.size)
+        state, record = _retrieved(described, working_size(params.data))
     else:
         state, record = {}, weights.left_out(described, NOTHING_IN_BACKBONE)
     named_files.link(described, network)

@@ -54,10 +54,10 @@ def _validation(champion: Champion) -> Pixels:
     from tasks.runs.prepared import PreparedData
 
     facts, data = champion.facts, PreparedData.read()
-    if (data.size, data.channels) != (facts.data.size, facts.channels):
+    if (data.size, data.channels) != (facts.data.side, facts.channels):
         raise UserError(
             f"the prepared images are {data.size} pixels of {data.channels} channels, the champion takes "
-            f"{facts.data.size} of {facts.channels}: give a folder of images to compare on, with --images"
+            f"{facts.data.side} of {facts.channels}: give a folder of images to compare on, with --images"
         )
     rows = data.rows("val")["row"].to_numpy(dtype=np.int64)
     chosen: Pixels = data.store[rows[_some(len(rows))]]

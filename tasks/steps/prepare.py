@@ -8,6 +8,7 @@ from tasks.data import manifest, remarks, sources, store
 from tasks.data.curation import curate
 from tasks.data.ingest import ingest
 from tasks.data.quality import describe
+from tasks.data.working_size import resolve_size
 from tasks.environment import working_copy
 from tasks.files import write_json
 from tasks.params import load_params
@@ -23,12 +24,11 @@ def prepare() -> list[str]:
     with during("looking for the images"):
         listed = sources.find(params.data, layout.WORK)
     paths = [file.path for file in listed.files]
-    plain_console().print(first_words(params, len(paths)))
+    links = links_to(listed.root, params.data)
+    data = params.data.sized(resolve_size(listed.root, paths, params.data, links))
+    plain_console().print(first_words(params, len(paths), data.side))
     with counting("reading images", len(paths)) as progress:
-        ingested = ingest(
-            listed.root, paths, params.data, _earlier_pixels(), layout.WORK / "ingest", progress,
-            links_to(listed.root, params.data),
-        )  # fmt: skip
+        ingested = ingest(listed.root, paths, data, _earlier_pixels(), layout.WORK / "ingest", progress, links)
     earlier = manifest.read_earlier(layout.MANIFEST, params.split)
     files = [replace(file, path=sources.as_unicode(file.path)) for file in listed.files]
     with during("looking for images that show the same, and dividing them"):
@@ -41,10 +41,12 @@ def prepare() -> list[str]:
     manifest.write_table(curated.quarantine, manifest.QUARANTINE, layout.QUARANTINE)
     manifest.write_table(curated.leaks, manifest.LEAKS, layout.LEAKS)
     unlabelled.record(listed)
+    write_json(layout.WORKING_SIZE, {"size": data.side})
     write_json(layout.QUALITY, quality.model_dump(mode="json"))
     counts = ", ".join(f"{count} {split}" for split, count in curated.table["split"].value_counts().items())
     classes = curated.table["label"].nunique()
-    return [*notes, f"{len(curated.table)} images of {classes} classes: {counts}"]
+    chosen = " (data.size: auto)" if params.data.size == "auto" else ""
+    return [*notes, f"{len(curated.table)} images of {classes} classes at {data.side} pixels{chosen}: {counts}"]
 
 
 def _earlier_pixels() -> Path:

@@ -138,9 +138,9 @@ def test_outputs_lie_where_the_steps_write() -> None:
     declared = {path for stage in stages().values() for key in ("outs", "metrics", "plots") for path in
                 paths(stage.get(key, []))}  # fmt: skip
     single = [layout.FETCHED, layout.MANIFEST, layout.QUARANTINE, layout.LEAKS, layout.QUALITY, layout.PIXELS,
-              layout.PIXELS.with_suffix(".jsonl"), layout.PROBE, layout.RACE, layout.WEIGHTS, layout.UNLABELLED,
-              layout.WEIGHTS_RECORD, layout.NAMED_WEIGHTS, layout.NAMED_NETWORK, layout.REPORT, layout.COMPARISON,
-              layout.TEST_PREDICTIONS, layout.UNLABELLED_SCORES, layout.COMPETING, layout.SCREENING,
+              layout.WORKING_SIZE, layout.PIXELS.with_suffix(".jsonl"), layout.PROBE, layout.RACE, layout.WEIGHTS,
+              layout.UNLABELLED, layout.WEIGHTS_RECORD, layout.NAMED_WEIGHTS, layout.NAMED_NETWORK, layout.REPORT,
+              layout.COMPARISON, layout.TEST_PREDICTIONS, layout.UNLABELLED_SCORES, layout.COMPETING, layout.SCREENING,
               layout.weights("${key}"), layout.weights_record("${key}"), *layout.named("${key}")]  # fmt: skip
     runs = ("model.safetensors", "predictions.parquet", "run.json", "metrics.json", "history.csv", "repeats")
     candidates = ("${key}", "${item.network}/${item.strategy}")

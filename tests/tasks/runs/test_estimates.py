@@ -128,15 +128,15 @@ def test_the_first_words_follow_the_last_measurement(tmp_path: Path, monkeypatch
     """Without one they say whose speed it is; with one they are in proportion to the images, if the strategies stay."""
     monkeypatch.setattr(estimates, "PLANNED", tmp_path / "work/planned.json")
     asked = params(full={"train": "all"})
-    assert "1 strategy on 500 files: at most" in first_words(asked, 500)
-    assert "2-core laptop" in first_words(asked, 500)
+    assert "1 strategy on 500 files: at most" in first_words(asked, 500, 224)
+    assert "2-core laptop" in first_words(asked, 500, 224)
     fixed = AROUND + estimates.AROUND_COMPARISON
     remember(
         Estimate(strategies={"full": AROUND + 600}, comparison=estimates.AROUND_COMPARISON, images=500, measured=True)
     )
-    assert first_words(asked, 1000).endswith(
+    assert first_words(asked, 1000, 224).endswith(
         f"at most {round((fixed + 1200) / 60)} min by the speed measured here before"
     )
-    assert "2-core laptop" in first_words(params(other={"train": "all"}), 500)
+    assert "2-core laptop" in first_words(params(other={"train": "all"}), 500, 224)
     (tmp_path / "work/planned.json").write_text("{}")
-    assert "2-core laptop" in first_words(asked, 500)
+    assert "2-core laptop" in first_words(asked, 500, 224)

@@ -16,7 +16,7 @@ def test_a_champion_reads_files_as_they_were_prepared(tmp_path: Path) -> None:
     data = DataParams(
         source="manifest", path="table.csv", size=24, background="red", range=(10, 900), upright=False, max_bytes=5000
     )
-    told = as_files_are_read(data)
+    told = as_files_are_read(data, 24)
     Image.fromarray(np.full((40, 30, 4), (0, 0, 0, 128), dtype=np.uint8)).save(tmp_path / "a.png")
     Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30)).save(tmp_path / "b.tif")
     for name in ("a.png", "b.tif"):
