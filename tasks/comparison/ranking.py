@@ -25,6 +25,7 @@ from tasks.comparison.schema import (
     StrategyResult,
     Versus,
 )
+from tasks.comparison.ties import winner_of
 from tasks.evaluation import metrics
 from tasks.evaluation.calibration import fit_temperature, scaled
 from tasks.evaluation.predictions import probabilities_of, targets_of
@@ -48,7 +49,7 @@ COSTS = ("milliseconds", "trainable_parameters", "train_seconds", "peak_memory_m
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured of a strategy that can win: what an answer costs, and what scores corrupted images leave it.
+    """What is measured of a strategy that wins: what an answer costs, and what scores corrupted images leave it.
 
     Attributes:
         robustness: None: it is not asked for.
@@ -80,7 +81,7 @@ def rank(
         entrants: the strategies; at least one of them did not lose the race.
         classes: in the order of the answers.
         params: how they are compared.
-        measure: returns what answers of a strategy cost and stand, by its name. Only those that can win are measured.
+        measure: returns what answers of a strategy cost and stand, by its name. Only who wins is measured.
     """
     field = [entrant for entrant in entrants if entrant.test is not None]
     val = Resampled([entrant.tables("val") for entrant in field], classes, params)
@@ -124,19 +125,18 @@ def _settle(
     params: CompareParams,
     measure: Measure | None,
 ) -> _Standing:
-    """Order strategies by the validation split, and measure those that tie at the top, until limits bar no more."""
+    """Order strategies by the validation split, and measure who wins, until limits bar no more."""
     values = [val.score(i, params.metric) for i in range(len(field))]
-    costs = [tuple(entrant.cost(name) for name in (*params.cheaper, *TRAINING)) for entrant in field]
+    training = [tuple(entrant.cost(name) for name in TRAINING) for entrant in field]
     measured: dict[int, Measured] = {}
     while True:
-        order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], costs[i]))
+        order = sorted(range(len(field)), key=lambda i: (bool(excluded[i]), -values[i], training[i]))
         tied = [i for i in order if not excluded[i] and (i == order[0] or _ties(val, i, order[0], params.metric))]
-        new = [i for i in tied if i not in measured] if measure else []
-        if measure is None or not new:
+        winner = winner_of(tied, lambda i: [field[i].cost(name) for name in params.cheaper]) if tied else None
+        if measure is None or winner is None or winner in measured:
             return _Standing(order, tied, excluded, measured)
-        for i in new:
-            measured[i] = measure(field[i].name)
-            excluded[i] += _too_fragile(measured[i].robustness, params)
+        measured[winner] = measure(field[winner].name)
+        excluded[winner] += _too_fragile(measured[winner].robustness, params)
 
 
 def _ties(val: Resampled, i: int, best: int, metric: str) -> bool:

@@ -9,6 +9,7 @@ from tasks.params import CompareParams
 from tasks.wording import enumerated
 
 CHEAPER = CompareParams().cheaper
+NOT_BEGUN = "had not begun to learn, so that nothing follows from it about the pretrained weights"
 
 
 def learned(chance: Chance, confidence: float) -> bool:
@@ -84,7 +85,9 @@ def paragraph(
             sentences.append("It is ahead of every other strategy by more than the noise of the validation split.")
     sentences += [f"{result.name} can't win: {'; '.join(result.excluded)}." for result in ranked if result.excluded]
     sentences += _lost_race(ranked)
-    sentences += _against_scratch(winner, ranked, metric, confidence)
+    scratch = next((result for result in ranked if result.params["start"] == "random"), None)
+    if scratch is not None:
+        sentences.append(_against_scratch(scratch, winner, metric, confidence, chance))
     return " ".join(sentences)
 
 
@@ -126,29 +129,36 @@ def starred(result: StrategyResult, champion: str | None) -> str:
 
 
 def _against_scratch(
-    winner: StrategyResult, ranked: list[StrategyResult], metric: str, confidence: float
-) -> list[str]:  # fmt: skip
-    scratch = next((result for result in ranked if result.params["start"] == "random"), None)
-    if scratch is None:
-        return []
+    scratch: StrategyResult,
+    winner: StrategyResult,
+    metric: str,
+    confidence: float,
+    chance: Chance,
+) -> str:
+    """Return what training from scratch says of the pretrained weights; nothing where it hardly trained."""
+    name, reached = METRIC_NAMES[metric], scratch.figure("val", metric)[0]
     if winner is scratch:
-        return ["Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."]
-    name = METRIC_NAMES[metric]
+        return "Warning: training from scratch is as good as any fine-tuning here: the pretrained weights don't help."
+    at_chance = reached is not None and reached <= chance.high
     if scratch.stopped and scratch.lost_race:
         told = f"training from scratch was stopped {scratch.stopped.words}, by validation {name}"
         if scratch.stopped.may_tie:
-            return [f"Warning: {told}: the pretrained weights may help little."]
-        return [f"{told[0].upper()}{told[1:]}."]
+            return f"Warning: {told}: the pretrained weights may help little."
+        return f"{told[0].upper()}{told[1:]}{f'; it {NOT_BEGUN}' if at_chance else ''}."
+    if at_chance:
+        return (
+            f"Training from scratch {NOT_BEGUN} (validation {name} {reached:.3f}, by chance up to {chance.high:.3f})."
+        )
     gain = (winner.figure("test", metric)[0] or 0) - (scratch.figure("test", metric)[0] or 0)
     if _may_be_as_good(scratch, confidence):
-        return [
+        return (
             f"Warning: training from scratch can't be told apart from the best ({_signed(-gain)} test {name} against "
             f"{winner.name}): the pretrained weights help little."
-        ]
-    return [
+        )
+    return (
         f"Against training from scratch the pretrained weights are worth {_signed(gain)} test {name} "
         f"({_with_interval(scratch, 'test', metric)} from scratch)."
-    ]
+    )
 
 
 def _with_interval(result: StrategyResult, split: str, metric: str) -> str:

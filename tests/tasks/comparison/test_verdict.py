@@ -124,13 +124,25 @@ def test_without_scratch_nothing_is_said_of_it(base: StrategyResult) -> None:
 
 def test_what_pretraining_is_worth(base: StrategyResult, entrant: MakeEntrant) -> None:
     """A clear lead over scratch is given as a gain on the test split."""
-    poor = ranked_of([entrant("scratch", 0.2)])[0]
+    poor = ranked_of([entrant("scratch", 1.6)])[0]
     ranked = [planted(base, "full"), planted(poor, "scratch", -0.3, params=SCRATCH)]
     assert base.tested.auroc is not None
     assert poor.tested.auroc is not None
     text = paragraph(ranked)
     assert f"worth {base.tested.auroc - poor.tested.auroc:+.3f} test AUROC" in text
     assert "Warning" not in text
+
+
+def test_scratch_that_did_not_begin_to_learn_says_nothing(base: StrategyResult, entrant: MakeEntrant) -> None:
+    """What chance gives, too, is no measure of what the pretrained weights are worth."""
+    chance = Chance(high=0.99, p_value=0.01)
+    poor = ranked_of([entrant("scratch", 0.2)])[0]
+    ranked = [planted(base, "full"), planted(poor, "scratch", -0.3, params=SCRATCH)]
+    text = verdict.paragraph(ranked, chance, "auroc", 0.95)
+    assert poor.val.auroc is not None
+    assert "had not begun to learn, so that nothing follows from it about the pretrained weights" in text
+    assert f"(validation AUROC {poor.val.auroc:.3f}, by chance up to 0.990)" in text
+    assert "worth" not in text
 
 
 def test_scratch_that_lost_the_race_is_behind_by_so_much_at_least(entrant: MakeEntrant) -> None:
@@ -141,8 +153,10 @@ def test_scratch_that_lost_the_race_is_behind_by_so_much_at_least(entrant: MakeE
     assert "On validation the race stopped full (at least 0.170 behind)." in text
     assert text.endswith(
         "Training from scratch was stopped after 30 of 120 images, at least 0.170 behind head_only, by validation "
-        "AUROC."
+        "AUROC; it had not begun to learn, so that nothing follows from it about the pretrained weights."
     )
+    learned = [stopped(entrant("scratch", 1.5, start="random")), entrant("head_only", 4.0)]
+    assert paragraph(ranked_of(learned)).endswith("at least 0.170 behind head_only, by validation AUROC.")
     assert "told apart" not in text
     assert "Warning" not in text
 
