@@ -60,8 +60,9 @@ class TrainParams(Section):
     """``adamw`` (Loshchilov and Hutter, ICLR 2019), or ``sgd``: stochastic gradient descent with ``momentum``."""
 
     lr: Rates = 1e-4
-    """Peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, ``find`` the result
-    of a learning-rate range test (Smith, WACV 2017); a mapping gives selectors their own."""
+    """Peak learning rate; ``pretraining/10`` is a tenth of the rate the weights were trained with, by the same kind of
+    optimizer (SGD for most networks of torchvision); ``find`` is the result of a learning-rate range test (Smith, WACV
+    2017); a mapping gives selectors their own."""
 
     weight_decay: float = Field(0.01, ge=0)
     """Weight decay of the optimizer, which biases and norm layers don't have; of ``adamw`` it is decoupled from the
@@ -132,6 +133,7 @@ class SharedParams(TrainParams):
         train:
           epochs: 10
           batch_size: 32
+          optimizer: sgd
           lr: pretraining/10
           class_weights: true
           budget: 30m

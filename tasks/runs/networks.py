@@ -33,8 +33,10 @@ def network(settings: StrategyParams, data: PreparedData, measured: Measured | N
     """Return a strategy's network before training and its freeze plan.
 
     Raises:
-        UserError: something that the strategy names is not in this network, or it takes no images of such a size.
+        UserError: something that the strategy names is not in this network, its rates are relative to those of another
+            kind of optimizer, or the network takes no images of such a size.
     """
+    planning.check_relative_rates(settings, data.record.optimizer, data.record.lr)
     adapted, groups = network_in_groups(settings, data)
     plan = planning.plan(settings, groups, adapted.new, data.record.lr, measured)
     resolution.sides_of(adapted, settings, plan, data.size, data.channels)

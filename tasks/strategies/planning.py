@@ -11,6 +11,8 @@ from tasks.strategies.grouping import ADAPTERS
 from tasks.strategies.selectors import AUXILIARY, HEAD, select
 from tasks.strategies.surgery import Adapted
 
+ADAPTIVE = {"adamw"}  # optimizers whose steps are as long as the rate, whatever the gradient
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -110,6 +112,32 @@ def learning_rate(rate: float | str, pretraining_lr: float | None) -> float:
             f"params.yaml: 'lr: {rate}' needs the rate that the weights were trained with: give it as backbone.lr"
         )
     return pretraining_lr / float(relative["divisor"] or 1)
+
+
+def check_relative_rates(settings: StrategyParams, trained_with: str | None, pretraining_lr: float | None) -> None:
+    """Check that rates relative to the pretraining's are for the optimizer that the strategy has.
+
+    A step of Adam is as long as its rate, whatever the gradient; one of SGD is not, and its rates are larger by ten to
+    a hundred times.
+
+    Args:
+        settings: of the strategy.
+        trained_with: the optimizer that the weights were trained with; None if nobody knows.
+        pretraining_lr: its rate.
+
+    Raises:
+        UserError: they are for one of another kind.
+    """
+    if trained_with is None or (trained_with in ADAPTIVE) == (settings.optimizer in ADAPTIVE):
+        return
+    usual, other = ("0.0003", "sgd") if settings.optimizer in ADAPTIVE else ("0.01", "adamw")
+    for phase in settings.schedule():
+        for rate in phase.lr.values() if isinstance(phase.lr, dict) else (phase.lr,):
+            if PRETRAINING_RATE.fullmatch(str(rate)) and phase.solver != "lbfgs":
+                raise UserError(
+                    f"params.yaml: 'lr: {rate}' is relative to a rate for {trained_with} ({pretraining_lr}), which is "
+                    f"none for {settings.optimizer}: write a number such as {usual}, or 'optimizer: {other}'"
+                )
 
 
 def _thawing(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import UserError
+from tasks.params import StrategyParams
 from tasks.strategies import freezing, planning
 from tasks.strategies.freezing import REST, Group
 from tasks.strategies.planning import Measured
@@ -95,6 +96,39 @@ def test_rates_relative_to_the_pretraining() -> None:
         planning.learning_rate("fast", 0.4)
     with pytest.raises(UserError, match=r"backbone\.lr"):
         planning.learning_rate("pretraining/10", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained_with", "other"),
+    [
+        ({"train": "all", "lr": "pretraining/10"}, "sgd", "optimizer: sgd"),
+        ({"train": "all", "lr": {"all": 1e-4, "head": "pretraining"}}, "rmsprop", "optimizer: sgd"),
+        ({"phases": [{"train": "head", "lr": 1e-3}, {"train": "all", "lr": "pretraining/2"}]}, "sgd", "optimizer: sgd"),
+        ({"train": "all", "lr": "pretraining/10", "optimizer": "sgd"}, "adamw", "optimizer: adamw"),
+    ],
+)
+def test_a_rate_of_another_kind_of_optimizer_is_refused(
+    settings: dict[str, Any], trained_with: str, other: str
+) -> None:
+    """A tenth of SGD's rate breaks a network under AdamW: the sentence names both ways out."""
+    with pytest.raises(UserError, match=f"{trained_with} .*write a number such as 0.* or '{other}'"):
+        planning.check_relative_rates(StrategyParams.model_validate(settings), trained_with, 0.045)
+
+
+@pytest.mark.parametrize(
+    ("settings", "trained_with"),
+    [
+        ({"train": "all", "lr": "pretraining/10", "optimizer": "sgd"}, "sgd"),
+        ({"train": "all", "lr": "pretraining/10"}, "adamw"),
+        ({"train": "all", "lr": "pretraining/10"}, None),
+        ({"train": "all", "lr": 0.001}, "sgd"),
+        ({"train": "all", "lr": "find"}, "sgd"),
+        ({"train": "head", "solver": "lbfgs", "lr": "pretraining/10"}, "sgd"),
+    ],
+)
+def test_a_rate_of_the_same_kind_is_taken(settings: dict[str, Any], trained_with: str | None) -> None:
+    """Or of weights of which nobody knows, or a rate that is relative to nothing, or one that isn't used."""
+    planning.check_relative_rates(StrategyParams.model_validate(settings), trained_with, 0.045)
 
 
 def test_a_strategy_becomes_a_plan() -> None:
