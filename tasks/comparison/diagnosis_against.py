@@ -10,7 +10,7 @@ from tasks.arrays import Floats, Integers
 from tasks.comparison import statistics
 from tasks.evaluation import curves, label_noise, suggestions
 from tasks.evaluation.curves import Curves, Run
-from tasks.evaluation.diagnosis import CHANCE, LITTLE, NOISE, Diagnosis, diagnose
+from tasks.evaluation.diagnosis import CHANCE, LITTLE, LONGER, NOISE, Diagnosis, diagnose, still_falling
 from tasks.params import CompareParams
 
 MATTERS = 0.02  # of a metric: a smaller difference is no reason to change anything
@@ -42,10 +42,14 @@ def diagnose_against(runs: Sequence[Run], params: CompareParams) -> dict[str, li
 
 def _diagnose(run: Run, scored: "_Scored", against: Sequence["_Versus"]) -> list[Diagnosis]:
     by_itself = diagnose(run)
+    place = (
+        _undertrained(run, by_itself, against)
+        or _frozen_too_deep(run, by_itself, against)
+        or _thawed_too_far(run, by_itself, against)
+    )
     causes = [
         _rate_too_high(run, by_itself, against),
-        _frozen_too_deep(run, by_itself, against),
-        _thawed_too_far(run, by_itself, against),
+        place,
         _domain_too_far(run, scored, against),
         _labels_suspect(run, against),
     ]
@@ -161,6 +165,32 @@ def _rate_too_high(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_
     return Diagnosis(
         "rate_too_high", evidence, None, suggestions.other_rate(run.settings, run.schedule, 0.1, run.peak_rate)
     )
+
+
+def _undertrained(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_Versus]) -> Diagnosis | None:
+    """Return that training ended before it fitted what a solved head knows, and was still on its way there.
+
+    What is spoilt fits the images that it trained on, and no others; what is undertrained doesn't fit those either.
+    """
+    seen = curves.read(run)
+    falling = still_falling(seen)
+    if by_itself or falling is None or run.settings.start != "pretrained" or _solves_its_head(run):
+        return None
+    (middle, end), epochs = falling, len(seen.train) // 2
+    solved = [one for one in against if one.other.is_probe and _solves_its_head(one.other) and one.is_better]
+    for versus in solved:
+        beside = curves.read(versus.other)
+        unseen = float(beside.val[beside.kept])
+        noise = math.hypot(seen.train_noise(end), beside.val_noise(unseen))
+        if not _same_loss(run, seen, versus.other) or end - unseen <= NOISE * noise:
+            continue
+        evidence = (
+            f"In its last {epochs} epochs the training loss was still falling, from {middle:.3f} to {end:.3f}, and is "
+            f"above the {unseen:.3f} that {versus.other.name}, whose head is solved, has on images that it never saw; "
+            f"at that pace it would take {math.ceil((end - unseen) * epochs / (middle - end))} epochs more."
+        )
+        return Diagnosis("undertrained", evidence, None, suggestions.more_epochs(run.settings, LONGER))
+    return None
 
 
 def _frozen_too_deep(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_Versus]) -> Diagnosis | None:

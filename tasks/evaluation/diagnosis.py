@@ -21,6 +21,7 @@ Tag = Literal[
     "rate_too_high",
     "rate_too_low",
     "not_converging",
+    "undertrained",
     "collapsed",
     "overfitting",
     "frozen_too_deep",
@@ -35,6 +36,7 @@ WORDS: dict[Tag, str] = {  # for the names of suggested strategies
     "rate_too_high": "gentler",
     "rate_too_low": "faster",
     "not_converging": "further",
+    "undertrained": "longer",
     "collapsed": "spread",
     "overfitting": "regularised",
     "frozen_too_deep": "thawed",
@@ -48,6 +50,7 @@ WORSE, FAR = 1.5, 3.0  # times the loss of an untrained network: training did ha
 LITTLE, SLIGHT = 0.05, 0.02  # shares of a loss: hardly a change over all epochs, one over the last third of them
 CARRIED = 1 / 3  # share of what was learned that holds on validation; linear probes on frozen features keep over half
 FEWEST_EPOCHS = 3  # from which a trend can be read
+LONGER = 4  # times the epochs, for a training that was cut short
 SELDOM = 0.1  # of how often the other classes occur: answered less often, they are ignored
 CHANCE = 0.01  # probability below which luck is no explanation
 
@@ -193,6 +196,17 @@ def _not_converging(run: Run, seen: Curves) -> Diagnosis | None:
     return Diagnosis("not_converging", evidence, seen.first + end, suggestions.more_epochs(run.settings))
 
 
+def still_falling(seen: Curves) -> tuple[float, float] | None:
+    """Return the training losses in the middle and at the end of a schedule that ended as the loss was still falling.
+
+    By the middle half of the rate's way down is left; in the last third hardly any of it, and no loss falls by much.
+    """
+    if not seen.complete or len(seen.train) < FEWEST_EPOCHS:
+        return None
+    middle, end = float(seen.train[(len(seen.train) - 1) // 2]), float(seen.train[-1])
+    return (middle, end) if end < (1 - SLIGHT) * middle else None
+
+
 def _last_third(seen: Curves) -> tuple[int, int]:
     """Return the entry that the last third of the epochs sets out from, and the last entry."""
     end = len(seen.train) - 1
@@ -262,6 +276,9 @@ def _collapsed(run: Run, seen: Curves, cause: Diagnosis | None) -> Diagnosis | N
         f"{answers[favourite]} of {images} validation images are taken for {name}, which "
         f"{images - round(share * images)} of them are labelled."
     )
+    if (falling := still_falling(seen)) and not seen.learned:
+        evidence += f" Its training loss was still falling, from {falling[0]:.3f} to {falling[1]:.3f}."
+        return Diagnosis("undertrained", evidence, None, suggestions.more_epochs(run.settings, LONGER))
     return Diagnosis("collapsed", evidence, None, cause.suggestion if cause else _spread_out(run, seen, favourite))
 
 

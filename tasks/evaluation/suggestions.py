@@ -86,12 +86,12 @@ def found_rate(settings: StrategyParams, schedule: range) -> Suggestion | None:
     return _with_rates(settings, schedule, lambda _: FIND)
 
 
-def more_epochs(settings: StrategyParams) -> Suggestion:
-    """Return the settings that double the epochs of the last phase."""
+def more_epochs(settings: StrategyParams, times: int = 2) -> Suggestion:
+    """Return the settings that have the last phase so many times as long."""
     if not settings.phases:
-        return {"epochs": 2 * settings.epochs}
+        return {"epochs": times * settings.epochs}
     *before, last = settings.phases
-    return {"phases": _plain([*before, last.model_copy(update={"epochs": 2 * (last.epochs or settings.epochs)})])}
+    return {"phases": _plain([*before, last.model_copy(update={"epochs": times * (last.epochs or settings.epochs)})])}
 
 
 def regularised(settings: StrategyParams, *, trains_pretrained: bool) -> Suggestion | None:
