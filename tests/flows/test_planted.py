@@ -225,7 +225,7 @@ def assert_learned_by_heart(comparison: Comparison) -> None:
 
 
 def test_labels_that_are_linear_in_the_features(backbone: nn.Module, place: Path) -> None:
-    """The head alone wins where trained weights cost; ten times the right rate is tagged, and repaired by what is suggested."""
+    """The head alone wins where trained weights cost; ten times the right rate is tagged, and repaired as suggested."""
     project = familiar(place, backbone, 100)
     assert_cheapest_wins(compared(project))
     without_race(project).steps("race")  # which stops the rate that is too high before it shows
