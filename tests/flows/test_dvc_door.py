@@ -83,6 +83,7 @@ def test_every_number_of_the_verdict_can_be_recomputed(by_dvc: Project) -> None:
     tests = [result.figure("test", "auroc")[0] for result in comparison.strategies.values()]
     known |= {f"{abs(a - b):.3f}" for group in (values, tests) for a in group for b in group}
     known |= {f"{result.versus_best.standard_error:.3f}" for result in comparison.strategies.values()}
+    known.add(f"{comparison.chance.high:.3f}")
     assert set(re.findall(r"\d+\.\d{3}|\d+%", comparison.verdict)) <= known
 
 

@@ -1,6 +1,7 @@
 """A comparison spread over a real Ray cluster of two nodes is, bit by bit, the one that a single process makes."""
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -62,11 +63,16 @@ def small(root: Path, cells: Path) -> Project:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory, cells: Path, address: str) -> tuple[Project, Project]:
-    """A comparison by one process, and on two nodes, a worker killed in the middle of its training."""
+    """A comparison by one process, and on two nodes, a worker killed in the middle of its training.
+
+    What the first measured of the machine holds for the second, which may measure otherwise while others work on it.
+    """
     single, spread = (small(tmp_path_factory.mktemp(name) / "clone", cells) for name in ("one", "spread"))
     spread.write_params(spread.params() | {"run": {"ray": address, "checkpoint_seconds": 0}})
     (spread.root / "dies_once").touch()
     single.steps(*PREPARE, "probe", "race", *(f"finetune@{name}" for name in STRATEGIES))
+    engines = Path("data/work/engines")
+    shutil.copytree(single.root / engines, spread.root / engines)
     done = spread.run(sys.executable, "-m", "flows.compare", PREFECT_API_URL=shared_prefect())
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (spread.root / "dies_once").exists()
