@@ -179,10 +179,8 @@ def _undertrained(run: Run, by_itself: Sequence[Diagnosis], against: Sequence[_V
     (middle, end), epochs = falling, len(seen.train) // 2
     solved = [one for one in against if one.other.is_probe and _solves_its_head(one.other) and one.is_better]
     for versus in solved:
-        beside = curves.read(versus.other)
-        unseen = float(beside.val[beside.kept])
-        noise = math.hypot(seen.train_noise(end), beside.val_noise(unseen))
-        if not _same_loss(run, seen, versus.other) or end - unseen <= NOISE * noise:
+        unseen = _unseen_below(end, run, seen, versus.other)
+        if unseen is None:
             continue
         evidence = (
             f"In its last {epochs} epochs the training loss was still falling, from {middle:.3f} to {end:.3f}, and is "
@@ -201,11 +199,10 @@ def _frozen_too_deep(run: Run, by_itself: Sequence[Diagnosis], against: Sequence
     for versus in against:
         other = versus.other
         trains_more = other.settings.start == "pretrained" and other.trained > run.trained
-        if not trains_more or not versus.is_better or not _same_loss(run, seen, other):
+        if not trains_more or not versus.is_better:
             continue
-        beside = curves.read(other)
-        unseen = float(beside.val[beside.kept])
-        if fitted - unseen > NOISE * math.hypot(seen.train_noise(fitted), beside.val_noise(unseen)):
+        unseen = _unseen_below(fitted, run, seen, other)
+        if unseen is not None:
             evidence = (
                 f"Its loss on the images that it trains on stays at {fitted:.3f}, above the {unseen:.3f} that "
                 f"{other.name}, which trains more, has on images that it never saw; there {other.name} is ahead by "
@@ -216,6 +213,16 @@ def _frozen_too_deep(run: Run, by_itself: Sequence[Diagnosis], against: Sequence
                 "frozen_too_deep", evidence, None, suggestions.thawed_further(run.settings, part) if part else None
             )
     return None
+
+
+def _unseen_below(loss: float, run: Run, seen: Curves, other: Run) -> float | None:
+    """Return another's loss on images that it never saw, if that is clearly below a training loss of the run."""
+    if not _same_loss(run, seen, other):
+        return None
+    beside = curves.read(other)
+    unseen = float(beside.val[beside.kept])
+    noise = math.hypot(seen.train_noise(loss), beside.val_noise(unseen))
+    return unseen if loss - unseen > NOISE * noise else None
 
 
 def _same_loss(run: Run, seen: Curves, other: Run) -> bool:

@@ -33,7 +33,12 @@ def resolve_size(root: Path, paths: Sequence[str], params: DataParams, links_to:
         return params.size
     some = paths[:: max(1, len(paths) // LOOKED_AT)]
     sides = [side for path in some if (side := _shorter_side(root, path, params, links_to))]
-    return LARGE if not sides or median(sides) >= LARGE_FROM else SMALL
+    return suited_to(median(sides)) if sides else LARGE
+
+
+def suited_to(side: float) -> int:
+    """Return the size that suits images of a shorter side in pixels."""
+    return LARGE if side >= LARGE_FROM else SMALL
 
 
 def _shorter_side(root: Path, name: str, params: DataParams, links_to: Sequence[Path]) -> int:

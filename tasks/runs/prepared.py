@@ -14,8 +14,8 @@ from tasks.data import manifest
 from tasks.data.store import index_of, open_store
 from tasks.errors import UserError
 from tasks.evaluation.predictions import targets_of
-from tasks.files import digest_of, read_json, sha256_of
-from tasks.params import DataParams, TrainParams
+from tasks.files import digest_of, sha256_of
+from tasks.params import TrainParams
 from tasks.runs.code import FINE_TUNING, digest_of_code
 from tasks.training.activations import Cache
 from tasks.training.batches import Split
@@ -135,19 +135,6 @@ class PreparedData:
         row = self.table.loc[self.table["path"] == path, "row"].iloc[0]
         pixels: Pixels = self.store[row]
         return pixels
-
-
-def working_size(params: DataParams) -> int:
-    """Return the working size in pixels: that of the prepared images, where params leave it to them.
-
-    Raises:
-        UserError: they do, and no images are prepared.
-    """
-    if params.size != "auto":
-        return params.size
-    if not layout.WORKING_SIZE.is_file():
-        raise UserError(f"{layout.WORKING_SIZE} does not exist: run 'dvc repro' to make it")
-    return int(read_json(layout.WORKING_SIZE)["size"])
 
 
 def _record(network: str) -> WeightsRecord:

@@ -8,7 +8,7 @@ from tasks.errors import UnavailableError
 from tasks.params import BackboneParams, NetworkParams, load_params
 from tasks.runs import named_files
 from tasks.runs.candidates import NOTHING_IN_BACKBONE
-from tasks.runs.prepared import working_size
+from tasks.runs.working_size import working_size
 
 
 def backbone(network: str = "") -> WeightsRecord:

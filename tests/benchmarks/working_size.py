@@ -15,7 +15,7 @@ import typer
 from PIL import Image
 
 from tasks.data.sources.dispatch import find
-from tasks.data.working_size import LARGE, LARGE_FROM, SMALL
+from tasks.data.working_size import LARGE, SMALL, suited_to
 from tasks.evaluation.transferability import linear_probe
 from tasks.params import BackboneParams, DataParams, StrategyParams
 from tasks.runs.networks import network
@@ -45,7 +45,7 @@ def measure(
                 table, side = _part(folder, Path(made), seed, images, shrunk_to)
                 for size in sizes or SIZES:
                     last, every = _probed(table, Path(made) / f"at_{size}", size, name)
-                    chosen = size == (LARGE if side >= LARGE_FROM else SMALL)
+                    chosen = size == suited_to(side)
                     row = {"set": folder.name, "seed": seed, "side": side, "size": size, "auto": chosen}
                     typer.echo(json.dumps(row | {"last_stage": round(last, 4), "all_stages": round(every, 4)}))
 
@@ -59,7 +59,7 @@ def _part(folder: Path, into: Path, seed: int, images: int, shrunk_to: int) -> t
         file = listing.files[place]
         with Image.open(listing.root / file.path) as image:
             side = min(image.size)
-            shrunk = image.reduce(1)
+            shrunk = image.copy()
             if shrunk_to and side > shrunk_to:
                 shrunk = image.resize([round(length * shrunk_to / side) for length in image.size])  # type: ignore[arg-type]
             sides.append(min(shrunk.size))
